@@ -1,0 +1,32 @@
+//! onebox: several internet connections bonded into one encrypted tunnel.
+//!
+//! The layers, from the bottom up (ARCHITECTURE.md tells the whole):
+//!
+//! * [`time`], [`buffer`]: the vocabulary of every layer.
+//! * [`wire`]: bytes on the network. [`crypto`]: handshake and packet protection.
+//! * [`engine`]: the bonding state machine of one peer over many paths.
+//! * [`endpoint`]: many peers behind one set of sockets.
+//! * [`config`]: typed configuration from UCI text.
+//! * behind the feature `daemon`: `net` (the system), `daemon` (the running program),
+//!   `openwrt`, `cli`, and `status`, the snapshot that people and programs are shown.
+//!
+//! Everything above `config` in this list is pure: no socket, file, clock, thread or global
+//! randomness, so that it runs in the seeded simulation under `tests/sim`.
+
+pub mod buffer;
+pub mod config;
+pub mod crypto;
+pub mod endpoint;
+pub mod engine;
+pub mod time;
+pub mod wire;
+
+#[cfg(feature = "daemon")]
+pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
+pub mod net;
+#[cfg(feature = "daemon")]
+pub mod openwrt;
+pub mod status;

@@ -1,0 +1,2 @@
+//! The onebox program: parse the command line, run the command.
+fn main() {}

@@ -1,0 +1,117 @@
+//! The one snapshot of the running program that the command line, ubus and LuCI show.
+//!
+//! Plain data with the field names of the status contract: what `onebox status --json` prints and
+//! `ubus call onebox status` answers is this structure and nothing else. Rates are kbit/s, times
+//! milliseconds or seconds as the suffix says, losses percent. "Up" is from the router to the
+//! server and "down" the other way, on both ends.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything there is to see.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the running program.
+    pub version: String,
+    /// `client` or `server`.
+    pub role: String,
+    /// `disabled`, `connecting`, `up` or `down`.
+    pub state: String,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// Name of the TUN device.
+    pub device: String,
+    /// MTU of the TUN device.
+    pub mtu: u32,
+    /// Addresses of the TUN device, with prefix length.
+    pub addresses: Vec<String>,
+    /// The peers in the order of the configuration.
+    pub peers: Vec<Peer>,
+    /// Packets that were dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `connecting`, `up` or `down`.
+    pub state: String,
+    /// Where it is reached, or was last seen.
+    pub endpoint: String,
+    /// Seconds since the last completed handshake; absent before the first.
+    pub last_handshake_s: Option<u64>,
+    /// Bytes of inner packets received from it.
+    pub rx_bytes: u64,
+    /// Bytes of inner packets sent to it.
+    pub tx_bytes: u64,
+    /// The paths to it.
+    pub paths: Vec<Path>,
+    /// What bonding gives.
+    pub bond: Bond,
+}
+
+/// One path: a WAN of the router to an address of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Path {
+    /// Name of the WAN (its section in the configuration, or the device).
+    pub wan: String,
+    /// Network device of the WAN; empty on the server.
+    pub device: String,
+    /// Local address and port.
+    pub local: String,
+    /// Remote address and port.
+    pub remote: String,
+    /// `probing`, `active`, `backup`, `suspect`, `held` or `down`.
+    pub state: String,
+    /// Why it is in this state, a sentence.
+    pub reason: String,
+    /// Smoothed round-trip time.
+    pub rtt_ms: f64,
+    /// Smallest round-trip time of the last seconds.
+    pub rtt_min_ms: f64,
+    /// Variation of the round-trip time.
+    pub jitter_ms: f64,
+    /// Packets lost from router to server.
+    pub loss_up_percent: f64,
+    /// Packets lost from server to router.
+    pub loss_down_percent: f64,
+    /// What it carries now, router to server.
+    pub rate_up_kbps: u64,
+    /// What it carries now, server to router.
+    pub rate_down_kbps: u64,
+    /// What it is believed to be able to carry, router to server; 0 while unknown.
+    pub capacity_up_kbps: u64,
+    /// What it is believed to be able to carry, server to router; 0 while unknown.
+    pub capacity_down_kbps: u64,
+    /// Largest datagram that passes, bytes with IP header.
+    pub mtu: u32,
+    /// Bytes of datagrams received over it.
+    pub rx_bytes: u64,
+    /// Bytes of datagrams sent over it.
+    pub tx_bytes: u64,
+    /// Use of this accounting period in megabytes.
+    pub quota_used_mb: u64,
+}
+
+/// What the paths give together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bond {
+    /// Inner packets delivered, router to server.
+    pub goodput_up_kbps: u64,
+    /// Inner packets delivered, server to router.
+    pub goodput_down_kbps: u64,
+    /// What the best path alone would give, router to server.
+    pub best_single_up_kbps: u64,
+    /// What the best path alone would give, server to router.
+    pub best_single_down_kbps: u64,
+    /// Longest time that a packet may wait for its predecessors here.
+    pub hold_ms: f64,
+    /// Packets sent again after a loss.
+    pub retransmitted: u64,
+    /// Packets sent twice as a precaution.
+    pub duplicated: u64,
+    /// Packets given up on by the receiver: released past a gap.
+    pub released_late: u64,
+}
