@@ -1,0 +1,460 @@
+//! Frames: what a datagram says.
+//!
+//! A control frame is `type (1 B, below 0x40), length (varint), body`; an unknown type is skipped
+//! by its length and bytes behind a known body are ignored, so that fields can be added. A packet
+//! frame (0x40 to 0x43) has a fixed head, and its packet runs to the end of the datagram unless
+//! the frame says a length:
+//!
+//! ```text
+//! 0x40 | ordered (1) | sized (2),  flow u16,  sequence u24,  [length u16,]  IP packet
+//! ```
+//!
+//! All integers are little-endian but for varints (RFC 9000 §16). Times are the low 32 bits of
+//! the sender's own microsecond clock: only differences are ever used, so that the clocks need no
+//! agreement.
+
+use super::{Malformed, PathId, Reader, Writer};
+
+const PADDING: u8 = 0x00;
+const PING: u8 = 0x01;
+const PONG: u8 = 0x02;
+const ACK: u8 = 0x03;
+const CHALLENGE: u8 = 0x04;
+const RESPONSE: u8 = 0x05;
+const PATH_STATUS: u8 = 0x06;
+const PATH_REPORT: u8 = 0x07;
+const HOLD: u8 = 0x08;
+const SKIP: u8 = 0x09;
+const CLOSE: u8 = 0x0a;
+const PACKET: u8 = 0x40;
+const ORDERED: u8 = 0x01;
+const SIZED: u8 = 0x02;
+
+/// Bytes of a packet frame in front of the packet, without the length field.
+pub const PACKET_HEAD: usize = 6;
+/// Bytes of the length field of a sized packet frame.
+pub const SIZE_FIELD: usize = 2;
+/// Ranges in one acknowledgement at most: the newest are kept.
+pub const ACK_RANGES_MAX: usize = 32;
+
+/// One frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame<'a> {
+    /// Asks for a [`Pong`](Frame::Pong) on the same path. Padding behind it makes it a probe of
+    /// the path MTU.
+    Ping {
+        /// When it was sent.
+        sent: u32,
+    },
+    /// Answers a ping.
+    Pong {
+        /// The ping's time, unchanged.
+        echo: u32,
+    },
+    /// What has arrived on a path.
+    Ack(Ack),
+    /// Asks whoever is at the other end of this path to prove that it is the peer.
+    Challenge {
+        /// To be sent back.
+        data: u64,
+    },
+    /// The proof.
+    Response {
+        /// The challenge's data.
+        data: u64,
+    },
+    /// How the sender wants a path to be used.
+    PathStatus {
+        /// Which path.
+        path: PathId,
+        /// 0 active, 1 backup, 2 off.
+        mode: u8,
+        /// Whether its bytes cost money.
+        metered: bool,
+        /// Limit of the receiver's sending rate on it in kbit/s; 0: none.
+        rate_max_kbps: u32,
+    },
+    /// What the sender has measured of what it sends on a path.
+    PathReport {
+        /// Which path.
+        path: PathId,
+        /// Packets lost, in millionths.
+        loss_ppm: u32,
+        /// What it carries, kbit/s.
+        rate_kbps: u32,
+        /// What it is believed to carry at most, kbit/s; 0 while unknown.
+        capacity_kbps: u32,
+    },
+    /// How long the receiver of this frame may keep a packet waiting for its predecessors.
+    Hold {
+        /// Microseconds.
+        us: u32,
+    },
+    /// Sequence numbers that will never come: nobody needs to wait for them.
+    Skip {
+        /// Their flow.
+        flow: u16,
+        /// The first of them.
+        first: u32,
+        /// How many.
+        count: u16,
+    },
+    /// The sender goes away.
+    Close {
+        /// 0: it is stopping; 1: it was told to reconnect.
+        reason: u8,
+    },
+    /// An inner packet.
+    Packet {
+        /// Its flow, as the sender counts them.
+        flow: u16,
+        /// Its place in the flow, low 24 bits.
+        sequence: u32,
+        /// Whether it has to wait for its predecessors.
+        ordered: bool,
+        /// The packet.
+        packet: &'a [u8],
+    },
+}
+
+/// An acknowledgement of one path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ack {
+    /// The path that the packets came on.
+    pub path: PathId,
+    /// Low half of the highest packet number.
+    pub largest_low: u32,
+    /// When that one arrived, on the receiver's clock.
+    pub arrived: u32,
+    /// Microseconds between that and the sending of this frame.
+    pub delay_us: u32,
+    /// What has arrived.
+    pub ranges: AckRanges,
+}
+
+/// Which packets have arrived: runs of packet numbers from the highest downwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AckRanges {
+    /// How many packets below the highest arrived too, without a gap.
+    first: u64,
+    /// Then, repeatedly: missing ones, and how many arrived below them.
+    more: [(u32, u32); ACK_RANGES_MAX - 1],
+    count: usize,
+}
+
+impl AckRanges {
+    /// From ranges in descending order, each `(low, high)` inclusive; `None` when there are none.
+    /// The lowest ones are left out when there are too many.
+    pub fn from_descending(mut ranges: impl Iterator<Item = (u64, u64)>) -> Option<AckRanges> {
+        let (mut low, high) = ranges.next()?;
+        let mut out = AckRanges { first: high - low, more: [(0, 0); ACK_RANGES_MAX - 1], count: 0 };
+        for ((l, h), slot) in ranges.zip(out.more.iter_mut()) {
+            *slot = ((low - h - 1) as u32, (h - l + 1) as u32);
+            out.count += 1;
+            low = l;
+        }
+        Some(out)
+    }
+
+    /// The ranges, from the one that ends with `largest` downwards, each `(low, high)` inclusive.
+    /// Ends early where they would go below zero.
+    pub fn descending(&self, largest: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let mut low = largest.checked_sub(self.first);
+        let first = low.map(|l| (l, largest));
+        first.into_iter().chain(self.more[..self.count].iter().map_while(move |&(gap, len)| {
+            let high = low?.checked_sub(u64::from(gap) + 1)?;
+            let l = high.checked_sub(u64::from(len) - 1)?;
+            low = Some(l);
+            Some((l, high))
+        }))
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<AckRanges, Malformed> {
+        let first = r.varint()?;
+        let count = usize::from(r.u8()?);
+        if count >= ACK_RANGES_MAX {
+            return Err(Malformed);
+        }
+        let mut more = [(0, 0); ACK_RANGES_MAX - 1];
+        for slot in &mut more[..count] {
+            let gap = u32::try_from(r.varint()?).map_err(|_| Malformed)?;
+            let len = u32::try_from(r.varint()?).map_err(|_| Malformed)?;
+            if gap == 0 || len == 0 {
+                return Err(Malformed);
+            }
+            *slot = (gap, len);
+        }
+        Ok(AckRanges { first, more, count })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) -> bool {
+        w.varint(self.first)
+            && w.u8(self.count as u8)
+            && self.more[..self.count].iter().all(|&(gap, len)| {
+                w.varint(u64::from(gap)) && w.varint(u64::from(len))
+            })
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Whether the other side has to acknowledge a datagram with this frame.
+    pub fn elicits_ack(&self) -> bool {
+        !matches!(self, Frame::Ack(_) | Frame::Pong { .. } | Frame::Close { .. })
+    }
+
+    /// Writes the frame; `false`, and nothing written, when it does not fit. A packet is written
+    /// without its length, to be the last frame; see [`write_sized`].
+    pub fn write(&self, w: &mut Writer<'_>) -> bool {
+        if let &Frame::Packet { flow, sequence, ordered, packet } = self {
+            let head = PacketHead { flow, sequence, ordered };
+            return w.room() >= PACKET_HEAD + packet.len() && head.write(w, 0) && w.bytes(packet);
+        }
+        let mut body = [0u8; 400];
+        let mut b = Writer::new(&mut body);
+        let (kind, fits) = self.write_body(&mut b);
+        let len = b.len();
+        let needed = 1 + Writer::varint_len(len as u64) + len;
+        fits && w.room() >= needed && w.u8(kind) && w.varint(len as u64) && w.bytes(&body[..len])
+    }
+
+    fn write_body(&self, b: &mut Writer<'_>) -> (u8, bool) {
+        match *self {
+            Frame::Ping { sent } => (PING, b.u32(sent)),
+            Frame::Pong { echo } => (PONG, b.u32(echo)),
+            Frame::Ack(ref a) => (
+                ACK,
+                b.u8(a.path.0)
+                    && b.u32(a.largest_low)
+                    && b.u32(a.arrived)
+                    && b.varint(u64::from(a.delay_us))
+                    && a.ranges.write(b),
+            ),
+            Frame::Challenge { data } => (CHALLENGE, b.u64(data)),
+            Frame::Response { data } => (RESPONSE, b.u64(data)),
+            Frame::PathStatus { path, mode, metered, rate_max_kbps } => (
+                PATH_STATUS,
+                b.u8(path.0) && b.u8(mode) && b.u8(u8::from(metered)) && b.u32(rate_max_kbps),
+            ),
+            Frame::PathReport { path, loss_ppm, rate_kbps, capacity_kbps } => (
+                PATH_REPORT,
+                b.u8(path.0) && b.u32(loss_ppm) && b.u32(rate_kbps) && b.u32(capacity_kbps),
+            ),
+            Frame::Hold { us } => (HOLD, b.u32(us)),
+            Frame::Skip { flow, first, count } => {
+                (SKIP, b.u16(flow) && b.u24(first) && b.u16(count))
+            }
+            Frame::Close { reason } => (CLOSE, b.u8(reason)),
+            Frame::Packet { .. } => (PACKET, false),
+        }
+    }
+}
+
+/// The head of a packet frame, for writers that put the packet behind it by themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketHead {
+    /// The packet's flow.
+    pub flow: u16,
+    /// Its place in the flow.
+    pub sequence: u32,
+    /// Whether it waits for its predecessors.
+    pub ordered: bool,
+}
+
+impl PacketHead {
+    fn write(&self, w: &mut Writer<'_>, flags: u8) -> bool {
+        let kind = PACKET | flags | if self.ordered { ORDERED } else { 0 };
+        w.u8(kind) && w.u16(self.flow) && w.u24(self.sequence)
+    }
+
+    /// Writes `packet` with its length, so that more frames may follow.
+    pub fn write_sized(&self, w: &mut Writer<'_>, packet: &[u8]) -> bool {
+        w.room() >= PACKET_HEAD + SIZE_FIELD + packet.len()
+            && self.write(w, SIZED)
+            && w.u16(packet.len() as u16)
+            && w.bytes(packet)
+    }
+}
+
+/// Writes `n` bytes of padding.
+pub fn pad(w: &mut Writer<'_>, n: usize) -> bool {
+    w.room() >= n && (0..n).all(|_| w.u8(PADDING))
+}
+
+/// Reads the frames of a datagram one after the other. After an error it ends.
+#[derive(Debug)]
+pub struct Frames<'a>(Reader<'a>);
+
+impl<'a> Frames<'a> {
+    /// Reads the frames of `payload`.
+    pub fn new(payload: &'a [u8]) -> Frames<'a> {
+        Frames(Reader::new(payload))
+    }
+
+    fn read(&mut self) -> Result<Option<Frame<'a>>, Malformed> {
+        let r = &mut self.0;
+        loop {
+            if r.is_empty() {
+                return Ok(None);
+            }
+            let kind = r.u8()?;
+            match kind {
+                PADDING => continue,
+                0x40..=0x43 => {
+                    let (flow, sequence) = (r.u16()?, r.u24()?);
+                    let packet = if kind & SIZED != 0 {
+                        let len = r.u16()?;
+                        r.bytes(usize::from(len))?
+                    } else {
+                        r.rest()
+                    };
+                    let ordered = kind & ORDERED != 0;
+                    return Ok(Some(Frame::Packet { flow, sequence, ordered, packet }));
+                }
+                0x01..0x40 => {
+                    let len = usize::try_from(r.varint()?).map_err(|_| Malformed)?;
+                    if let Some(frame) = read_control(kind, Reader::new(r.bytes(len)?))? {
+                        return Ok(Some(frame));
+                    }
+                }
+                _ => return Err(Malformed),
+            }
+        }
+    }
+}
+
+fn read_control(kind: u8, mut b: Reader<'_>) -> Result<Option<Frame<'static>>, Malformed> {
+    Ok(Some(match kind {
+        PING => Frame::Ping { sent: b.u32()? },
+        PONG => Frame::Pong { echo: b.u32()? },
+        ACK => Frame::Ack(Ack {
+            path: PathId(b.u8()?),
+            largest_low: b.u32()?,
+            arrived: b.u32()?,
+            delay_us: u32::try_from(b.varint()?).map_err(|_| Malformed)?,
+            ranges: AckRanges::read(&mut b)?,
+        }),
+        CHALLENGE => Frame::Challenge { data: b.u64()? },
+        RESPONSE => Frame::Response { data: b.u64()? },
+        PATH_STATUS => Frame::PathStatus {
+            path: PathId(b.u8()?),
+            mode: b.u8()?,
+            metered: b.u8()? & 1 != 0,
+            rate_max_kbps: b.u32()?,
+        },
+        PATH_REPORT => Frame::PathReport {
+            path: PathId(b.u8()?),
+            loss_ppm: b.u32()?,
+            rate_kbps: b.u32()?,
+            capacity_kbps: b.u32()?,
+        },
+        HOLD => Frame::Hold { us: b.u32()? },
+        SKIP => Frame::Skip { flow: b.u16()?, first: b.u24()?, count: b.u16()? },
+        CLOSE => Frame::Close { reason: b.u8()? },
+        _ => return Ok(None),
+    }))
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read();
+        if item.is_err() {
+            self.0.rest();
+        }
+        item.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(frame: Frame<'_>) {
+        let mut out = [0; 512];
+        let mut w = Writer::new(&mut out);
+        assert!(frame.write(&mut w));
+        let n = w.len();
+        let read: Vec<_> = Frames::new(&out[..n]).collect();
+        assert_eq!(read, vec![Ok(frame)]);
+    }
+
+    #[test]
+    fn every_frame_is_read_as_written() {
+        let ranges = [(90, 100), (80, 85), (3, 3)].into_iter();
+        let ranges = AckRanges::from_descending(ranges).unwrap();
+        assert_eq!(ranges.descending(100).collect::<Vec<_>>(), [(90, 100), (80, 85), (3, 3)]);
+        let path = PathId(3);
+        for frame in [
+            Frame::Ping { sent: 1 },
+            Frame::Pong { echo: u32::MAX },
+            Frame::Ack(Ack { path, largest_low: 100, arrived: 7, delay_us: 4000, ranges }),
+            Frame::Challenge { data: 0x0102_0304_0506_0708 },
+            Frame::Response { data: 9 },
+            Frame::PathStatus { path, mode: 1, metered: true, rate_max_kbps: 8000 },
+            Frame::PathReport { path, loss_ppm: 5, rate_kbps: 6, capacity_kbps: 7 },
+            Frame::Hold { us: 90_000 },
+            Frame::Skip { flow: 513, first: 0xff_fffe, count: 2 },
+            Frame::Close { reason: 1 },
+            Frame::Packet { flow: 9, sequence: 0xabcdef, ordered: true, packet: b"E..." },
+        ] {
+            round_trip(frame);
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let mut out = [0; 64];
+        let mut w = Writer::new(&mut out);
+        let ranges = AckRanges::from_descending([(6, 9), (1, 2)].into_iter()).unwrap();
+        let ack = Ack { path: PathId(1), largest_low: 9, arrived: 0x0102, delay_us: 70, ranges };
+        assert!(Frame::Ack(ack).write(&mut w));
+        let head = PacketHead { flow: 0x0201, sequence: 5, ordered: true };
+        assert!(head.write_sized(&mut w, b"ab"));
+        assert!(
+            Frame::Packet { flow: 1, sequence: 6, ordered: false, packet: b"cd" }.write(&mut w)
+        );
+        let n = w.len();
+        assert_eq!(
+            &out[..n],
+            [
+                &[3, 15, 1, 9, 0, 0, 0, 2, 1, 0, 0, 0x40, 70, 3, 1, 3, 2][..],
+                &[0x43, 1, 2, 5, 0, 0, 2, 0, b'a', b'b'],
+                &[0x40, 1, 0, 6, 0, 0, b'c', b'd'],
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
+    fn unknown_frames_and_padding_are_skipped() {
+        let bytes = [0, 0, 0x3f, 3, 1, 2, 3, 0, 0x0a, 2, 5, 99];
+        let read: Vec<_> = Frames::new(&bytes).collect();
+        assert_eq!(read, vec![Ok(Frame::Close { reason: 5 })]);
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_writes_nothing() {
+        let mut out = [0; 8];
+        let mut w = Writer::new(&mut out);
+        assert!(!Frame::Challenge { data: 1 }.write(&mut w));
+        assert!(!Frame::Packet { flow: 1, sequence: 1, ordered: true, packet: b"abc" }.write(&mut w));
+        assert!(w.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), largest: u64) {
+            for frame in Frames::new(&bytes).flatten() {
+                if let Frame::Ack(ack) = frame {
+                    let mut last = None;
+                    for (low, high) in ack.ranges.descending(largest) {
+                        prop_assert!(low <= high && last.is_none_or(|l| high < l));
+                        last = Some(low);
+                    }
+                }
+            }
+        }
+    }
+}
