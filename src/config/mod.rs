@@ -1,1 +1,2 @@
-//! (being built)
+//! Typed configuration from UCI text.
+pub mod uci;
