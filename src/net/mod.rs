@@ -10,6 +10,7 @@ pub mod netlink;
 pub mod nft;
 pub mod prefix;
 pub mod sysctl;
+pub mod system;
 pub mod tun;
 pub mod udp;
 

@@ -82,7 +82,7 @@ impl Sysctls {
     /// that is gone, with its device, is no error.
     pub fn restore(&mut self) -> io::Result<()> {
         let mut result = Ok(());
-        for (key, (former, ours)) in std::mem::take(&mut self.turned){
+        for (key, (former, ours)) in std::mem::take(&mut self.turned) {
             if self.get(&key).ok().as_deref() == Some(ours.as_str()) {
                 let turned = fs::write(self.root.join(&key), &former);
                 result = result.and(turned);
