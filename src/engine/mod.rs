@@ -38,7 +38,7 @@ use crate::time::{MS, SEC, Time};
 use crate::wire::frame::PACKET_HEAD;
 use crate::wire::{PATHS_MAX, PathId, ip};
 use entrance::Entrance;
-use path::Path;
+use path::{Meter, Path};
 use recover::Store;
 use resequence::Resequencer;
 use std::collections::VecDeque;
@@ -181,6 +181,8 @@ pub struct Engine {
     /// Inner bytes taken in and delivered.
     tx_bytes: u64,
     rx_bytes: u64,
+    tx: Meter,
+    rx: Meter,
     /// Inner packets longer than any path takes.
     too_long: u64,
 }
@@ -206,6 +208,8 @@ impl Engine {
             mtu_told: 0,
             tx_bytes: 0,
             rx_bytes: 0,
+            tx: Meter::default(),
+            rx: Meter::default(),
             too_long: 0,
             settings,
         }
@@ -312,6 +316,7 @@ impl Engine {
     pub fn push_packet(&mut self, now: Time, pool: &mut Pool, packet: Buf, view: &ip::Packet) {
         self.last_used = Some(now);
         self.tx_bytes += packet.len() as u64;
+        self.tx.add(now, packet.len() as u64, 0, 0);
         if packet.len() > usize::from(self.mtu()) {
             self.too_long += 1;
             pool.give(packet);
