@@ -14,12 +14,13 @@ use onebox::net::tun::Tun;
 use crate::world::{Namespace, StateFile, block_on, command};
 use std::os::fd::AsFd;
 
-const MTU: u32 = 1400;
+/// The MTU of the devices in bytes.
+pub const MTU: u32 = 1400;
 /// Bytes of each TCP transfer.
 const TRANSFER: usize = 8 << 20;
 
 /// A namespace with a TUN device that is up and has the addresses .`host`.
-fn open(host: u8, offload: bool) -> Option<(Namespace, Tun)> {
+pub fn open(host: u8, offload: bool) -> Option<(Namespace, Tun)> {
     let namespace = Namespace::new()?;
     let tun = namespace.run(move || {
         let state = StateFile::new();
@@ -43,15 +44,15 @@ fn open(host: u8, offload: bool) -> Option<(Namespace, Tun)> {
     Some((namespace, tun))
 }
 
-/// Carries packets between two devices until told to stop; the most that one read gave.
-struct Pump {
+/// Carries packets between two devices until told to stop.
+pub struct Pump {
     stop: Arc<AtomicBool>,
     largest: Arc<AtomicUsize>,
     thread: Option<std::thread::JoinHandle<(Tun, Tun)>>,
 }
 
 impl Pump {
-    fn start(mut a: Tun, mut b: Tun) -> Pump {
+    pub fn start(mut a: Tun, mut b: Tun) -> Pump {
         let stop = Arc::new(AtomicBool::new(false));
         let largest = Arc::new(AtomicUsize::new(0));
         let (stopped, most) = (stop.clone(), largest.clone());
@@ -65,8 +66,8 @@ impl Pump {
                     PollFd::new(b.as_fd(), PollFlags::POLLIN),
                 ];
                 poll(&mut ready, timeout).unwrap();
-                for (from, to) in [(true, false), (false, true)] {
-                    let (from, to) = if from && !to { (&mut a, &mut b) } else { (&mut b, &mut a) };
+                for forth in [true, false] {
+                    let (from, to) = if forth { (&mut a, &mut b) } else { (&mut b, &mut a) };
                     if let Ok(count) = from.read_batch(&mut pool, &mut batch) {
                         most.fetch_max(count, Ordering::Relaxed);
                         assert!(batch.iter().all(|packet| packet.len() <= MTU as usize));
@@ -80,7 +81,8 @@ impl Pump {
         Pump { stop, largest, thread: Some(thread) }
     }
 
-    fn end(mut self) -> (Tun, Tun, usize) {
+    /// Stops; the devices, and the most packets that one batch had.
+    pub fn end(mut self) -> (Tun, Tun, usize) {
         self.stop.store(true, Ordering::Relaxed);
         let (a, b) = self.thread.take().unwrap().join().unwrap();
         (a, b, self.largest.load(Ordering::Relaxed))
