@@ -150,8 +150,11 @@ fn a_socket_leaves_by_its_wan_whatever_the_routes_say() {
         {
             let to = server.local_addr().unwrap();
             client.run(move || {
-                let options =
-                    Options { device: Some(wan.to_owned()), mark: Ids::default().mark, port: 0 };
+                let options = Options {
+                    device: Some(wan.to_owned()),
+                    mark: Ids::default().mark,
+                    ..Options::default()
+                };
                 let socket = UdpSocket::open(family, &options).unwrap();
                 socket.send(to, None, wan.as_bytes(), None).unwrap();
             });

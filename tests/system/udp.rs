@@ -22,7 +22,8 @@ fn pair() -> Option<(Namespace, Namespace)> {
 }
 
 fn client(namespace: &Namespace, family: Family) -> UdpSocket {
-    let options = Options { device: Some("a0".to_owned()), mark: 0x6f00_0000, port: 0 };
+    let options =
+        Options { device: Some("a0".to_owned()), mark: 0x6f00_0000, ..Options::default() };
     namespace.run(move || UdpSocket::open(family, &options).unwrap())
 }
 
@@ -42,7 +43,7 @@ fn receive(socket: &UdpSocket, count: usize) -> Vec<(SocketAddr, Option<IpAddr>,
 #[test]
 fn trains_arrive_as_datagrams_and_answers_come_from_the_asked_address() {
     let Some((a, b)) = pair() else { return };
-    let servers = b.run(|| UdpSocket::open_server(0, 0).unwrap());
+    let servers = b.run(|| UdpSocket::open_server(&Options::default()).unwrap());
     assert_eq!(servers.len(), 2);
     let port = servers[0].local_addr().unwrap().port();
     assert_eq!(servers[1].local_addr().unwrap().port(), port);
@@ -71,7 +72,7 @@ fn trains_arrive_as_datagrams_and_answers_come_from_the_asked_address() {
 #[test]
 fn nothing_is_fragmented_and_faults_are_counted() {
     let Some((a, b)) = pair() else { return };
-    let servers = b.run(|| UdpSocket::open_server(0, 0).unwrap());
+    let servers = b.run(|| UdpSocket::open_server(&Options::default()).unwrap());
     let port = servers[0].local_addr().unwrap().port();
     for (server, address) in servers.iter().zip(["10.5.0.2", "2001:db8:5::2"]) {
         let to = SocketAddr::new(address.parse().unwrap(), port);
@@ -82,6 +83,7 @@ fn nothing_is_fragmented_and_faults_are_counted() {
         // A train of pieces that are too long says the same, and segmentation goes on after.
         let error = client.send(to, None, &[0; 3200], Some(1600)).unwrap_err();
         assert_eq!(Fault::of(&error), Fault::TooBig);
+        assert!(client.segments_max() > 1);
         client.send(to, None, &[0; 2400], Some(1200)).unwrap();
         assert_eq!(receive(server, 2).len(), 2);
 

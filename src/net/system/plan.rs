@@ -59,12 +59,13 @@ pub struct OwnRoute {
 impl Ids {
     /// The table of a WAN.
     pub(super) fn table_of(&self, ifindex: u32) -> u32 {
-        self.wan_table + (ifindex & 0xffff)
+        self.wan_table.saturating_add(ifindex & 0xffff)
     }
 
     /// Whether a table may hold routes of ours.
     fn has_table(&self, table: u32) -> bool {
-        table == self.table || (self.wan_table..=self.wan_table + 0xffff).contains(&table)
+        table == self.table
+            || (self.wan_table..=self.wan_table.saturating_add(0xffff)).contains(&table)
     }
 }
 
@@ -76,7 +77,7 @@ pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
     }
     for v4 in [true, false] {
         let mut rule = |offset: u32, table: u32, kind: RuleKind| {
-            list.push(Rule { v4, priority: ids.priority + offset, table, kind });
+            list.push(Rule { v4, priority: ids.priority.saturating_add(offset), table, kind });
         };
         rule(0, MAIN, RuleKind::Mark(ids.mark, ids.mask));
         rule(1, MAIN, RuleKind::Specific);
@@ -179,7 +180,7 @@ impl Rule {
             (None, None) if specific => RuleKind::Specific,
             (None, None) => RuleKind::All,
         };
-        let place = (ids.priority..=ids.priority + 3).contains(&rule.priority);
+        let place = (ids.priority..=ids.priority.saturating_add(3)).contains(&rule.priority);
         (protocol == ids.protocol && place).then_some(rule)
     }
 }
