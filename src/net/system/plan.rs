@@ -301,7 +301,7 @@ mod tests {
     fn what_does_not_carry_our_number_is_not_ours() {
         let ids = Ids::default();
         let other = Ids { protocol: 4, ..ids };
-        let elsewhere = Ids { priority: 100, table: 100, wan_table: 1000, ..ids };
+        let elsewhere = Ids { priority: 100, table: 100, wan_table: 100_000, ..ids };
         for rule in rules(&ids, &desired()) {
             assert_eq!(Rule::read(&ids, &rule.message(&other)), None);
             assert_eq!(Rule::read(&elsewhere, &rule.message(&ids)), None);
