@@ -1,2 +1,24 @@
 //! The onebox program: parse the command line, run the command.
-fn main() {}
+
+use onebox::cli::args::{self, Start};
+use onebox::cli::{self, Exit};
+use onebox::daemon::{self, logging::Target};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // argh takes text; a path that is none is refused with the other wrong usage.
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    match args::parse(&words) {
+        Ok(command) => cli::run(&command, start).into(),
+        Err(exit) => exit.into(),
+    }
+}
+
+fn start(options: &Start) -> Exit {
+    let target = if options.syslog { Target::Syslog } else { Target::Stderr };
+    match daemon::run(&options.config, target) {
+        Ok(()) => Exit::Done,
+        Err(error) => cli::fail(error),
+    }
+}
