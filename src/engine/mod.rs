@@ -20,9 +20,12 @@
 //!
 //! Limits: [`PATHS_MAX`](crate::wire::PATHS_MAX) paths; memory as [`Settings::memory`] says.
 
-use crate::buffer::{Buf, Pool};
-use crate::time::Time;
-use crate::wire::{Malformed, PathId, ip};
+mod standin;
+
+pub use standin::{Engine, Reason, Snapshot};
+
+use crate::crypto::packet::PacketNumber;
+use crate::wire::PathId;
 
 /// What an engine is told once.
 #[derive(Clone, Debug)]
@@ -86,7 +89,7 @@ pub struct Transmit {
     /// The path to send it on.
     pub path: PathId,
     /// Its packet number.
-    pub number: u64,
+    pub number: PacketNumber,
     /// How many bytes were written.
     pub len: usize,
     /// Where it goes.
