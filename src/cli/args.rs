@@ -6,7 +6,7 @@
 use super::{Exit, complain, print};
 use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::daemon;
-use argh::{FromArgs, TopLevelCommand};
+use argh::FromArgs;
 use std::path::PathBuf;
 
 /// Several internet connections, one tunnel that uses them all.
@@ -23,7 +23,6 @@ struct Line {
     command: Option<Command>,
 }
 
-impl TopLevelCommand for Line {}
 
 /// A command with its options.
 #[derive(FromArgs, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 //! Each item says meaning, unit, default and consequence under the name of its UCI option.
 
 use super::address::{Cidr, Endpoint, InterfaceAddress};
-use super::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;

@@ -4,7 +4,7 @@ use super::address::DEFAULT_PORT;
 use super::checks::{self, Found};
 use super::diagnostic::{Diagnostic, Severity, has_errors};
 use super::fields::{Fields, decimal};
-use super::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use super::model::{
     Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
     Wan, WanLink,

@@ -16,7 +16,7 @@ use crate::buffer::{Buf, Pool};
 use crate::endpoint::{
     self, Endpoint, Origin, PeerError, PeerId, PeerSettings, SocketId, TransmitBatch,
 };
-use crate::engine::{Mode, PathSettings, Reason};
+use crate::engine::{PathSettings, Reason};
 use crate::net::clock;
 use crate::net::tun::Tun;
 use crate::net::udp::{Family, Options, ReceiveBuffer, UdpSocket};
@@ -309,11 +309,10 @@ impl Worker {
     fn read_socket(&mut self, now: Time, id: u32) {
         let Worker { sockets, receive, endpoint, pool, .. } = self;
         let Some(socket) = sockets.get(&id) else { return };
-        let unix_us = clock::unix_us();
         for _ in 0..ROUND {
             let result = socket.recv_batch(receive, |origin, datagram| {
                 let from = Origin { socket: SocketId(id), remote: origin.from, local: origin.local };
-                endpoint.handle_datagram(now, unix_us, pool, from, datagram);
+                endpoint.handle_datagram(now, pool, from, datagram);
             });
             match result {
                 Ok(0) => break,
@@ -449,7 +448,8 @@ impl Worker {
                 continue;
             }
             let device = Some(plan.device.clone());
-            let opened = UdpSocket::open(family, &Options { device, mark: self.mark, port: 0 })
+            let options = Options { device, mark: self.mark, ..Options::default() };
+            let opened = UdpSocket::open(family, &options)
                 .and_then(|socket| self.add_socket(socket));
             match opened {
                 Ok(id) => kept.push((family, id)),

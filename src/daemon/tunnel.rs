@@ -20,7 +20,7 @@ use crate::engine;
 use crate::net::netlink::{Network, Wan, Watcher};
 use crate::net::system::{Desired, Ids, STATE_FILE, System, wan_routes};
 use crate::net::tun::Tun;
-use crate::net::udp::UdpSocket;
+use crate::net::udp::{Options, UdpSocket};
 use crate::net::{Prefix, clock, nft};
 use crate::status::Status;
 use crate::time::{MS, SEC};
@@ -86,7 +86,8 @@ impl Tunnel {
         let mark = config.main.routing.fwmark;
         let (server, watcher) = match &config.main.role {
             Role::Server(server) => {
-                let sockets = UdpSocket::open_server(server.listen_port, mark);
+                let options = Options { mark, port: server.listen_port, ..Options::default() };
+                let sockets = UdpSocket::open_server(&options);
                 let port = format!("UDP port {}", server.listen_port);
                 (sockets.map_err(|error| Error::io(&port, error))?, None)
             }
@@ -153,11 +154,6 @@ impl Tunnel {
         if let Err(error) = undone {
             log::error!("cleaning up: {error}");
         }
-    }
-
-    /// Its configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     /// Waits for something to handle. May be cancelled.

@@ -34,6 +34,7 @@ pub use path::state::Reason;
 pub use stats::{PathSnapshot, Snapshot};
 
 use crate::buffer::{Buf, Pool};
+use crate::crypto::packet::{PacketNumber, PacketNumbers};
 use crate::time::{MS, SEC, Time};
 use crate::wire::frame::PACKET_HEAD;
 use crate::wire::{PATHS_MAX, PathId, ip};
@@ -109,12 +110,12 @@ pub enum Target {
 }
 
 /// A payload to seal and send.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Transmit {
     /// The path to send it on.
     pub path: PathId,
-    /// Its packet number.
-    pub number: u64,
+    /// Its packet number, to be used up by sealing.
+    pub number: PacketNumber,
     /// How many bytes were written.
     pub len: usize,
     /// Where it goes.
@@ -161,7 +162,7 @@ pub struct Engine {
     paths: [Option<Box<Path>>; PATHS_MAX],
     /// Next packet number of each path. They outlive the path: a number is never used twice in a
     /// connection.
-    numbers: [u64; PATHS_MAX],
+    numbers: [PacketNumbers; PATHS_MAX],
     entrance: Entrance,
     store: Store,
     resequencer: Resequencer,
@@ -193,7 +194,7 @@ impl Engine {
         let quarter = settings.memory / 4;
         Engine {
             paths: [const { None }; PATHS_MAX],
-            numbers: [0; PATHS_MAX],
+            numbers: core::array::from_fn(|path| PacketNumbers::new(path as u8)),
             entrance: Entrance::new(quarter, settings.seed),
             store: Store::new(2 * quarter),
             resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),

@@ -9,6 +9,7 @@ use crate::world::{Namespace, StateFile, block_on, command, ip};
 
 fn tables() -> Tables {
     Tables {
+        mss_clamp: true,
         masquerade_sources: vec![
             "10.99.0.0/24".parse().unwrap(),
             "192.168.1.0/24".parse().unwrap(),

@@ -82,6 +82,7 @@ fn a_lan_reaches_the_internet_and_a_port_reaches_the_lan() {
         addresses: address("10.99.0.1/24"),
         routes: address("0.0.0.0/0"),
         tables: Some(Tables {
+            mss_clamp: true,
             masquerade_into_tunnel: vec!["10.99.0.1".parse().unwrap()],
             ..Tables::default()
         }),
@@ -92,6 +93,7 @@ fn a_lan_reaches_the_internet_and_a_port_reaches_the_lan() {
         addresses: address("10.99.0.2/24"),
         routes: address("192.168.1.0/24"),
         tables: Some(Tables {
+            mss_clamp: true,
             masquerade_sources: address("10.99.0.0/24"),
             forwards: vec![Forward {
                 protocol: Protocol::Tcp,
