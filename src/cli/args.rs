@@ -6,8 +6,9 @@
 use super::{Exit, complain, print};
 use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::daemon;
-use argh::{FromArgs, TopLevelCommand};
-use std::path::PathBuf;
+use argh::FromArgs;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// Several internet connections, one tunnel that uses them all.
 #[derive(FromArgs, Debug, PartialEq)]
@@ -22,8 +23,6 @@ struct Line {
     #[argh(subcommand)]
     command: Option<Command>,
 }
-
-impl TopLevelCommand for Line {}
 
 /// A command with its options.
 #[derive(FromArgs, Debug, PartialEq)]
@@ -138,7 +137,11 @@ pub struct Genpsk {}
 /// # Errors
 ///
 /// No command remains to be run.
-pub fn parse(words: &[String]) -> Result<Command, Exit> {
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
+    let words: Vec<String> = words
+        .map(OsString::into_string)
+        .collect::<Result<_, _>>()
+        .map_err(|word| usage(&format!("not UTF-8: {}", word.display())))?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let line = Line::from_args(&["onebox"], &words).map_err(|early| match early.status {
         Ok(()) => print(&early.output),
@@ -167,7 +170,7 @@ fn usage(message: &str) -> Exit {
 
 /// The control socket: as given, or of the configuration, or the default if that has none or
 /// cannot be read.
-pub fn control_path(control: Option<&PathBuf>, config: &std::path::Path) -> PathBuf {
+pub fn control_path(control: Option<&PathBuf>, config: &Path) -> PathBuf {
     let configured = || {
         let text = daemon::read_bounded(config).ok()?;
         Config::parse(&text).0.map(|config| config.main.control)
