@@ -4,7 +4,7 @@
 //! [`parse`], since argh itself would end it with 1.
 
 use super::{Exit, complain, print};
-use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
+use crate::config::{DEFAULT_CONTROL, DEFAULT_PATH, uci};
 use crate::daemon;
 use argh::FromArgs;
 use std::ffi::OsString;
@@ -168,12 +168,15 @@ fn usage(message: &str) -> Exit {
     Exit::Usage
 }
 
-/// The control socket: as given, or of the configuration, or the default if that has none or
-/// cannot be read.
-pub fn control_path(control: Option<&PathBuf>, config: &Path) -> PathBuf {
+/// The control socket: as given, or as the configuration says, even one with errors, since the
+/// program may run with an earlier one; or the default if that says nothing or cannot be read.
+pub(super) fn control_path(control: Option<&PathBuf>, config: &Path) -> PathBuf {
     let configured = || {
         let text = daemon::read_bounded(config).ok()?;
-        Config::parse(&text).0.map(|config| config.main.control)
+        let document = uci::parse(&text).ok()?;
+        let main = document.sections.iter().find(|section| section.kind == "onebox")?;
+        let path = main.get("control")?.texts().first()?;
+        String::from_utf8(path.bytes.clone()).ok().map(PathBuf::from)
     };
     control.cloned().or_else(configured).unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL))
 }
