@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     note = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not running (stop, reload, status).",
-    help_triggers("-h", "--help", "help")
+    help_triggers("-h", "--help")
 )]
 struct Line {
     /// print the version
@@ -52,7 +52,7 @@ fn default_path() -> PathBuf {
 
 /// run in the foreground until SIGTERM, SIGINT or 'onebox stop'
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "start")]
+#[argh(subcommand, name = "start", help_triggers("-h", "--help"))]
 pub struct Start {
     /// configuration, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -67,7 +67,7 @@ pub struct Start {
 
 /// end the running program; waits up to 10 s until it is gone
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "stop")]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub struct Stop {
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -79,7 +79,7 @@ pub struct Stop {
 
 /// make the running program read its configuration again; a bad one is refused and changes nothing
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "reload")]
+#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
 pub struct Reload {
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -91,7 +91,7 @@ pub struct Reload {
 
 /// show peers and paths of the running program
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "status")]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub struct Status {
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -109,7 +109,7 @@ pub struct Status {
 
 /// show every problem of a configuration; fails if one is an error
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "check")]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
 pub struct Check {
     /// configuration, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -118,17 +118,17 @@ pub struct Check {
 
 /// print a new private key
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "genkey")]
+#[argh(subcommand, name = "genkey", help_triggers("-h", "--help"))]
 pub struct Genkey {}
 
 /// read a private key from standard input and print its public key
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "pubkey")]
+#[argh(subcommand, name = "pubkey", help_triggers("-h", "--help"))]
 pub struct Pubkey {}
 
 /// print a new preshared key
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "genpsk")]
+#[argh(subcommand, name = "genpsk", help_triggers("-h", "--help"))]
 pub struct Genpsk {}
 
 /// Understands a command line (without the program's name); what is done by that alone, such as
