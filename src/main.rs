@@ -6,10 +6,7 @@ use onebox::daemon::{self, logging::Target};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // argh takes text; a path that is none is refused with the other wrong usage.
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    match args::parse(&words) {
+    match args::parse(std::env::args_os().skip(1)) {
         Ok(command) => cli::run(&command, start).into(),
         Err(exit) => exit.into(),
     }

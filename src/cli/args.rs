@@ -4,16 +4,17 @@
 //! [`parse`], since argh itself would end it with 1.
 
 use super::{Exit, complain, print};
-use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
+use crate::config::{DEFAULT_CONTROL, DEFAULT_PATH, uci};
 use crate::daemon;
 use argh::FromArgs;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// Several internet connections, one tunnel that uses them all.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     note = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not running (stop, reload, status).",
-    help_triggers("-h", "--help", "help")
+    help_triggers("-h", "--help")
 )]
 struct Line {
     /// print the version
@@ -22,7 +23,6 @@ struct Line {
     #[argh(subcommand)]
     command: Option<Command>,
 }
-
 
 /// A command with its options.
 #[derive(FromArgs, Debug, PartialEq)]
@@ -52,7 +52,7 @@ fn default_path() -> PathBuf {
 
 /// run in the foreground until SIGTERM, SIGINT or 'onebox stop'
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "start")]
+#[argh(subcommand, name = "start", help_triggers("-h", "--help"))]
 pub struct Start {
     /// configuration, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -67,7 +67,7 @@ pub struct Start {
 
 /// end the running program; waits up to 10 s until it is gone
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "stop")]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub struct Stop {
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -79,7 +79,7 @@ pub struct Stop {
 
 /// make the running program read its configuration again; a bad one is refused and changes nothing
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "reload")]
+#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
 pub struct Reload {
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -91,7 +91,7 @@ pub struct Reload {
 
 /// show peers and paths of the running program
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "status")]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub struct Status {
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -109,7 +109,7 @@ pub struct Status {
 
 /// show every problem of a configuration; fails if one is an error
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "check")]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
 pub struct Check {
     /// configuration, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
@@ -118,17 +118,17 @@ pub struct Check {
 
 /// print a new private key
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "genkey")]
+#[argh(subcommand, name = "genkey", help_triggers("-h", "--help"))]
 pub struct Genkey {}
 
 /// read a private key from standard input and print its public key
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "pubkey")]
+#[argh(subcommand, name = "pubkey", help_triggers("-h", "--help"))]
 pub struct Pubkey {}
 
 /// print a new preshared key
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "genpsk")]
+#[argh(subcommand, name = "genpsk", help_triggers("-h", "--help"))]
 pub struct Genpsk {}
 
 /// Understands a command line (without the program's name); what is done by that alone, such as
@@ -137,7 +137,11 @@ pub struct Genpsk {}
 /// # Errors
 ///
 /// No command remains to be run.
-pub fn parse(words: &[String]) -> Result<Command, Exit> {
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
+    let words: Vec<String> = words
+        .map(OsString::into_string)
+        .collect::<Result<_, _>>()
+        .map_err(|word| usage(&format!("not UTF-8: {}", word.display())))?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let line = Line::from_args(&["onebox"], &words).map_err(|early| match early.status {
         Ok(()) => print(&early.output),
@@ -164,12 +168,15 @@ fn usage(message: &str) -> Exit {
     Exit::Usage
 }
 
-/// The control socket: as given, or of the configuration, or the default if that has none or
-/// cannot be read.
-pub fn control_path(control: Option<&PathBuf>, config: &std::path::Path) -> PathBuf {
+/// The control socket: as given, or as the configuration says, even one with errors, since the
+/// program may run with an earlier one; or the default if that says nothing or cannot be read.
+pub(super) fn control_path(control: Option<&PathBuf>, config: &Path) -> PathBuf {
     let configured = || {
         let text = daemon::read_bounded(config).ok()?;
-        Config::parse(&text).0.map(|config| config.main.control)
+        let document = uci::parse(&text).ok()?;
+        let main = document.sections.iter().find(|section| section.kind == "onebox")?;
+        let path = main.get("control")?.texts().first()?;
+        String::from_utf8(path.bytes.clone()).ok().map(PathBuf::from)
     };
     control.cloned().or_else(configured).unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL))
 }

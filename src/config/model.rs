@@ -173,7 +173,7 @@ pub struct Peer {
 /// An internet connection of a client: a section of type `wan`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wan {
-    /// Name of the section.
+    /// Name of the section; of one without name, that of its interface or device.
     pub name: String,
     /// `interface` or `device`, one of them required: what it is about.
     pub link: WanLink,
