@@ -58,7 +58,7 @@ use accept::{Answers, Bucket};
 use address::Addresses;
 use attempts::{Attempts, Cause, Flight};
 use peer::{PathSlot, Peer};
-use session::Indices;
+use session::{Indices, LEAVE_US};
 use transmit::Handshake;
 
 /// Peers at most.
@@ -306,10 +306,13 @@ impl Endpoint {
         }
     }
 
-    /// Says good-bye to a peer; no handshakes with it any more.
+    /// Says good-bye to a peer, with the next datagrams; a little later its session ends. No
+    /// handshakes any more.
     pub fn close_peer(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.attempts = Attempts::none();
+        peer.flights.clear(&mut self.indices);
+        peer.sessions.shorten(now + LEAVE_US);
         peer.engine.close(0);
         self.touch(now, id);
     }

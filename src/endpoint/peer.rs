@@ -16,13 +16,13 @@ use std::collections::VecDeque;
 use super::address::{Addresses, Origin, Validated};
 use super::attempts::{Attempts, Cause, Flights};
 use super::drops::{Drop, Drops};
-use super::session::{Indices, Sessions};
+use super::session::{Indices, LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
 use super::{Event, PeerId, PeerState};
 use crate::buffer::Pool;
 use crate::crypto::guard::InitGuard;
 use crate::crypto::keys::{PresharedKey, PublicKey};
 use crate::crypto::replay::ReplayWindow;
-use crate::crypto::rng::SecretRng;
+use crate::crypto::rng::{Dice, SecretRng};
 use crate::engine::{self, Engine, PathSettings, PathState};
 use crate::time::Time;
 use crate::wire::{PATHS_MAX, PathId};
@@ -206,6 +206,31 @@ impl Peer {
         self.remote_instance = None;
         self.rebuild(now);
         self.attempts.begin(now, Cause::Connect);
+    }
+
+    /// The first datagram under the next session has been opened: the initiator has it, so it is
+    /// the current one from now on. Of another run of its program, nothing else is left then.
+    pub fn promote(&mut self, now: Time, indices: &mut Indices) {
+        let Some(next) = self.sessions.get(Slot::Next) else { return };
+        let remote_instance = next.remote_instance;
+        if self.remote_instance != Some(remote_instance) {
+            self.sessions.drop_used(indices);
+            if self.remote_instance.replace(remote_instance).is_some() {
+                self.rebuild(now);
+            }
+        }
+        self.sessions.promote(now, now + LIFE_US, indices);
+        self.handshake = Some(now);
+    }
+
+    /// A datagram under the current session has been opened: the responder has it as well, so
+    /// the next handshake can wait until the session grows old.
+    pub fn confirm(&mut self, now: Time, dice: &mut Dice) {
+        if self.attempts.cause() == Cause::Unconfirmed {
+            let made = self.handshake.unwrap_or(now);
+            let rekey = made + REKEY_AFTER_US + dice.below(REKEY_JITTER_US);
+            self.attempts.settled(now.max(rekey));
+        }
     }
 
     /// Takes in what the engine has to tell. `from`: where the datagram came from that has just

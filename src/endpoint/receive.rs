@@ -9,10 +9,9 @@
 
 use super::accept::Again;
 use super::address::Origin;
-use super::attempts::Cause;
 use super::drops::Drop;
 use super::peer::{PathSlot, Received, settings_for};
-use super::session::{LIFE_US, NEXT_LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Session, Slot};
+use super::session::{LIFE_US, NEXT_LIFE_US, Session, Slot};
 use super::transmit::Handshake;
 use super::{Endpoint, PeerId, Role};
 use crate::buffer::Pool;
@@ -81,23 +80,12 @@ impl Endpoint {
         let len = session.open.open(head.path.0, number, header, sealed)?;
 
         // Authentic from here on.
-        if slot == Slot::Next {
-            let remote_instance = session.remote_instance;
-            if anew {
-                peer.sessions.drop_used(&mut self.indices);
-                if peer.remote_instance.replace(remote_instance).is_some() {
-                    peer.rebuild(now);
-                }
-            }
-            peer.sessions.promote(now, now + LIFE_US, &mut self.indices);
-            peer.handshake = Some(now);
+        match slot {
+            Slot::Next => peer.promote(now, &mut self.indices),
+            Slot::Current => peer.confirm(now, &mut self.dice),
+            Slot::Old(_) => {}
         }
         peer.heard = Some(now);
-        if slot == Slot::Current && peer.attempts.cause() == Cause::Unconfirmed {
-            let jitter = self.dice.below(REKEY_JITTER_US);
-            let made = peer.handshake.unwrap_or(now);
-            peer.attempts.settled(now.max(made + REKEY_AFTER_US + jitter));
-        }
         let place = &mut peer.paths[head.path.index()];
         let opened = place.is_none();
         let settings = settings_for(&from);

@@ -36,6 +36,9 @@ pub const LIFE_US: u64 = 180 * SEC;
 pub const GRACE_US: u64 = 60 * SEC;
 /// How long a responder waits for the first datagram of a new session, microseconds.
 pub const NEXT_LIFE_US: u64 = 30 * SEC;
+/// How long after our good-bye a session is still there to send it and to hear the peer's,
+/// microseconds: some round trips.
+pub const LEAVE_US: u64 = SEC;
 /// Replaced sessions at most: several handshakes of a slow link may end within one grace time.
 const OLD_MAX: usize = 3;
 
@@ -182,6 +185,13 @@ impl Sessions {
         };
         self.next.take_if(&mut ended);
         self.current.take_if(&mut ended).is_some()
+    }
+
+    /// Lets no session last longer than until `end`.
+    pub fn shorten(&mut self, end: Time) {
+        for session in self.old.iter_mut().chain(&mut self.current).chain(&mut self.next) {
+            session.ends = session.ends.min(end);
+        }
     }
 
     /// Drops all sessions but the next one.

@@ -129,3 +129,30 @@ fn peers_take_turns_in_a_batch() {
     let runs = batch.datagrams().windows(2).filter(|w| w[0].range.end == w[1].range.start);
     assert_eq!(runs.count(), batch.datagrams().len() - 1, "back to back");
 }
+
+#[test]
+fn handshakes_survive_loss() {
+    let mut world = World::pair();
+    // Two of three handshake messages get lost: chosen by their bytes, which are random.
+    world.lose = |p| p.bytes[0] <= 2 && p.bytes[40] % 3 > 0;
+    world.run(60 * SEC);
+    assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
+    world.run(1_000 * SEC);
+    let downs = |e: &&(PeerId, Event)| matches!(e.1, Event::State(s) if s != PeerState::Up);
+    assert!(world.nodes[0].events.iter().filter(downs).count() <= 1);
+    world.lose = |_| false;
+    world.run(20 * SEC);
+    assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
+    assert_eq!(world.traffic(20, 10 * MS), (20, 20));
+    assert!(world.endpoint(0).indices.len() <= 4);
+}
+
+#[test]
+fn the_same_seeds_give_the_same_bytes() {
+    let run = || {
+        let mut world = World::connected();
+        world.traffic(20, 5 * MS);
+        world.log.iter().map(|p| p.bytes.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}

@@ -33,12 +33,15 @@ fn replayed_data_is_dropped_and_moves_nothing() {
     world.traffic(20, 5 * MS);
     let seen = world.seen_by_server();
     let delivered = world.nodes[0].delivered.len();
-    let data = world.sent(4, address(SERVER));
+    let mut data = world.sent(4, address(SERVER));
+    data.retain(|p| p.due <= world.now);
     let before = world.drops(0, Drop::Replayed);
+    let untouched = state(&mut world, 0);
     for parcel in &data {
         world.deliver(Parcel { from: address("192.0.2.66:6"), ..parcel.clone() });
     }
     assert_eq!(world.drops(0, Drop::Replayed) - before, data.len() as u64);
+    assert_eq!(state(&mut world, 0), untouched);
     world.run(SEC);
     assert_eq!(world.nodes[0].delivered.len(), delivered);
     assert_eq!(world.seen_by_server(), seen);

@@ -71,6 +71,7 @@ fn a_good_bye_is_heard() {
     world.endpoint(1).close(now);
     world.run(5 * SEC);
     assert_eq!(world.states().1, PeerState::Down);
+    assert_eq!(world.states().0, PeerState::Connecting);
     let sent = world.log.len();
     world.run(300 * SEC);
     assert_eq!(world.log.len(), sent, "nobody calls any more");
