@@ -169,13 +169,13 @@ mod tests {
     fn what_can_change_live_needs_no_restart() {
         let old = read("", "config wan a\noption device a0\nconfig wan b\noption device b0");
         let new = read(
-            "option log_level debug\noption hold_ms_max 50\noption discover 0",
+            "option log_level debug\noption mss_clamp 0\noption discover 0",
             "option route_allowed_ips 0\nconfig wan b\noption device b0\noption mode backup\n\
              config wan c\noption device c0",
         );
         let difference = diff(&old, &new);
         assert!(difference.restart.is_empty());
-        assert_eq!(difference.live, ["discover", "hold_ms_max"]);
+        assert_eq!(difference.live, ["discover", "mss_clamp"]);
         assert_eq!(difference.log_level, Some(log::LevelFilter::Debug));
         assert_eq!(difference.peers.changed, ["vps"]);
         assert_eq!(difference.wans.added, ["c"]);

@@ -18,13 +18,13 @@ use crate::crypto::keys::{PresharedKey, PrivateKey};
 use crate::endpoint::{self, Endpoint, PeerId, PeerSettings, PeerState};
 use crate::engine;
 use crate::net::netlink::{Network, Wan, Watcher};
-use crate::net::system::{Desired, Ids, STATE_FILE, System, wan_routes};
+use crate::net::system::{Desired, Ids, System, wan_routes};
 use crate::net::tun::Tun;
 use crate::net::udp::{Options, UdpSocket};
 use crate::net::{Prefix, clock, nft};
 use crate::status::Status;
 use crate::time::{MS, SEC};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -80,7 +80,7 @@ impl Tunnel {
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
     pub async fn start(config: Config) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
-        let system = System::open(ids(&config.main.routing), Path::new(STATE_FILE)).await?;
+        let system = System::open(ids(&config.main.routing), &state_file(&config.main.control)).await?;
         let device = &config.main.device;
         let tun = Tun::open(device, true).map_err(|error| Error::io(device, error))?;
         let mark = config.main.routing.fwmark;
@@ -386,6 +386,12 @@ impl Tunnel {
 fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
     let key = |c: &Config| c.peers.iter().find(|p| p.name == name).map(|p| p.public_key);
     key(old).is_some() && key(old) == key(new)
+}
+
+/// Where former values of switches are kept: beside the control socket, on a RAM disk, so that
+/// several programs on one host keep theirs apart.
+fn state_file(control: &Path) -> PathBuf {
+    control.with_extension("sysctl")
 }
 
 fn ids(routing: &config::Routing) -> Ids {

@@ -218,8 +218,17 @@ mod tests {
                 up: true,
                 carrier,
                 mtu: 1500,
-                addresses: vec![Address::new(address.parse().unwrap(), 24)],
-                defaults: vec![Route::new(Some("10.0.0.1".parse().unwrap()), 10)],
+                addresses: vec![Address {
+                    ip: address.parse().unwrap(),
+                    length: 24,
+                    unusable: false,
+                    temporary: false,
+                }],
+                routes_v4: vec![Route {
+                    metric: 10,
+                    gateway: Some("10.0.0.1".parse().unwrap()),
+                    source: None,
+                }],
                 ..Interface::default()
             };
             network.interfaces.insert(i as u32 + 2, interface);

@@ -231,3 +231,20 @@ fn a_lost_link_moves_its_traffic_at_once() {
     w.run(Time(3_150_000), 0, 300_000, &mut next);
     assert!(w.got[1].len() - before > 200);
 }
+
+#[test]
+fn idle_time_does_not_end_the_search_for_the_rate() {
+    let mut w = World::new(&[(FIFTY, 20_000, 0), (FIFTY, 20_000, 0)]);
+    let mut next = 0;
+    for second in 1..20u64 {
+        // A packet now and then keeps the paths' pings and acknowledgements going.
+        w.push(0, next);
+        next += 1;
+        w.run(Time((second + 1) * SEC), 0, 0, &mut next);
+    }
+    w.run(Time(21 * SEC), 0, 300_000, &mut next);
+    let before = w.got[1].len();
+    w.run(Time(22 * SEC), 0, 300_000, &mut next);
+    let rate = (w.got[1].len() - before) as u64 * 1400;
+    assert!(rate * 100 > 2 * FIFTY * 85, "{rate} of {}", 2 * FIFTY);
+}

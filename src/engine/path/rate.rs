@@ -71,6 +71,8 @@ pub struct Rate {
     history: VecDeque<(u64, u64)>,
     /// The sender had too little to send until this much is delivered.
     limited_until: u64,
+    /// Whether what was acknowledged last had been sent then.
+    limited: bool,
     /// Maximum of this and of the last filter period.
     filter: [u64; 2],
     filter_since: Time,
@@ -96,6 +98,7 @@ impl Rate {
             delivered: 0,
             history: VecDeque::new(),
             limited_until: 0,
+            limited: true,
             filter: [0; 2],
             filter_since: now,
             latest: 0,
@@ -177,11 +180,6 @@ impl Rate {
         self.limited_until = self.delivered + in_flight.max(1);
     }
 
-    /// Whether what is being delivered now was limited by lack of data.
-    pub fn is_limited(&self) -> bool {
-        self.delivered < self.limited_until
-    }
-
     /// Whether so little is in flight that we cannot have built a queue: what varies then is the
     /// link's jitter.
     pub fn is_calm(&self, in_flight: u64, rtt: &Rtt) -> bool {
@@ -200,6 +198,7 @@ impl Rate {
         rtt: &mut Rtt,
         owd: &mut Owd,
     ) {
+        self.limited = self.delivered < self.limited_until;
         self.delivered += bytes;
         self.add_point(arrived);
         self.sample(now, rtt, owd);
@@ -248,7 +247,7 @@ impl Rate {
 
     /// A round trip's worth of data has been acknowledged.
     fn on_round(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
-        if self.phase != Phase::Startup || self.is_limited() || self.latest == 0 {
+        if self.phase != Phase::Startup || self.limited || self.latest == 0 {
             return;
         }
         let bw = self.bandwidth();
@@ -298,7 +297,7 @@ impl Rate {
             }
             Phase::Cruise => {
                 let period = (6 * rtt.smoothed()).max(PROBE_EVERY_US);
-                if !self.is_limited() && queue <= limit / 2 && now.since(self.last_probe) > period {
+                if !self.limited && queue <= limit / 2 && now.since(self.last_probe) > period {
                     self.up_from = bw;
                     self.up_wins = 0;
                     self.last_probe = now;

@@ -40,9 +40,6 @@ use super::{Prefix, nft};
 use kernel::Kernel;
 pub use plan::{OwnRoute, Rule, RuleKind};
 
-/// Where the former values of switches are kept: a RAM disk.
-pub const STATE_FILE: &str = "/var/run/onebox/sysctl";
-
 /// The numbers that tell our rules and routes from others'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids {
@@ -164,7 +161,7 @@ pub struct System {
 
 impl System {
     /// Opens a connection to the kernel and removes what an earlier run has left behind. `state`
-    /// is usually [`STATE_FILE`]. Needs a tokio runtime with IO.
+    /// is a file on a RAM disk for the former values of switches. Needs a tokio runtime with IO.
     ///
     /// # Errors
     /// See [`Error`]. Without the program `nft` there is no table to remove: no error.
@@ -188,13 +185,14 @@ impl System {
                 *result = next;
             }
         };
-        keep(&mut result, self.switches(desired));
         // Routes before the rules that lead to them, and the other way round when they go.
         let rules = plan::rules(&self.ids, desired);
         let routes = plan::routes(&self.ids, desired);
         keep(&mut result, self.kernel.routes(&self.ids, &routes).await);
         keep(&mut result, self.kernel.rules(&self.ids, &rules).await);
         keep(&mut result, self.table(desired));
+        // Last: a switch of connection tracking exists once a table needs that.
+        keep(&mut result, self.switches(desired));
         result
     }
 
@@ -242,6 +240,16 @@ impl System {
         // Answers to what arrived by the tunnel may be meant to leave by a WAN: loose.
         let filter = format!("net/ipv4/conf/{}/rp_filter", desired.device);
         let filter = self.sysctls.set_own(&filter, "2").map_err(failed(&filter));
+        if desired.tables.is_some() {
+            // After an outage of the tunnel the kernel has seen data whose acknowledgements it has
+            // not, takes the connection's packets for invalid and sends them on untranslated: with
+            // an inner address, to nobody. There is no such switch without connection tracking.
+            let liberal = "net/netfilter/nf_conntrack_tcp_be_liberal";
+            match self.sysctls.set(liberal, "1") {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(failed(liberal))?,
+            }
+        }
         if !desired.forwarding {
             return filter;
         }
