@@ -109,7 +109,7 @@ impl Engine {
             let id = PathId(id);
             let path = self.path(id)?;
             let known = path.rate.bandwidth();
-            rate += if known > 0 { known } else { path.rate.pacing(&path.feedback) };
+            rate += if known > 0 { known } else { path.rate.pacing(&path.feedback, &path.owd) };
             let max_len = path.payload_max();
             let may_send = path.pacer.next() <= now
                 && (path.room() >= max_len as u64 || path.sent.in_flight() == 0);

@@ -221,7 +221,7 @@ impl Path {
         }
         self.sent.on_sent(now, number, wire_len as u16, elicits_ack, content);
         if has_data {
-            self.pacer.on_sent(now, wire_len, self.rate.pacing(&self.feedback));
+            self.pacer.on_sent(now, wire_len, self.rate.pacing(&self.feedback, &self.owd));
             self.last_data = now;
         }
         self.last_sent = now;

@@ -24,6 +24,8 @@ use std::collections::VecDeque;
 /// Bytes in flight before anything is known: 32 packets (RFC 6928 allows 10; the path has just
 /// been validated and the data is paced).
 const INITIAL_WINDOW: u64 = 32 * 1400;
+/// While the rate is being searched for, a window leaves in this part of a round trip.
+const STARTUP_BURST: u64 = 4;
 /// Least window.
 const MIN_WINDOW: u64 = 4 * 1500;
 /// What the window allows beyond the round trip and the link's jitter: the peer's
@@ -142,7 +144,7 @@ impl Rate {
 
     fn gain_percent(&self) -> u64 {
         match self.phase {
-            Phase::Startup => 250,
+            Phase::Startup => 100 * STARTUP_BURST,
             Phase::Drain => 60,
             Phase::Cruise => 100,
             Phase::Up if self.up_wins > 0 => 150,
@@ -152,13 +154,13 @@ impl Rate {
     }
 
     /// Rate for the pacer, bytes per second.
-    pub fn pacing(&self, rtt: &Rtt) -> u64 {
-        let bw = self.bandwidth();
+    pub fn pacing(&self, rtt: &Rtt, owd: &Owd) -> u64 {
         let rate = if self.phase == Phase::Startup {
-            let first = 2 * INITIAL_WINDOW * 1_000_000 / rtt.smoothed().max(MS);
-            (bw * self.gain_percent() / 100).max(first)
+            // The window bounds what is risked. Spreading it over the round trip would delay the
+            // bursts of an inner slow start, which takes that for a full path and ends (HyStart).
+            STARTUP_BURST * self.window(rtt, owd) * 1_000_000 / rtt.smoothed().max(MS)
         } else {
-            bw * self.gain_percent() / 100
+            self.bandwidth() * self.gain_percent() / 100
         };
         self.max.map_or(rate, |m| rate.min(m)).max(MIN_WINDOW)
     }
@@ -394,7 +396,7 @@ mod tests {
                 while self.pacer.next() <= now
                     && self.flying + 1400 <= self.rate.window(&self.rtt, &self.owd)
                 {
-                    self.pacer.on_sent(now, 1400, self.rate.pacing(&self.rtt));
+                    self.pacer.on_sent(now, 1400, self.rate.pacing(&self.rtt, &self.owd));
                     self.flying += 1400;
                     self.free_at = self.free_at.max(now) + 1400 * 1_000_000 / capacity;
                     self.in_flight.push_back((now, self.free_at + 20_000, 1400));
