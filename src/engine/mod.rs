@@ -20,9 +20,37 @@
 //!
 //! Limits: [`PATHS_MAX`](crate::wire::PATHS_MAX) paths; memory as [`Settings::memory`] says.
 
+pub mod entrance;
+pub mod path;
+mod receive;
+pub mod recover;
+pub mod resequence;
+mod schedule;
+mod stats;
+mod timer;
+mod transmit;
+
+pub use path::state::Reason;
+pub use stats::{PathSnapshot, Snapshot};
+
 use crate::buffer::{Buf, Pool};
-use crate::time::Time;
-use crate::wire::{Malformed, PathId, ip};
+use crate::time::{MS, SEC, Time};
+use crate::wire::frame::PACKET_HEAD;
+use crate::wire::{PATHS_MAX, PathId, ip};
+use entrance::Entrance;
+use path::Path;
+use recover::Store;
+use resequence::Resequencer;
+use std::collections::VecDeque;
+
+/// Least MTU of the tunnel (RFC 8200 §5).
+const MTU_MIN: u16 = 1280;
+/// Time without inner packets after which the connection counts as idle.
+const BUSY_US: u64 = 2 * SEC;
+/// Hold that a receiver uses until the sender has said one.
+const HOLD_FIRST_US: u64 = 200 * MS;
+/// Events that wait to be read at most: older ones are dropped.
+const EVENTS_MAX: usize = 64;
 
 /// What an engine is told once.
 #[derive(Clone, Debug)]
@@ -125,3 +153,225 @@ pub enum Event {
     /// The tunnel's MTU should be this.
     Mtu(u16),
 }
+
+/// One peer's connection.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    paths: [Option<Box<Path>>; PATHS_MAX],
+    /// Next packet number of each path. They outlive the path: a number is never used twice in a
+    /// connection.
+    numbers: [u64; PATHS_MAX],
+    entrance: Entrance,
+    store: Store,
+    resequencer: Resequencer,
+    events: VecDeque<Event>,
+    dice: u64,
+    /// Last inner packet in either direction.
+    last_used: Option<Time>,
+    last_report: Time,
+    /// The peer has to hear how we want the paths to be used.
+    tell_status: bool,
+    /// Hold that was last told to the peer.
+    hold_told: u64,
+    closing: Option<u8>,
+    /// When [`poll_transmit`](Engine::poll_transmit) last found nothing more to send.
+    drained_at: Time,
+    mtu_told: u16,
+    /// Inner bytes taken in and delivered.
+    tx_bytes: u64,
+    rx_bytes: u64,
+    /// Inner packets longer than any path takes.
+    too_long: u64,
+}
+
+impl Engine {
+    /// An engine without paths.
+    pub fn new(settings: Settings, now: Time) -> Engine {
+        let quarter = settings.memory / 4;
+        Engine {
+            paths: [const { None }; PATHS_MAX],
+            numbers: [0; PATHS_MAX],
+            entrance: Entrance::new(quarter, settings.seed),
+            store: Store::new(2 * quarter),
+            resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),
+            events: VecDeque::new(),
+            dice: settings.seed | 1,
+            last_used: None,
+            last_report: now,
+            tell_status: settings.client,
+            hold_told: 0,
+            closing: None,
+            drained_at: now,
+            mtu_told: 0,
+            tx_bytes: 0,
+            rx_bytes: 0,
+            too_long: 0,
+            settings,
+        }
+    }
+
+    fn path(&self, id: PathId) -> Option<&Path> {
+        self.paths.get(id.index())?.as_deref()
+    }
+
+    fn path_mut(&mut self, id: PathId) -> Option<&mut Path> {
+        self.paths.get_mut(id.index())?.as_deref_mut()
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter().flatten().map(|p| &**p)
+    }
+
+    /// Opens a path, or changes the settings of an open one.
+    pub fn open_path(&mut self, now: Time, id: PathId, settings: PathSettings) {
+        let Some(place) = self.paths.get_mut(id.index()) else { return };
+        self.tell_status = true;
+        match place {
+            Some(path) => {
+                path.rate.set_max(settings.send_rate_max);
+                if settings.link_mtu != path.settings.link_mtu
+                    || settings.ip_overhead != path.settings.ip_overhead
+                {
+                    path.mtu = path::mtu::Mtu::new(now, settings.link_mtu);
+                }
+                path.settings = settings;
+                self.change(now, id, |path| path.health.set_mode(now, settings.mode));
+            }
+            None => *place = Some(Box::new(Path::new(now, id, settings))),
+        }
+        self.update_mtu();
+    }
+
+    /// Whether a path is open.
+    pub fn has_path(&self, id: PathId) -> bool {
+        self.path(id).is_some()
+    }
+
+    /// The link of a path is gone: what was on its way goes over the others at once.
+    pub fn path_lost(&mut self, now: Time, id: PathId, reason: Reason) {
+        self.change(now, id, |path| path.health.on_link_lost(now, reason));
+    }
+
+    /// A path has a new address on either end, or its link is back: prove it.
+    pub fn revalidate(&mut self, now: Time, id: PathId) {
+        self.change(now, id, |path| {
+            path.mtu.restart(now);
+            if path.health.is_usable() {
+                path.health.prove(now);
+            } else {
+                path.health.on_link(now);
+            }
+        });
+    }
+
+    /// Forgets a path.
+    pub fn close_path(&mut self, now: Time, id: PathId) {
+        self.path_lost(now, id, Reason::SwitchedOff);
+        if let Some(place) = self.paths.get_mut(id.index()) {
+            *place = None;
+        }
+        self.update_mtu();
+    }
+
+    /// Changes how a path may be used.
+    pub fn set_mode(&mut self, now: Time, id: PathId, mode: Mode) {
+        self.tell_status = true;
+        self.change(now, id, |path| {
+            path.settings.mode = mode;
+            path.health.set_mode(now, mode);
+        });
+    }
+
+    /// Does something to a path that may change its state, and sees to what follows from that.
+    fn change(&mut self, now: Time, id: PathId, what: impl FnOnce(&mut Path)) {
+        let Engine { paths, store, events, .. } = self;
+        let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
+        let (was, usable) = (path.health.state(), path.health.is_usable());
+        what(path);
+        let (is, still) = (path.health.state(), path.health.is_usable());
+        if usable && !still {
+            path.sent.abandon(|sent| store.on_lost(sent));
+        }
+        if !usable && still {
+            path.rate.restart(now);
+        }
+        if was != is {
+            if events.len() == EVENTS_MAX {
+                events.pop_front();
+            }
+            events.push_back(Event::PathChanged(id, is));
+            if usable && !self.paths().any(|p| p.health.is_usable()) {
+                self.events.push_back(Event::PeerSilent);
+            }
+            self.update_mtu();
+        }
+    }
+
+    /// Takes an inner packet that wants to go to the peer.
+    pub fn push_packet(&mut self, now: Time, pool: &mut Pool, packet: Buf, view: &ip::Packet) {
+        self.last_used = Some(now);
+        self.tx_bytes += packet.len() as u64;
+        if packet.len() > usize::from(self.mtu()) {
+            self.too_long += 1;
+            pool.give(packet);
+            return;
+        }
+        self.entrance.push(now, pool, packet, view);
+    }
+
+    /// The next inner packet from the peer.
+    pub fn poll_deliver(&mut self) -> Option<Buf> {
+        self.resequencer.pop()
+    }
+
+    /// The next change worth telling.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Says good-bye with the next datagram. Reasons: 0 stopping, 1 reconnecting.
+    pub fn close(&mut self, reason: u8) {
+        self.closing = Some(reason);
+    }
+
+    /// Whether inner packets wait to be sent.
+    pub fn wants_to_send(&self) -> bool {
+        !self.entrance.is_empty() || self.store.wants_resend()
+    }
+
+    /// The tunnel's MTU: what the narrowest path takes, or is hoped to take while that is being
+    /// found out.
+    pub fn mtu(&self) -> u16 {
+        let overhead = (crate::wire::OVERHEAD + PACKET_HEAD) as u16;
+        self.paths()
+            .filter(|p| p.health.state() != PathState::Down)
+            .map(|p| p.mtu.hoped().saturating_sub(p.settings.ip_overhead + overhead))
+            .min()
+            .map_or(if self.mtu_told > 0 { self.mtu_told } else { 1400 }, |m| m.max(MTU_MIN))
+    }
+
+    fn update_mtu(&mut self) {
+        let mtu = self.mtu();
+        if mtu != self.mtu_told && self.paths().next().is_some() {
+            self.mtu_told = mtu;
+            self.events.push_back(Event::Mtu(mtu));
+        }
+    }
+
+    fn is_busy(&self, now: Time) -> bool {
+        self.last_used.is_some_and(|t| now.since(t) < BUSY_US)
+    }
+
+    /// A number for challenges and the like: splitmix64 over the seed. Challenges need not be
+    /// secret from the peer, and nobody else can read or write them.
+    fn roll(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.dice ^ self.dice >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+}
+
+#[cfg(test)]
+mod tests;

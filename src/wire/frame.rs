@@ -38,6 +38,7 @@ pub const SIZE_FIELD: usize = 2;
 pub const ACK_RANGES_MAX: usize = 32;
 
 /// One frame.
+#[allow(clippy::large_enum_variant)] // Frames are read one at a time and never stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame<'a> {
     /// Asks for a [`Pong`](Frame::Pong) on the same path. Padding behind it makes it a probe of
@@ -190,9 +191,9 @@ impl AckRanges {
     fn write(&self, w: &mut Writer<'_>) -> bool {
         w.varint(self.first)
             && w.u8(self.count as u8)
-            && self.more[..self.count].iter().all(|&(gap, len)| {
-                w.varint(u64::from(gap)) && w.varint(u64::from(len))
-            })
+            && self.more[..self.count]
+                .iter()
+                .all(|&(gap, len)| w.varint(u64::from(gap)) && w.varint(u64::from(len)))
     }
 }
 
@@ -439,7 +440,9 @@ mod tests {
         let mut out = [0; 8];
         let mut w = Writer::new(&mut out);
         assert!(!Frame::Challenge { data: 1 }.write(&mut w));
-        assert!(!Frame::Packet { flow: 1, sequence: 1, ordered: true, packet: b"abc" }.write(&mut w));
+        assert!(
+            !Frame::Packet { flow: 1, sequence: 1, ordered: true, packet: b"abc" }.write(&mut w)
+        );
         assert!(w.is_empty());
     }
 

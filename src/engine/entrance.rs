@@ -1,0 +1,427 @@
+//! The entrance: where inner packets wait until a path has room for them.
+//!
+//! Why: the standing queue of a bulk transfer has to be somewhere. In a modem it adds seconds to
+//! everyone; here each flow has its own, and nobody else waits in it.
+//!
+//! How: FQ-CoDel (RFC 8290). Packets are hashed by 5-tuple into flows; flows that build no queue
+//! are served first, the others in turn by deficit round robin; each is kept short by CoDel
+//! (RFC 8289), marking packets that are capable of ECN and dropping others. Two things differ:
+//!
+//! * A packet gets its sequence number when it comes in, and a slower path may take a packet from
+//!   *behind* the head: the one that would otherwise leave on the faster path just when it
+//!   arrives. So packets of unequal paths arrive in order, and the receiver hardly has to wait.
+//! * CoDel's target grows with the round trip and with the wait that this needs, else a bulk flow
+//!   could not fill a long path.
+//!
+//! Limits: bounded in bytes of buffers; over it the longest flow loses its oldest packets
+//! (RFC 8290 §4.1.2).
+
+use crate::buffer::{Buf, CAPACITY, Pool};
+use crate::time::{MS, Time};
+use crate::wire::ip;
+use std::collections::VecDeque;
+
+/// Flows that are told apart (RFC 8290 §5.2's default).
+pub const FLOWS: usize = 1024;
+/// Bytes a flow may send in its turn (RFC 8290 §5.2.4: an Ethernet MTU with header).
+const QUANTUM: i32 = 1514;
+/// CoDel's target for a short path. Above RFC 8289's 5 ms: flows do not wait in each other's
+/// queue, so this delays only the flow that builds it, and one CUBIC flow needs some to keep a
+/// path full.
+const TARGET_MIN_US: u64 = 10 * MS;
+/// CoDel's interval for a short path (RFC 8289 §4.2).
+const INTERVAL_MIN_US: u64 = 100 * MS;
+/// Packets dropped in one go when the bound is exceeded (RFC 8290 §4.1.2).
+const DROP_BATCH: usize = 64;
+/// Places looked at behind the wanted one for a packet that is still there.
+const LOOK_AHEAD: usize = 128;
+
+/// A packet on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The inner packet.
+    pub packet: Buf,
+    /// Its flow.
+    pub flow: u16,
+    /// Its place in the flow.
+    pub sequence: u32,
+    /// Whether the flow's order matters.
+    pub ordered: bool,
+    /// Sequence numbers before it that were dropped: the first and how many.
+    pub skip: Option<(u32, u16)>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    packet: Buf,
+    sequence: u32,
+    ordered: bool,
+    at: Time,
+    ecn: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum List {
+    #[default]
+    None,
+    New,
+    Old,
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    queue: VecDeque<Option<Queued>>,
+    bytes: usize,
+    deficit: i32,
+    list: List,
+    next_sequence: u32,
+    skip: Option<(u32, u16)>,
+    codel: Codel,
+}
+
+/// CoDel's state of one flow (RFC 8289 §5).
+#[derive(Debug, Default)]
+struct Codel {
+    first_above: Option<Time>,
+    dropping: bool,
+    drop_next: Time,
+    count: u32,
+    last_count: u32,
+}
+
+/// CoDel's two parameters, as the paths ask for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Aqm {
+    /// Wait that a flow may stand in, microseconds.
+    pub target_us: u64,
+    /// Time to observe before acting: about one round trip, microseconds.
+    pub interval_us: u64,
+}
+
+impl Aqm {
+    /// For paths of which the longest has round trip `rtt_us`, and which need `ahead_us` of wait
+    /// to be served in order.
+    pub fn new(rtt_us: u64, ahead_us: u64) -> Aqm {
+        Aqm {
+            target_us: TARGET_MIN_US.max(rtt_us / 4) + ahead_us,
+            interval_us: INTERVAL_MIN_US.max(rtt_us + ahead_us),
+        }
+    }
+}
+
+impl Codel {
+    /// Whether the packet at the head, that has waited for `sojourn_us`, is to be dropped or
+    /// marked.
+    fn acts(&mut self, now: Time, sojourn_us: u64, backlog: usize, aqm: Aqm) -> bool {
+        if sojourn_us < aqm.target_us || backlog <= QUANTUM as usize {
+            self.first_above = None;
+            self.dropping = false;
+            return false;
+        }
+        let first_above = *self.first_above.get_or_insert(now + aqm.interval_us);
+        if self.dropping {
+            if now < self.drop_next {
+                return false;
+            }
+            self.count += 1;
+            self.drop_next = self.drop_next + control_law(aqm.interval_us, self.count);
+            return true;
+        }
+        if now < first_above {
+            return false;
+        }
+        self.dropping = true;
+        // Resume near the rate at which the queue was last under control (RFC 8289 §5.4).
+        let recent = now.since(self.drop_next) < 16 * aqm.interval_us;
+        let delta = self.count.saturating_sub(self.last_count);
+        self.count = if recent && delta > 1 { delta } else { 1 };
+        self.last_count = self.count;
+        self.drop_next = now + control_law(aqm.interval_us, self.count);
+        true
+    }
+}
+
+/// Time to the next drop (RFC 8289 §3.3).
+fn control_law(interval_us: u64, count: u32) -> u64 {
+    interval_us * 1024 / u64::from(count).saturating_mul(1024 * 1024).isqrt().max(1)
+}
+
+/// What a path wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// Bytes that the faster paths will have taken by the time a packet sent now on this path
+    /// arrives: the packet behind them is wanted. Zero for the fastest path.
+    pub ahead: usize,
+    /// Longest packet that fits.
+    pub max_len: usize,
+}
+
+/// The queues.
+#[derive(Debug)]
+pub struct Entrance {
+    flows: Vec<Flow>,
+    new: VecDeque<u16>,
+    old: VecDeque<u16>,
+    bytes: usize,
+    packets: usize,
+    limit: usize,
+    seed: u64,
+    /// Packets dropped by CoDel.
+    pub dropped_aqm: u64,
+    /// Packets dropped because the bound was reached.
+    pub dropped_full: u64,
+    /// Packets marked instead of dropped.
+    pub marked: u64,
+}
+
+impl Entrance {
+    /// Queues that keep at most `limit` bytes of buffers.
+    pub fn new(limit: usize, seed: u64) -> Entrance {
+        Entrance {
+            flows: (0..FLOWS).map(|_| Flow::default()).collect(),
+            new: VecDeque::new(),
+            old: VecDeque::new(),
+            bytes: 0,
+            packets: 0,
+            limit,
+            seed,
+            dropped_aqm: 0,
+            dropped_full: 0,
+            marked: 0,
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.packets == 0
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Flows that have a queue.
+    pub fn busy_flows(&self) -> usize {
+        self.old.len() + self.new.len()
+    }
+
+    /// Takes a packet in.
+    pub fn push(&mut self, now: Time, pool: &mut Pool, packet: Buf, view: &ip::Packet) {
+        let index = (view.flow_hash(self.seed) % FLOWS as u64) as u16;
+        let flow = &mut self.flows[usize::from(index)];
+        let len = packet.len();
+        let sequence = flow.next_sequence;
+        flow.next_sequence = flow.next_sequence.wrapping_add(1);
+        let ordered = view.wants_order();
+        flow.queue.push_back(Some(Queued { packet, sequence, ordered, at: now, ecn: view.ecn }));
+        flow.bytes += len;
+        self.bytes += len;
+        self.packets += 1;
+        if flow.list == List::None {
+            flow.list = List::New;
+            flow.deficit = QUANTUM;
+            self.new.push_back(index);
+        }
+        if self.packets * CAPACITY > self.limit {
+            self.shed(pool);
+        }
+    }
+
+    /// Drops from the longest flow.
+    fn shed(&mut self, pool: &mut Pool) {
+        let Some(longest) = (0..FLOWS).max_by_key(|&i| self.flows[i].bytes) else { return };
+        let half = self.flows[longest].bytes / 2;
+        for _ in 0..DROP_BATCH {
+            if self.flows[longest].bytes <= half || !self.drop_head(longest, pool) {
+                break;
+            }
+            self.dropped_full += 1;
+        }
+    }
+
+    fn drop_head(&mut self, index: usize, pool: &mut Pool) -> bool {
+        let flow = &mut self.flows[index];
+        let Some(queued) = flow.take_head() else { return false };
+        self.bytes -= queued.packet.len();
+        self.packets -= 1;
+        flow.skip = match flow.skip {
+            Some((first, count)) if first.wrapping_add(u32::from(count)) == queued.sequence => {
+                Some((first, count.saturating_add(1)))
+            }
+            // Not adjacent: packets between were taken by a slower path. The older ones are left
+            // to the receiver's patience.
+            _ => Some((queued.sequence, 1)),
+        };
+        pool.give(queued.packet);
+        true
+    }
+
+    /// The next packet for a path, or `None` when it should not send now.
+    pub fn pop(&mut self, now: Time, pool: &mut Pool, want: Want, aqm: Aqm) -> Option<Outgoing> {
+        let mut looked = 0;
+        let total = self.new.len() + self.old.len();
+        while looked <= total {
+            let from_new = !self.new.is_empty();
+            let index = usize::from(*if from_new { self.new.front() } else { self.old.front() }?);
+            if self.flows[index].deficit <= 0 {
+                self.flows[index].deficit += QUANTUM;
+                self.rotate(from_new, index);
+                continue;
+            }
+            looked += 1;
+            if want.ahead > 0 {
+                if let Some(out) = self.pop_behind(index, want) {
+                    return Some(out);
+                }
+                // Nothing for this path in this flow. Look at the next one without disturbing the
+                // order: a slower path must not cost a flow its turn.
+                return self.pop_behind_any(want);
+            }
+            self.control(now, pool, index, aqm);
+            let flow = &mut self.flows[index];
+            match flow.head_len() {
+                Some(len) if len <= want.max_len => {
+                    let queued = flow.take_head()?;
+                    return Some(self.hand_out(index, queued));
+                }
+                Some(_) => return None,
+                None => self.retire(from_new, index),
+            }
+        }
+        None
+    }
+
+    /// Moves the flow at the front of its list to the end of the old ones.
+    fn rotate(&mut self, from_new: bool, index: usize) {
+        if from_new {
+            self.new.pop_front();
+        } else {
+            self.old.pop_front();
+        }
+        self.flows[index].list = List::Old;
+        self.old.push_back(index as u16);
+    }
+
+    /// The flow at the front of its list is empty. A new one goes through the old ones once, so
+    /// that it cannot take precedence for ever by being empty in between (RFC 8290 §4.2).
+    fn retire(&mut self, from_new: bool, index: usize) {
+        if from_new && !self.old.is_empty() {
+            self.rotate(true, index);
+            return;
+        }
+        if from_new {
+            self.new.pop_front();
+        } else {
+            self.old.pop_front();
+        }
+        self.flows[index].list = List::None;
+    }
+
+    fn pop_behind_any(&mut self, want: Want) -> Option<Outgoing> {
+        let lists = self.new.iter().chain(self.old.iter());
+        let index =
+            lists.take(16).map(|&i| usize::from(i)).find(|&i| self.flows[i].bytes > want.ahead)?;
+        self.pop_behind(index, want)
+    }
+
+    /// The packet of the flow that has `want.ahead` bytes before it.
+    fn pop_behind(&mut self, index: usize, want: Want) -> Option<Outgoing> {
+        let flow = &mut self.flows[index];
+        if flow.bytes <= want.ahead || flow.queue.is_empty() {
+            return None;
+        }
+        // Packets already taken from the middle leave their place: the mean over all places is
+        // what the faster paths will pass per place.
+        let mean = (flow.bytes / flow.queue.len()).max(1);
+        let start = (want.ahead / mean).min(flow.queue.len() - 1);
+        let at = flow
+            .queue
+            .iter()
+            .skip(start)
+            .take(LOOK_AHEAD)
+            .position(|q| q.as_ref().is_some_and(|q| q.packet.len() <= want.max_len))?;
+        let queued = flow.queue.get_mut(start + at)?.take()?;
+        flow.bytes -= queued.packet.len();
+        Some(self.hand_out(index, queued))
+    }
+
+    fn hand_out(&mut self, index: usize, queued: Queued) -> Outgoing {
+        let flow = &mut self.flows[index];
+        flow.deficit -= queued.packet.len() as i32;
+        self.bytes -= queued.packet.len();
+        self.packets -= 1;
+        Outgoing {
+            packet: queued.packet,
+            flow: index as u16,
+            sequence: queued.sequence,
+            ordered: queued.ordered,
+            skip: flow.skip.take(),
+        }
+    }
+
+    /// Lets CoDel look at the head of a flow.
+    fn control(&mut self, now: Time, pool: &mut Pool, index: usize, aqm: Aqm) {
+        loop {
+            let flow = &mut self.flows[index];
+            flow.trim();
+            let Some(Some(head)) = flow.queue.front_mut() else { return };
+            if !flow.codel.acts(now, now.since(head.at), flow.bytes, aqm) {
+                return;
+            }
+            if head.ecn != 0 {
+                if head.ecn != 3 {
+                    ip::mark_ce(head.packet.bytes_mut());
+                    head.ecn = 3;
+                    self.marked += 1;
+                }
+                return;
+            }
+            self.dropped_aqm += 1;
+            self.drop_head(index, pool);
+        }
+    }
+
+    /// Age of the oldest packet at the head of a flow's queue, microseconds.
+    pub fn oldest_us(&self, now: Time) -> u64 {
+        self.new
+            .iter()
+            .chain(self.old.iter())
+            .take(16)
+            .filter_map(|&i| self.flows[usize::from(i)].queue.iter().flatten().next())
+            .map(|q| now.since(q.at))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        for index in 0..FLOWS {
+            while self.drop_head(index, pool) {}
+        }
+    }
+}
+
+impl Flow {
+    /// Removes the places at the front whose packets are gone.
+    fn trim(&mut self) {
+        while matches!(self.queue.front(), Some(None)) {
+            self.queue.pop_front();
+        }
+    }
+
+    fn head_len(&mut self) -> Option<usize> {
+        self.trim();
+        self.queue.front().and_then(|q| q.as_ref()).map(|q| q.packet.len())
+    }
+
+    fn take_head(&mut self) -> Option<Queued> {
+        self.trim();
+        let queued = self.queue.pop_front().flatten()?;
+        self.bytes -= queued.packet.len();
+        Some(queued)
+    }
+}
+
+#[cfg(test)]
+mod tests;

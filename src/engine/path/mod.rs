@@ -1,0 +1,334 @@
+//! One path: everything that is known of sending to and receiving from one WAN.
+//!
+//! [`sent`] and [`received`] keep the accounts, [`rtt`] the delays, [`rate`] and [`pacing`] say
+//! how fast, [`mtu`] how large, [`state`] whether at all. What concerns several paths is decided
+//! one level up.
+
+pub mod mtu;
+pub mod pacing;
+pub mod rate;
+pub mod received;
+pub mod rtt;
+pub mod sent;
+pub mod state;
+
+use super::PathSettings;
+use crate::time::{MS, SEC, Time};
+use crate::wire::PathId;
+use crate::wire::frame::Ack;
+use mtu::Mtu;
+use pacing::Pacer;
+use rate::Rate;
+use received::{ACK_DELAY_US, Received};
+use rtt::{Owd, PeerClock, Rtt};
+use sent::{Outcome, Sent, SentLog};
+use state::Health;
+use std::collections::VecDeque;
+
+/// Silence after which a path is suspect: at least this, at most [`SILENCE_MAX_US`] or three round
+/// trips.
+const SILENCE_MIN_US: u64 = 100 * MS;
+const SILENCE_MAX_US: u64 = 250 * MS;
+/// Datagrams without an answer that show a silence quickly; fewer may be a lost tail, for which
+/// twice the time is allowed.
+const SILENCE_EVIDENCE: u64 = 8;
+/// Distance of pings while the connection is in use.
+const PING_BUSY_US: u64 = 200 * MS;
+/// Time over which rates and losses are averaged for people.
+const METER_US: u64 = SEC;
+
+/// Challenges that are remembered: probes are sent more often than answers of a slow path come.
+pub const CHALLENGES_MAX: usize = 8;
+
+/// A challenge that is out.
+#[derive(Clone, Copy, Debug)]
+pub struct Challenge {
+    /// What has to come back.
+    pub data: u64,
+    /// When it was first sent.
+    pub sent: Time,
+}
+
+/// What the peer has told of its own sending on the path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PeerReport {
+    /// Packets lost, millionths.
+    pub loss_ppm: u32,
+    /// What it sends, kbit/s.
+    pub rate_kbps: u32,
+    /// What it believes the path to carry, kbit/s.
+    pub capacity_kbps: u32,
+}
+
+/// Bytes and losses of the last second or so, for people.
+#[derive(Debug, Default)]
+pub struct Meter {
+    since: Time,
+    bytes: u64,
+    sent0: u64,
+    lost0: u64,
+    /// Bytes per second.
+    pub rate: u64,
+    /// Millionths, averaged over some seconds.
+    pub loss_ppm: u64,
+}
+
+impl Meter {
+    /// Bytes per second; falls to zero when nothing comes any more.
+    pub fn current(&self, now: Time) -> u64 {
+        if now.since(self.since) > 2 * METER_US { 0 } else { self.rate }
+    }
+
+    fn add(&mut self, now: Time, bytes: u64, sent: u64, lost: u64) {
+        self.bytes += bytes;
+        let span = now.since(self.since);
+        if span < METER_US {
+            return;
+        }
+        self.rate = self.bytes * SEC / span;
+        let packets = sent - self.sent0;
+        if packets >= 20 {
+            let ppm = lost.saturating_sub(self.lost0) * 1_000_000 / packets;
+            self.loss_ppm = (self.loss_ppm * 3 + ppm.min(1_000_000)) / 4;
+            (self.sent0, self.lost0) = (sent, lost);
+        }
+        (self.since, self.bytes) = (now, 0);
+    }
+}
+
+/// One path.
+#[derive(Debug)]
+pub struct Path {
+    /// Its name within the connection.
+    pub id: PathId,
+    /// What was said when it was opened, and changed since.
+    pub settings: PathSettings,
+    /// State and reason.
+    pub health: Health,
+    /// Accounts of what was sent.
+    pub sent: SentLog,
+    /// Accounts of what has arrived.
+    pub received: Received,
+    /// Round trip as acknowledgements show it, over whichever path they come.
+    pub feedback: Rtt,
+    /// Round trip over this path both ways, as pings show it.
+    pub rtt: Rtt,
+    /// One-way delay.
+    pub owd: Owd,
+    /// Congestion control.
+    pub rate: Rate,
+    /// Pacing.
+    pub pacer: Pacer,
+    /// Path MTU.
+    pub mtu: Mtu,
+    /// The challenges that are out, the newest last.
+    pub challenges: VecDeque<Challenge>,
+    /// Challenge of the peer to be answered.
+    pub respond: Option<u64>,
+    /// Ping of the peer to be answered.
+    pub pong: Option<u32>,
+    /// When the last ping was sent.
+    pub last_ping: Time,
+    /// When anything was last sent.
+    pub last_sent: Time,
+    /// When data was last sent.
+    pub last_data: Time,
+    /// A ping has to go out now: the tail of what was sent is unanswered.
+    pub ping_now: bool,
+    /// What the peer reports.
+    pub peer: PeerReport,
+    /// What we send, for people.
+    pub tx: Meter,
+    /// What we receive, for people.
+    pub rx: Meter,
+    /// Bytes sent and received since the beginning.
+    pub tx_bytes: u64,
+    /// Bytes received since the beginning.
+    pub rx_bytes: u64,
+    /// Last time an acknowledgement brought something new.
+    last_progress: Time,
+    clock: PeerClock,
+    /// Tail-loss probes sent since the last progress.
+    probes: u32,
+}
+
+impl Path {
+    /// A path that has just been opened.
+    pub fn new(now: Time, id: PathId, settings: PathSettings) -> Path {
+        Path {
+            id,
+            settings,
+            health: Health::new(now, settings.mode),
+            sent: SentLog::default(),
+            received: Received::default(),
+            feedback: Rtt::default(),
+            rtt: Rtt::default(),
+            owd: Owd::default(),
+            rate: Rate::new(now, settings.send_rate_max),
+            pacer: Pacer::default(),
+            mtu: Mtu::new(now, settings.link_mtu),
+            challenges: VecDeque::with_capacity(CHALLENGES_MAX),
+            respond: None,
+            pong: None,
+            last_ping: now,
+            last_sent: now,
+            last_data: Time::ZERO,
+            ping_now: false,
+            peer: PeerReport::default(),
+            tx: Meter::default(),
+            rx: Meter::default(),
+            tx_bytes: 0,
+            rx_bytes: 0,
+            last_progress: now,
+            clock: PeerClock::default(),
+            probes: 0,
+        }
+    }
+
+    /// Bytes that frames may take in a datagram.
+    pub fn payload_max(&self) -> usize {
+        usize::from(self.mtu.current().saturating_sub(self.settings.ip_overhead))
+            .saturating_sub(crate::wire::OVERHEAD)
+    }
+
+    /// Bytes that may still go out before the window is full.
+    pub fn room(&self) -> u64 {
+        self.rate.window(&self.feedback, &self.owd).saturating_sub(self.sent.in_flight())
+    }
+
+    /// Relative one-way delay, microseconds; before the first sample, half the round trip on the
+    /// scale of `zero`, the base of some path that has one.
+    pub fn delay(&self, zero: i64) -> i64 {
+        self.owd.smoothed().unwrap_or(zero + self.rtt.smoothed() as i64 / 2)
+    }
+
+    /// Notes a datagram that was sent.
+    #[allow(clippy::too_many_arguments)]
+    pub fn on_sent(
+        &mut self,
+        now: Time,
+        number: u64,
+        wire_len: u64,
+        elicits_ack: bool,
+        content: [u32; sent::CONTENT_MAX],
+        has_data: bool,
+    ) {
+        if elicits_ack && self.sent.outstanding() == 0 {
+            // Silence is counted from here on.
+            self.last_progress = now;
+            self.probes = 0;
+        }
+        self.sent.on_sent(now, number, wire_len as u16, elicits_ack, content);
+        if has_data {
+            self.pacer.on_sent(now, wire_len, self.rate.pacing(&self.feedback));
+            self.last_data = now;
+        }
+        self.last_sent = now;
+        self.tx_bytes += wire_len;
+        self.tx.add(now, wire_len, self.sent.packets_sent, self.sent.packets_lost);
+    }
+
+    /// Notes a datagram that has arrived.
+    pub fn on_received(&mut self, now: Time, number: u64, wire_len: u64, elicits_ack: bool) {
+        self.received.record(now, number, elicits_ack);
+        self.rx_bytes += wire_len;
+        self.rx.add(now, wire_len, 0, 0);
+    }
+
+    /// Applies an acknowledgement of this path that came over path `over`.
+    pub fn on_ack(&mut self, now: Time, ack: &Ack, each: impl FnMut(&Sent)) -> Outcome {
+        let near = self.sent.newest();
+        let largest = crate::wire::header::expand(ack.largest_low, near);
+        let arrived = self.clock.expand(ack.arrived);
+        let outcome = self.sent.on_ack(ack.ranges.descending(largest), each);
+        if outcome.acked == 0 {
+            return outcome;
+        }
+        self.last_progress = now;
+        self.probes = 0;
+        if let Some(sent) = outcome.newest_sent {
+            let sample = now.since(sent).saturating_sub(u64::from(ack.delay_us)).max(1);
+            self.feedback.add(now, sample);
+            let calm = self.rate.is_calm(self.sent.in_flight(), &self.feedback);
+            self.owd.add(now, arrived as i64 - sent.0 as i64, calm);
+        }
+        let in_flight = self.sent.in_flight();
+        self.rate.on_ack(
+            now,
+            outcome.acked_bytes,
+            arrived,
+            in_flight,
+            &mut self.feedback,
+            &mut self.owd,
+        );
+        outcome
+    }
+
+    /// Since when nothing has been acknowledged although something is out.
+    fn silent_since(&self) -> Option<Time> {
+        (self.sent.outstanding() > 0).then_some(self.last_progress)
+    }
+
+    /// How long nothing may be acknowledged before the path is suspect.
+    fn patience(&self) -> u64 {
+        let expected = self.feedback.timeout(ACK_DELAY_US) + self.owd.spread() / 2;
+        let most = SILENCE_MAX_US.max(3 * self.feedback.smoothed());
+        let quick = (expected + 30 * MS).clamp(SILENCE_MIN_US, most);
+        if self.sent.outstanding() >= SILENCE_EVIDENCE { quick } else { (2 * quick).min(2 * most) }
+    }
+
+    /// When [`silence`](Path::silence) will find the path suspect.
+    pub fn silence_due(&self) -> Time {
+        if !self.health.is_usable() {
+            return Time::FAR;
+        }
+        self.silent_since().map_or(Time::FAR, |t| t + self.patience())
+    }
+
+    /// For how long nothing has been acknowledged, if that is too long.
+    pub fn silence(&self, now: Time) -> Option<u64> {
+        self.silence_due().le(&now).then(|| now.since(self.last_progress))
+    }
+
+    /// How much longer than expected the path has been silent: added to its delay when paths are
+    /// compared, so that traffic leaves a stalling path before it is called suspect.
+    pub fn stall_us(&self, now: Time) -> u64 {
+        let Some(since) = self.silent_since() else { return 0 };
+        let expected = self.feedback.timeout(2 * ACK_DELAY_US) + self.owd.spread();
+        now.since(since).saturating_sub(expected)
+    }
+
+    /// When a tail-loss probe is due (RFC 9002 §6.2).
+    pub fn probe_timeout(&self) -> Time {
+        if !self.health.is_usable() {
+            return Time::FAR;
+        }
+        let backoff = 1 << self.probes.min(6);
+        self.silent_since()
+            .map_or(Time::FAR, |t| t + self.feedback.timeout(2 * ACK_DELAY_US) * backoff)
+    }
+
+    /// A tail-loss probe is being sent.
+    pub fn on_probe_timeout(&mut self) {
+        self.probes += 1;
+    }
+
+    /// When the next ping is due: at once for a silent tail, often while the connection is in use, else to keep the NAT
+    /// binding.
+    pub fn ping_due(&self, busy: bool, idle_us: u64) -> Time {
+        if !self.health.is_usable() {
+            return Time::FAR;
+        }
+        if self.ping_now {
+            return Time::ZERO;
+        }
+        let idle_us = if self.settings.metered { 4 * idle_us } else { idle_us };
+        let idle = self.last_sent + idle_us;
+        if busy && !self.settings.metered {
+            let often = if self.rtt.is_known() { PING_BUSY_US } else { 20 * MS };
+            idle.min(self.last_ping + often)
+        } else {
+            idle
+        }
+    }
+}

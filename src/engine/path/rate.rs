@@ -1,0 +1,468 @@
+//! Congestion control of one path: how fast to send, and how much may be in flight.
+//!
+//! Why: a bond is as good as its knowledge of each link. Loss says little (2 % is a normal day on
+//! LTE), a deep modem queue hides congestion behind seconds of delay, and the inner TCP already
+//! reacts to drops at the entrance. What is wanted is the link's rate, known within a few percent,
+//! with next to no queue.
+//!
+//! How: in the manner of BBR (draft-ietf-ccwg-bbr): bandwidth is the windowed maximum of delivery
+//! rates (draft-cheng-iccrg-delivery-rate-estimation), here over the *receiver's* arrival times,
+//! which no delay of acknowledgements can distort. Sending is paced at that bandwidth; now and
+//! then a little more is tried, then drained. Unlike BBR, one-way delay ends a probe early and a
+//! standing queue forces a drain and a new estimate: a rate that falls from 40 to 5 Mbit/s is
+//! followed in a few round trips, without waiting for loss. If a drain does not bring the delay
+//! down, the delay is the path's own (jitter in order, a longer route, another's queue) and becomes
+//! the new base.
+//!
+//! Limits: random loss never lowers the rate by itself. Samples taken while there was not enough to
+//! send can raise the estimate, never lower it.
+
+use super::rtt::{Owd, Rtt};
+use crate::time::{MS, Time};
+use std::collections::VecDeque;
+
+/// Bytes in flight before anything is known: 32 packets (RFC 6928 allows 10; the path has just
+/// been validated and the data is paced).
+const INITIAL_WINDOW: u64 = 32 * 1400;
+/// Least window.
+const MIN_WINDOW: u64 = 4 * 1500;
+/// What the window allows beyond the round trip and the link's jitter: the peer's
+/// acknowledgement delay and one burst of each end.
+const SLACK_US: u64 = 12 * MS;
+/// Standing delay that is tolerated, at least.
+const QUEUE_MIN_US: u64 = 12 * MS;
+/// Growth per round below which the rate is taken as found, percent
+/// (draft-ietf-ccwg-bbr §5.3.1.2).
+const FULL_GROWTH: u64 = 125;
+/// Shortest span of a delivery-rate sample.
+const SAMPLE_MIN_US: u64 = 40 * MS;
+/// Longest span of a delivery-rate sample.
+const SAMPLE_MAX_US: u64 = 400 * MS;
+/// Spacing of the points of the delivery history.
+const POINT_US: u64 = 2 * MS;
+/// Points of the delivery history at most.
+const POINTS_MAX: usize = 256;
+/// Shortest time between two probes for more.
+const PROBE_EVERY_US: u64 = 250 * MS;
+
+/// What the controller is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Doubling each round until the rate stops growing.
+    Startup,
+    /// Sending less until the queue is gone.
+    Drain,
+    /// Sending at the estimate.
+    Cruise,
+    /// Trying more.
+    Up,
+    /// Taking back what the trial has queued.
+    Down,
+}
+
+/// The controller of a path.
+#[derive(Debug)]
+pub struct Rate {
+    phase: Phase,
+    phase_since: Time,
+    /// Bytes acknowledged since the beginning.
+    delivered: u64,
+    /// Points (arrival at the peer, bytes delivered by then).
+    history: VecDeque<(u64, u64)>,
+    /// The sender had too little to send until this much is delivered.
+    limited_until: u64,
+    /// Maximum of this and of the last filter period.
+    filter: [u64; 2],
+    filter_since: Time,
+    latest: u64,
+    round_end: u64,
+    full: u64,
+    full_rounds: u32,
+    /// Estimate when the present probe began, and how many in a row have succeeded.
+    up_from: u64,
+    up_wins: u32,
+    queue_since: Option<Time>,
+    drain_rebase: bool,
+    last_probe: Time,
+    max: Option<u64>,
+}
+
+impl Rate {
+    /// A path of which nothing is known but an upper bound of the rate, bytes per second.
+    pub fn new(now: Time, max: Option<u64>) -> Rate {
+        Rate {
+            phase: Phase::Startup,
+            phase_since: now,
+            delivered: 0,
+            history: VecDeque::new(),
+            limited_until: 0,
+            filter: [0; 2],
+            filter_since: now,
+            latest: 0,
+            round_end: 0,
+            full: 0,
+            full_rounds: 0,
+            up_from: 0,
+            up_wins: 0,
+            queue_since: None,
+            drain_rebase: false,
+            last_probe: now,
+            max,
+        }
+    }
+
+    /// Sets the upper bound of the rate.
+    pub fn set_max(&mut self, max: Option<u64>) {
+        self.max = max;
+    }
+
+    /// Believed bandwidth in bytes per second; 0 while unknown.
+    pub fn bandwidth(&self) -> u64 {
+        let bw = self.filter[0].max(self.filter[1]);
+        self.max.map_or(bw, |m| bw.min(m))
+    }
+
+    /// Rate of the newest sample, bytes per second.
+    pub fn latest(&self) -> u64 {
+        self.latest
+    }
+
+    /// What the controller is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether the estimate rests on a search that has ended.
+    pub fn is_settled(&self) -> bool {
+        self.phase != Phase::Startup
+    }
+
+    fn gain_percent(&self) -> u64 {
+        match self.phase {
+            Phase::Startup => 250,
+            Phase::Drain => 60,
+            Phase::Cruise => 100,
+            Phase::Up if self.up_wins > 0 => 150,
+            Phase::Up => 125,
+            Phase::Down => 85,
+        }
+    }
+
+    /// Rate for the pacer, bytes per second.
+    pub fn pacing(&self, rtt: &Rtt) -> u64 {
+        let bw = self.bandwidth();
+        let rate = if self.phase == Phase::Startup {
+            let first = 2 * INITIAL_WINDOW * 1_000_000 / rtt.smoothed().max(MS);
+            (bw * self.gain_percent() / 100).max(first)
+        } else {
+            bw * self.gain_percent() / 100
+        };
+        self.max.map_or(rate, |m| rate.min(m)).max(MIN_WINDOW)
+    }
+
+    /// Bytes that may be in flight.
+    pub fn window(&self, rtt: &Rtt, owd: &Owd) -> u64 {
+        let bw = self.bandwidth();
+        let span = rtt.min() + owd.spread() + SLACK_US;
+        let bdp = bw * span / 1_000_000;
+        match self.phase {
+            Phase::Startup => (bdp * 5 / 2).max(INITIAL_WINDOW),
+            Phase::Up => (bdp + bw * rtt.min() / 1_000_000 / 2).max(MIN_WINDOW),
+            _ => bdp.max(MIN_WINDOW),
+        }
+    }
+
+    /// There was room to send and nothing to send.
+    pub fn on_limited(&mut self, in_flight: u64) {
+        self.limited_until = self.delivered + in_flight.max(1);
+    }
+
+    /// Whether what is being delivered now was limited by lack of data.
+    pub fn is_limited(&self) -> bool {
+        self.delivered < self.limited_until
+    }
+
+    /// Whether so little is in flight that we cannot have built a queue: what varies then is the
+    /// link's jitter.
+    pub fn is_calm(&self, in_flight: u64, rtt: &Rtt) -> bool {
+        let calm_phase = matches!(self.phase, Phase::Cruise | Phase::Startup);
+        calm_phase && in_flight <= (self.bandwidth() * rtt.min() / 4_000_000).max(MIN_WINDOW)
+    }
+
+    /// `bytes` were newly acknowledged; the newest of them had arrived at `arrived` on the peer's
+    /// clock. `in_flight` is what remains.
+    pub fn on_ack(
+        &mut self,
+        now: Time,
+        bytes: u64,
+        arrived: u64,
+        in_flight: u64,
+        rtt: &mut Rtt,
+        owd: &mut Owd,
+    ) {
+        self.delivered += bytes;
+        self.add_point(arrived);
+        self.sample(now, rtt, owd);
+        if self.delivered >= self.round_end {
+            self.round_end = self.delivered + in_flight;
+            self.on_round(now, rtt, owd);
+        }
+        self.steer(now, in_flight, rtt, owd);
+    }
+
+    fn add_point(&mut self, arrived: u64) {
+        // What comes closer than that, or was overtaken on another path, counts with the next.
+        if self.history.back().is_some_and(|&(last, _)| arrived < last + POINT_US) {
+            return;
+        }
+        if self.history.len() == POINTS_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back((arrived, self.delivered));
+    }
+
+    /// Takes a delivery-rate sample over the last round trip or so.
+    fn sample(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
+        let window = rtt.smoothed().max(2 * owd.spread()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
+        let Some(&(end, delivered)) = self.history.back() else { return };
+        while self.history.get(1).is_some_and(|p| end - p.0 >= window) {
+            self.history.pop_front();
+        }
+        let Some(&(begin, before)) = self.history.front() else { return };
+        let span = end - begin;
+        if span < (window / 2).max(owd.spread()).min(window) {
+            return;
+        }
+        // The first point's bytes arrived before the span began.
+        self.latest = (delivered - before) * 1_000_000 / span;
+        let limited = before < self.limited_until;
+        if limited && self.latest <= self.bandwidth() {
+            return;
+        }
+        if !limited && now.since(self.filter_since) > (4 * rtt.smoothed()).max(250 * MS) {
+            self.filter_since = now;
+            self.filter = [0, self.filter[0]];
+        }
+        self.filter[0] = self.filter[0].max(self.latest);
+    }
+
+    /// A round trip's worth of data has been acknowledged.
+    fn on_round(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
+        if self.phase != Phase::Startup || self.is_limited() || self.latest == 0 {
+            return;
+        }
+        let bw = self.bandwidth();
+        if bw * 100 >= self.full * FULL_GROWTH {
+            self.full = bw;
+            self.full_rounds = 0;
+            return;
+        }
+        self.full_rounds += 1;
+        if self.full_rounds >= 3 || self.queue(owd) > queue_limit(rtt) {
+            self.enter(now, Phase::Drain);
+        }
+    }
+
+    /// Standing delay beyond the link's own jitter.
+    fn queue(&self, owd: &Owd) -> u64 {
+        owd.standing().saturating_sub(owd.spread())
+    }
+
+    fn enter(&mut self, now: Time, phase: Phase) {
+        self.phase = phase;
+        self.phase_since = now;
+        self.queue_since = None;
+        if phase != Phase::Drain {
+            self.drain_rebase = false;
+        }
+    }
+
+    fn steer(&mut self, now: Time, in_flight: u64, rtt: &mut Rtt, owd: &mut Owd) {
+        let elapsed = now.since(self.phase_since);
+        let queue = self.queue(owd);
+        let limit = queue_limit(rtt);
+        let bw = self.bandwidth();
+        match self.phase {
+            Phase::Startup => self.watch_overuse(now, queue, 4 * limit, rtt),
+            Phase::Drain => {
+                let empty = in_flight <= bw * (rtt.min() + owd.spread()) / 1_000_000;
+                if queue <= limit / 3 && (empty || elapsed > rtt.smoothed()) {
+                    self.enter(now, Phase::Cruise);
+                } else if elapsed > 3 * rtt.smoothed() / 2 + 5 * limit {
+                    if self.drain_rebase && queue > limit {
+                        owd.rebase(now);
+                        rtt.reset_min(now, rtt.smoothed());
+                    }
+                    self.enter(now, Phase::Cruise);
+                }
+            }
+            Phase::Cruise => {
+                let period = (6 * rtt.smoothed()).max(PROBE_EVERY_US);
+                if !self.is_limited() && queue <= limit / 2 && now.since(self.last_probe) > period {
+                    self.up_from = bw;
+                    self.up_wins = 0;
+                    self.last_probe = now;
+                    self.enter(now, Phase::Up);
+                } else {
+                    self.watch_overuse(now, queue, limit, rtt);
+                }
+            }
+            Phase::Up => {
+                let won = bw * 100 > self.up_from * 112;
+                if queue > limit {
+                    self.enter(now, Phase::Down);
+                } else if won && elapsed > rtt.smoothed() {
+                    self.up_from = bw;
+                    self.up_wins += 1;
+                    self.enter(now, Phase::Up);
+                } else if elapsed > 2 * rtt.smoothed() + SAMPLE_MIN_US {
+                    self.enter(now, Phase::Down);
+                }
+            }
+            Phase::Down => {
+                let empty = in_flight <= bw * (rtt.min() + owd.spread()) / 1_000_000;
+                if empty || elapsed > rtt.smoothed() + SAMPLE_MIN_US {
+                    self.enter(now, Phase::Cruise);
+                }
+            }
+        }
+    }
+
+    /// A queue that stands for a round trip: the link has become slower than we think.
+    fn watch_overuse(&mut self, now: Time, queue: u64, limit: u64, rtt: &Rtt) {
+        if queue <= limit {
+            self.queue_since = None;
+            return;
+        }
+        let since = *self.queue_since.get_or_insert(now);
+        if now.since(since) > rtt.smoothed() {
+            if self.latest > 0 {
+                self.filter = [self.latest.min(self.bandwidth()), 0];
+                self.filter_since = now;
+            }
+            self.enter(now, Phase::Drain);
+            self.drain_rebase = true;
+        }
+    }
+
+    /// The path comes back after an interruption: what it carried is a guess now, so begin at half.
+    pub fn restart(&mut self, now: Time) {
+        let half = self.bandwidth() / 2;
+        let (delivered, max) = (self.delivered, self.max);
+        *self = Rate { delivered, filter: [half, 0], full: half, ..Rate::new(now, max) };
+    }
+}
+
+/// Standing delay that is tolerated on a path.
+fn queue_limit(rtt: &Rtt) -> u64 {
+    (rtt.min() / 8).clamp(QUEUE_MIN_US, 4 * QUEUE_MIN_US)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link of `rate` bytes per second with a deep queue and no jitter, fed as fast as the
+    /// controller allows; returns the bytes delivered per millisecond of the last second and the
+    /// longest queue of that second.
+    struct Line {
+        rate: Rate,
+        rtt: Rtt,
+        owd: Owd,
+        pacer: super::super::pacing::Pacer,
+        in_flight: VecDeque<(Time, Time, u64)>,
+        free_at: Time,
+        flying: u64,
+    }
+
+    impl Line {
+        fn new() -> Line {
+            Line {
+                rate: Rate::new(Time::ZERO, None),
+                rtt: Rtt::default(),
+                owd: Owd::default(),
+                pacer: Default::default(),
+                in_flight: VecDeque::new(),
+                free_at: Time::ZERO,
+                flying: 0,
+            }
+        }
+
+        fn run(&mut self, from: Time, to: Time, capacity: u64) -> (u64, u64) {
+            let (mut delivered, mut worst) = (0, 0);
+            let mut now = from;
+            while now < to {
+                while self.pacer.next() <= now
+                    && self.flying + 1400 <= self.rate.window(&self.rtt, &self.owd)
+                {
+                    self.pacer.on_sent(now, 1400, self.rate.pacing(&self.rtt));
+                    self.flying += 1400;
+                    self.free_at = self.free_at.max(now) + 1400 * 1_000_000 / capacity;
+                    self.in_flight.push_back((now, self.free_at + 20_000, 1400));
+                }
+                let mut newest = None;
+                let mut bytes = 0;
+                while let Some(&(sent, arrives, size)) = self.in_flight.front() {
+                    if arrives + 20_000 > now {
+                        break;
+                    }
+                    self.in_flight.pop_front();
+                    self.flying -= size;
+                    bytes += size;
+                    newest = Some((sent, arrives));
+                }
+                if let Some((sent, arrives)) = newest {
+                    self.rtt.add(now, now.since(sent));
+                    let calm = self.rate.is_calm(self.flying, &self.rtt);
+                    self.owd.add(now, arrives.0 as i64 - sent.0 as i64, calm);
+                    let flying = self.flying;
+                    self.rate.on_ack(now, bytes, arrives.0, flying, &mut self.rtt, &mut self.owd);
+                    if to.since(now) < 1_000_000 {
+                        delivered += bytes;
+                        worst = worst.max(self.free_at.since(now));
+                    }
+                }
+                now = now + 1000;
+            }
+            (delivered, worst)
+        }
+    }
+
+    #[test]
+    fn finds_the_rate_and_keeps_the_queue_short() {
+        for capacity in [125_000, 1_250_000, 6_250_000, 37_500_000] {
+            let mut line = Line::new();
+            let (delivered, queue) = line.run(Time(0), Time(3_000_000), capacity);
+            assert!(delivered * 100 > capacity * 96, "{delivered} of {capacity}");
+            // A few whole packets are always allowed.
+            let bound = 40_000.max(8 * 1400 * 1_000_000 / capacity);
+            assert!(queue < bound, "{queue} us of queue at {capacity}");
+        }
+    }
+
+    #[test]
+    fn three_hundred_megabit_are_found_in_ten_round_trips() {
+        let mut line = Line::new();
+        line.run(Time(0), Time(500_000), 37_500_000);
+        assert!(line.rate.bandwidth() > 30_000_000, "{}", line.rate.bandwidth());
+    }
+
+    #[test]
+    fn a_slow_link_is_not_flooded_for_long() {
+        let mut line = Line::new();
+        line.run(Time(0), Time(600_000), 1_250_000);
+        let (_, queue) = line.run(Time(600_000), Time(1_500_000), 1_250_000);
+        assert!(queue < 60_000, "{queue}");
+    }
+
+    #[test]
+    fn a_falling_and_rising_rate_is_followed() {
+        let mut line = Line::new();
+        line.run(Time(0), Time(3_000_000), 5_000_000);
+        let (delivered, queue) = line.run(Time(3_000_000), Time(6_000_000), 625_000);
+        assert!(delivered * 100 > 625_000 * 90, "{delivered}");
+        assert!(queue < 60_000, "{queue} us of queue");
+        let (delivered, _) = line.run(Time(6_000_000), Time(10_000_000), 5_000_000);
+        assert!(delivered * 100 > 5_000_000 * 90, "{delivered}");
+    }
+}

@@ -1,0 +1,290 @@
+//! Round-trip time, one-way delay, and how much they vary.
+//!
+//! The round trip is RFC 9002 §5's. One-way delay is relative: the peer's arrival time minus our
+//! sending time, off by the unknown difference of the two clocks, which is the same for all paths
+//! of the connection. So paths can be compared, and a path with its own past, and that is all it
+//! is used for.
+
+use crate::time::{MS, SEC, Time};
+
+/// Round trip assumed before the first sample (RFC 9002 §6.2.2 says 333 ms for an unknown path;
+/// the handshake has just crossed one).
+const INITIAL_US: u64 = 100 * MS;
+/// How long a minimum is remembered (BBR's MinRTTFilterLen, draft-ietf-ccwg-bbr §2.14).
+const MIN_WINDOW_US: u64 = 10 * SEC;
+const BUCKETS: usize = 5;
+
+/// The extreme of the last [`MIN_WINDOW_US`], in buckets, so that the memory is constant.
+#[derive(Clone, Debug)]
+pub struct Windowed {
+    buckets: [Option<i64>; BUCKETS],
+    at: usize,
+    since: Time,
+    sign: i64,
+}
+
+impl Windowed {
+    /// The least of the window.
+    pub fn min() -> Windowed {
+        Windowed { buckets: [None; BUCKETS], at: 0, since: Time::ZERO, sign: 1 }
+    }
+
+    /// The greatest of the window.
+    pub fn max() -> Windowed {
+        Windowed { sign: -1, ..Windowed::min() }
+    }
+
+    /// Adds a sample.
+    pub fn add(&mut self, now: Time, value: i64) {
+        let width = MIN_WINDOW_US / BUCKETS as u64;
+        let steps = now.since(self.since) / width;
+        if steps > 0 {
+            for _ in 0..steps.min(BUCKETS as u64) {
+                self.at = (self.at + 1) % BUCKETS;
+                self.buckets[self.at] = None;
+            }
+            self.since = now;
+        }
+        let value = value * self.sign;
+        let bucket = &mut self.buckets[self.at];
+        *bucket = Some(bucket.map_or(value, |b| b.min(value)));
+    }
+
+    /// The extreme; `None` before the first sample.
+    pub fn get(&self) -> Option<i64> {
+        self.buckets.iter().flatten().min().map(|v| v * self.sign)
+    }
+
+    /// Forgets everything but `value`.
+    pub fn reset(&mut self, now: Time, value: i64) {
+        self.buckets = [None; BUCKETS];
+        self.add(now, value);
+    }
+}
+
+/// Round-trip time of a path.
+#[derive(Clone, Debug)]
+pub struct Rtt {
+    smoothed: Option<u64>,
+    variation: u64,
+    min: Windowed,
+}
+
+impl Default for Rtt {
+    fn default() -> Self {
+        Rtt { smoothed: None, variation: INITIAL_US / 2, min: Windowed::min() }
+    }
+}
+
+impl Rtt {
+    /// Adds a sample (RFC 9002 §5.3).
+    pub fn add(&mut self, now: Time, sample_us: u64) {
+        self.min.add(now, sample_us as i64);
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(sample_us);
+                self.variation = sample_us / 2;
+            }
+            Some(s) => {
+                self.variation = (3 * self.variation + s.abs_diff(sample_us)) / 4;
+                self.smoothed = Some((7 * s + sample_us) / 8);
+            }
+        }
+    }
+
+    /// Smoothed, microseconds.
+    pub fn smoothed(&self) -> u64 {
+        self.smoothed.unwrap_or(INITIAL_US)
+    }
+
+    /// Whether there has been a sample.
+    pub fn is_known(&self) -> bool {
+        self.smoothed.is_some()
+    }
+
+    /// Mean deviation, microseconds.
+    pub fn variation(&self) -> u64 {
+        self.variation
+    }
+
+    /// Least of the last seconds, microseconds.
+    pub fn min(&self) -> u64 {
+        self.min.get().map_or(self.smoothed(), |v| v as u64)
+    }
+
+    /// The least one is no longer to be had: the route has changed.
+    pub fn reset_min(&mut self, now: Time, value_us: u64) {
+        self.min.reset(now, value_us as i64);
+    }
+
+    /// Probe timeout (RFC 9002 §6.2.1) with the peer's acknowledgement delay.
+    pub fn timeout(&self, ack_delay_us: u64) -> u64 {
+        self.smoothed() + (4 * self.variation).max(MS) + ack_delay_us
+    }
+}
+
+/// Restores a 32-bit microsecond clock of the peer to 64 bits. It wraps every 71 minutes, and
+/// samples come far more often than that.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PeerClock(Option<u64>);
+
+impl PeerClock {
+    /// The full time of `low`.
+    pub fn expand(&mut self, low: u32) -> u64 {
+        let full = match self.0 {
+            None => u64::from(low) + (1 << 32),
+            Some(near) => crate::wire::header::expand(low, near),
+        };
+        if self.0.is_none_or(|n| full > n) {
+            self.0 = Some(full);
+        }
+        full
+    }
+}
+
+/// Relative one-way delay of a path in our sending direction.
+#[derive(Clone, Debug)]
+pub struct Owd {
+    smoothed: Option<i64>,
+    base: Windowed,
+    spread: Windowed,
+    /// Short window: least sample, and when it began.
+    low: i64,
+    began: Time,
+    /// Least of the last complete short window.
+    floor: Option<i64>,
+    /// The last sample, if it was taken in calm.
+    last: Option<i64>,
+}
+
+/// Length of the short window: several acknowledgements.
+const SHORT_US: u64 = 25 * MS;
+
+impl Default for Owd {
+    fn default() -> Self {
+        Owd {
+            smoothed: None,
+            base: Windowed::min(),
+            spread: Windowed::max(),
+            low: i64::MAX,
+            began: Time::ZERO,
+            floor: None,
+            last: None,
+        }
+    }
+}
+
+impl Owd {
+    /// Adds a sample. `calm` says that our own sending cannot have built a queue, so that what
+    /// varies is the link's jitter.
+    pub fn add(&mut self, now: Time, sample_us: i64, calm: bool) {
+        self.smoothed = Some(match self.smoothed {
+            None => sample_us,
+            Some(s) => s + (sample_us - s) / 8,
+        });
+        self.base.add(now, sample_us);
+        if now.since(self.began) > SHORT_US {
+            if self.low != i64::MAX {
+                self.floor = Some(self.low);
+            }
+            self.began = now;
+            self.low = i64::MAX;
+        }
+        self.low = self.low.min(sample_us);
+        // Neighbouring samples, both taken in calm: of a path that carries little they are the
+        // only ones there are, and on a busy one they tell enough.
+        if let Some(last) = self.last.filter(|_| calm) {
+            self.spread.add(now, (sample_us - last).abs());
+        }
+        self.last = calm.then_some(sample_us);
+    }
+
+    /// Smoothed, microseconds on the shared relative scale; `None` before the first sample.
+    pub fn smoothed(&self) -> Option<i64> {
+        self.smoothed
+    }
+
+    /// Least of the last seconds on the same scale.
+    pub fn base(&self) -> Option<i64> {
+        self.base.get()
+    }
+
+    /// How far samples lie apart when we do not send much: the link's jitter, microseconds.
+    pub fn spread(&self) -> u64 {
+        self.spread.get().unwrap_or(0).max(0) as u64
+    }
+
+    /// Microseconds by which even the quickest of the recent packets was late: a queue that
+    /// stands, or a longer route.
+    pub fn standing(&self) -> u64 {
+        let recent = self.floor.unwrap_or(i64::MAX).min(self.low);
+        match self.base.get() {
+            Some(base) if recent != i64::MAX => (recent - base).max(0) as u64,
+            _ => 0,
+        }
+    }
+
+    /// The delay does not fall when we send less: it is the path's own. Takes it as the new base.
+    pub fn rebase(&mut self, now: Time) {
+        let recent = self.floor.unwrap_or(i64::MAX).min(self.low);
+        if recent != i64::MAX {
+            self.base.reset(now, recent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rtt_of_rfc_9002() {
+        let mut rtt = Rtt::default();
+        rtt.add(Time(0), 40_000);
+        assert_eq!((rtt.smoothed(), rtt.variation(), rtt.min()), (40_000, 20_000, 40_000));
+        rtt.add(Time(1), 48_000);
+        assert_eq!((rtt.smoothed(), rtt.variation(), rtt.min()), (41_000, 17_000, 40_000));
+    }
+
+    #[test]
+    fn a_minimum_is_forgotten_after_its_window() {
+        let mut w = Windowed::min();
+        w.add(Time(0), 5);
+        w.add(Time(3 * SEC), 9);
+        assert_eq!(w.get(), Some(5));
+        w.add(Time(13 * SEC), 8);
+        assert_eq!(w.get(), Some(8));
+    }
+
+    #[test]
+    fn the_peers_clock_wraps() {
+        let mut clock = PeerClock::default();
+        let a = clock.expand(u32::MAX - 10);
+        assert_eq!(clock.expand(20) - a, 31);
+        assert_eq!(clock.expand(u32::MAX - 10), a, "an older one stays older");
+    }
+
+    #[test]
+    fn standing_delay_is_what_every_packet_has() {
+        let mut owd = Owd::default();
+        for t in 0..100 {
+            owd.add(Time(t * 4000), 100_000 + (t as i64 % 3) * 2000, true);
+        }
+        assert_eq!(owd.standing(), 0);
+        assert_eq!(owd.spread(), 4000, "neighbours lie this far apart");
+        for t in 100..200 {
+            owd.add(Time(t * 4000), 130_000, false);
+        }
+        assert_eq!(owd.standing(), 30_000);
+        owd.rebase(Time(800_000));
+        assert_eq!(owd.standing(), 0);
+    }
+
+    #[test]
+    fn sparse_samples_show_jitter_too() {
+        let mut owd = Owd::default();
+        owd.add(Time(0), 10_000, true);
+        owd.add(Time(SEC), 25_000, true);
+        assert_eq!(owd.spread(), 15_000);
+    }
+}

@@ -1,0 +1,299 @@
+//! What was sent on a path and is not yet accounted for.
+//!
+//! A path is first in, first out but for a little reordering: a packet is lost when later ones
+//! have been acknowledged, by number (RFC 9002 §6.1.1) or by time (§6.1.2). A late acknowledgement
+//! for a packet given up shows that the threshold was too tight, and it widens (as RFC 8985 does).
+
+use crate::time::{MS, Time};
+use std::collections::VecDeque;
+
+/// Later packets acknowledged before one is lost (RFC 9002 §6.1.1).
+const THRESHOLD_MIN: u64 = 3;
+/// Upper bound of the adapted threshold.
+const THRESHOLD_MAX: u64 = 128;
+/// Shortest time threshold (RFC 9002 §6.1.2, kGranularity).
+const GRANULARITY_US: u64 = MS;
+
+/// Inner packets in one datagram at most.
+pub const CONTENT_MAX: usize = 4;
+/// No packet in this place.
+pub const NONE: u32 = u32::MAX;
+
+/// Where a sent datagram stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Outstanding,
+    Acked,
+    Lost,
+}
+
+/// A datagram that was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// When.
+    pub time: Time,
+    /// Bytes on the line, IP header included.
+    pub size: u16,
+    /// Places of the inner packets in the store; [`NONE`] where there is none.
+    pub content: [u32; CONTENT_MAX],
+    elicits_ack: bool,
+    state: State,
+}
+
+/// What an acknowledgement brought.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Bytes newly acknowledged.
+    pub acked_bytes: u64,
+    /// When the newest of them was sent, if the highest number is new.
+    pub newest_sent: Option<Time>,
+    /// Datagrams newly acknowledged.
+    pub acked: u64,
+}
+
+/// The sending side's memory of a path.
+#[derive(Debug, Default)]
+pub struct SentLog {
+    log: VecDeque<Sent>,
+    /// Packet number of the first entry.
+    first: u64,
+    /// Highest number acknowledged.
+    largest_acked: Option<u64>,
+    threshold: u64,
+    in_flight: u64,
+    outstanding: u64,
+    /// When the time threshold next expires.
+    loss_time: Option<Time>,
+    /// Counters since the beginning.
+    pub packets_sent: u64,
+    /// Datagrams given up as lost, without those acknowledged after all.
+    pub packets_lost: u64,
+}
+
+impl SentLog {
+    /// Notes datagram `number`; numbers come in order, without gaps.
+    pub fn on_sent(
+        &mut self,
+        now: Time,
+        number: u64,
+        size: u16,
+        elicits_ack: bool,
+        content: [u32; CONTENT_MAX],
+    ) {
+        if self.log.is_empty() {
+            self.first = number;
+        }
+        let state = if elicits_ack { State::Outstanding } else { State::Acked };
+        if elicits_ack {
+            self.in_flight += u64::from(size);
+            self.outstanding += 1;
+            self.packets_sent += 1;
+        }
+        self.log.push_back(Sent { time: now, size, content, elicits_ack, state });
+        self.prune(now, 0);
+    }
+
+    /// Bytes sent and neither acknowledged nor lost.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Datagrams sent and neither acknowledged nor lost.
+    pub fn outstanding(&self) -> u64 {
+        self.outstanding
+    }
+
+    /// The number to which a 32-bit acknowledgement is nearest.
+    pub fn newest(&self) -> u64 {
+        (self.first + self.log.len() as u64).saturating_sub(1)
+    }
+
+    /// When the oldest outstanding datagram was sent.
+    pub fn oldest(&self) -> Option<Time> {
+        self.log.iter().find(|s| s.state == State::Outstanding).map(|s| s.time)
+    }
+
+    /// When [`detect_lost`](SentLog::detect_lost) should be called again.
+    pub fn loss_time(&self) -> Time {
+        self.loss_time.unwrap_or(Time::FAR)
+    }
+
+    /// Applies an acknowledgement of `ranges` (descending, inclusive). `each` sees the content of
+    /// every newly acknowledged datagram.
+    pub fn on_ack(
+        &mut self,
+        ranges: impl Iterator<Item = (u64, u64)>,
+        mut each: impl FnMut(&Sent),
+    ) -> Outcome {
+        let mut out = Outcome::default();
+        let end = self.first + self.log.len() as u64;
+        for (low, high) in ranges {
+            if low >= end || high < self.first {
+                if high < self.first {
+                    break;
+                }
+                continue;
+            }
+            for number in low.max(self.first)..=high.min(end - 1) {
+                let entry = &mut self.log[(number - self.first) as usize];
+                match entry.state {
+                    State::Acked => continue,
+                    State::Lost => {
+                        let late = self.largest_acked.unwrap_or(0).saturating_sub(number);
+                        self.threshold = self.threshold.max(late + 1).min(THRESHOLD_MAX);
+                        self.packets_lost = self.packets_lost.saturating_sub(1);
+                    }
+                    State::Outstanding => {
+                        self.in_flight -= u64::from(entry.size);
+                        self.outstanding -= 1;
+                    }
+                }
+                entry.state = State::Acked;
+                out.acked_bytes += u64::from(entry.size);
+                out.acked += 1;
+                if self.largest_acked.is_none_or(|l| number > l) {
+                    self.largest_acked = Some(number);
+                    out.newest_sent = Some(entry.time);
+                }
+                each(entry);
+            }
+        }
+        out
+    }
+
+    /// Finds the datagrams that are lost, given the smoothed round-trip time. `each` sees the
+    /// content of every one. Returns the bytes lost.
+    pub fn detect_lost(&mut self, now: Time, rtt_us: u64, mut each: impl FnMut(&Sent)) -> u64 {
+        self.loss_time = None;
+        let Some(largest) = self.largest_acked else { return 0 };
+        let threshold = self.threshold.max(THRESHOLD_MIN);
+        let patience = (rtt_us + rtt_us / 8).max(GRANULARITY_US);
+        let mut lost = 0;
+        let first = self.first;
+        let below = (largest.saturating_sub(first) as usize).min(self.log.len());
+        for (i, entry) in self.log.iter_mut().take(below).enumerate() {
+            if entry.state != State::Outstanding {
+                continue;
+            }
+            let number = first + i as u64;
+            if number + threshold <= largest || now.since(entry.time) >= patience {
+                entry.state = State::Lost;
+                self.in_flight -= u64::from(entry.size);
+                self.outstanding -= 1;
+                self.packets_lost += 1;
+                lost += u64::from(entry.size);
+                each(entry);
+            } else {
+                let due = entry.time + patience;
+                self.loss_time = Some(self.loss_time.map_or(due, |t| t.min(due)));
+            }
+        }
+        self.prune(now, 2 * patience);
+        lost
+    }
+
+    /// Gives up everything outstanding: the path is suspect or gone.
+    pub fn abandon(&mut self, mut each: impl FnMut(&Sent)) {
+        for entry in self.log.iter_mut().filter(|e| e.state == State::Outstanding) {
+            entry.state = State::Lost;
+            self.packets_lost += 1;
+            each(entry);
+        }
+        self.in_flight = 0;
+        self.outstanding = 0;
+        self.loss_time = None;
+    }
+
+    /// The content of the oldest outstanding datagrams, at most `n`, for a tail-loss probe.
+    pub fn oldest_content(&self, n: usize, mut each: impl FnMut(&Sent)) {
+        self.log
+            .iter()
+            .filter(|e| e.state == State::Outstanding && e.elicits_ack)
+            .take(n)
+            .for_each(&mut each);
+    }
+
+    /// Forgets what is accounted for; lost ones stay `keep_us`, to recognise a late
+    /// acknowledgement.
+    fn prune(&mut self, now: Time, keep_us: u64) {
+        while let Some(front) = self.log.front() {
+            let done = match front.state {
+                State::Outstanding => false,
+                State::Acked => true,
+                State::Lost => keep_us > 0 && now.since(front.time) > keep_us,
+            };
+            if !done || self.log.len() == 1 {
+                break;
+            }
+            self.log.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(n: u64) -> SentLog {
+        let mut log = SentLog::default();
+        for number in 0..n {
+            log.on_sent(Time(number * 1000), number, 100, true, [number as u32, NONE, NONE, NONE]);
+        }
+        log
+    }
+
+    #[test]
+    fn a_packet_is_lost_when_three_later_ones_arrived() {
+        let mut log = log(6);
+        let out = log.on_ack([(1, 2)].into_iter(), |_| {});
+        assert_eq!((out.acked, out.newest_sent), (2, Some(Time(2000))));
+        let mut lost = Vec::new();
+        log.detect_lost(Time(6000), 40_000, |s| lost.push(s.content[0]));
+        assert!(lost.is_empty());
+        log.on_ack([(3, 3)].into_iter(), |_| {});
+        log.detect_lost(Time(6000), 40_000, |s| lost.push(s.content[0]));
+        assert_eq!(lost, [0]);
+        assert_eq!(log.in_flight(), 200);
+    }
+
+    #[test]
+    fn the_time_threshold_finds_what_the_count_does_not() {
+        let mut log = log(2);
+        log.on_ack([(1, 1)].into_iter(), |_| {});
+        log.detect_lost(Time(2000), 40_000, |_| panic!("too early"));
+        assert_eq!(log.loss_time(), Time(45_000));
+        assert_eq!(log.detect_lost(Time(45_000), 40_000, |_| {}), 100);
+    }
+
+    #[test]
+    fn a_late_acknowledgement_widens_the_threshold() {
+        let mut log = log(20);
+        log.on_ack([(1, 4)].into_iter(), |_| {});
+        assert_eq!(log.detect_lost(Time(20_000), 40_000, |_| {}), 100);
+        assert_eq!(log.packets_lost, 1);
+        log.on_ack([(0, 4)].into_iter(), |_| {});
+        assert_eq!(log.packets_lost, 0);
+        log.on_ack([(6, 9)].into_iter(), |_| {});
+        assert_eq!(log.detect_lost(Time(20_000), 40_000, |_| {}), 0, "4 later ones are fine now");
+    }
+
+    #[test]
+    fn acknowledging_again_changes_nothing() {
+        let mut log = log(3);
+        assert_eq!(log.on_ack([(0, 2)].into_iter(), |_| {}).acked_bytes, 300);
+        assert_eq!(log.on_ack([(0, 2)].into_iter(), |_| {}).acked_bytes, 0);
+        assert_eq!(log.on_ack([(90, 99)].into_iter(), |_| {}).acked_bytes, 0, "never sent");
+    }
+
+    #[test]
+    fn memory_follows_what_is_outstanding() {
+        let mut log = SentLog::default();
+        for number in 0..10_000u64 {
+            log.on_sent(Time(number), number, 100, true, [NONE; CONTENT_MAX]);
+            log.on_ack([(0, number)].into_iter(), |_| {});
+            log.detect_lost(Time(number), 1000, |_| {});
+        }
+        assert!(log.log.len() < 10);
+    }
+}

@@ -1,0 +1,144 @@
+//! Frames from the peer.
+
+use super::path::PeerReport;
+use super::{Engine, Event, Mode, Reason};
+use crate::buffer::Pool;
+use crate::time::{MS, Time};
+use crate::wire::frame::{Ack, Frame, Frames};
+use crate::wire::{Malformed, PathId};
+
+/// Round trips above this are not believed.
+const RTT_MAX_US: u32 = 30_000_000;
+
+impl Engine {
+    /// Takes the decrypted payload of datagram `number` of a path. `wire_len` is the length of the
+    /// whole IP packet. The frames in front of a malformed one count.
+    ///
+    /// # Errors
+    /// The peer has sent something that is no frame.
+    pub fn handle_payload(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        path: PathId,
+        number: u64,
+        payload: &[u8],
+        wire_len: usize,
+    ) -> Result<(), Malformed> {
+        if self.path(path).is_none() {
+            return Ok(());
+        }
+        let mut elicits_ack = false;
+        let mut result = Ok(());
+        for frame in Frames::new(payload) {
+            match frame {
+                Ok(frame) => {
+                    elicits_ack |= frame.elicits_ack();
+                    self.handle_frame(now, pool, path, frame);
+                }
+                Err(malformed) => result = Err(malformed),
+            }
+        }
+        if let Some(path) = self.path_mut(path) {
+            path.on_received(now, number, wire_len as u64, elicits_ack);
+        }
+        result
+    }
+
+    fn handle_frame(&mut self, now: Time, pool: &mut Pool, id: PathId, frame: Frame<'_>) {
+        match frame {
+            Frame::Packet { flow, sequence, ordered, packet } => {
+                self.last_used = Some(now);
+                self.rx_bytes += packet.len() as u64;
+                self.resequencer.push(now, pool, flow, sequence, ordered, packet);
+            }
+            Frame::Ack(ack) => self.handle_ack(now, pool, &ack),
+            Frame::Ping { sent } => {
+                if let Some(path) = self.path_mut(id) {
+                    path.pong = Some(sent);
+                }
+            }
+            Frame::Pong { echo } => self.handle_pong(now, id, echo),
+            Frame::Challenge { data } => {
+                if let Some(path) = self.path_mut(id) {
+                    path.respond = Some(data);
+                }
+            }
+            Frame::Response { data } => self.handle_response(now, id, data),
+            Frame::PathStatus { path, mode, metered, rate_max_kbps } => {
+                self.handle_status(now, path, mode, metered, rate_max_kbps);
+            }
+            Frame::PathReport { path, loss_ppm, rate_kbps, capacity_kbps } => {
+                if let Some(path) = self.path_mut(path) {
+                    path.peer = PeerReport { loss_ppm, rate_kbps, capacity_kbps };
+                }
+            }
+            Frame::Hold { us } => {
+                let hold = u64::from(us).clamp(MS, self.settings.hold_max_us);
+                self.resequencer.set_hold(hold);
+            }
+            Frame::Skip { flow, first, count } => self.resequencer.skip(flow, first, count),
+            Frame::Close { .. } => self.handle_close(now),
+        }
+    }
+
+    fn handle_ack(&mut self, now: Time, pool: &mut Pool, ack: &Ack) {
+        let Engine { paths, store, .. } = self;
+        let place = paths.get_mut(ack.path.index());
+        let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
+        let outcome = path.on_ack(now, ack, |sent| store.on_acked(sent, pool));
+        if outcome.acked > 0 {
+            let rtt = path.feedback.smoothed().max(path.feedback.min() + path.owd.spread());
+            path.sent.detect_lost(now, rtt, |sent| store.on_lost(sent));
+        }
+    }
+
+    fn handle_pong(&mut self, now: Time, id: PathId, echo: u32) {
+        let Some(path) = self.path_mut(id) else { return };
+        let sample = (now.0 as u32).wrapping_sub(echo);
+        if sample > RTT_MAX_US {
+            return;
+        }
+        path.rtt.add(now, u64::from(sample).max(1));
+        if path.mtu.confirm(now, echo) {
+            self.update_mtu();
+        }
+    }
+
+    fn handle_response(&mut self, now: Time, id: PathId, data: u64) {
+        let Some(path) = self.path_mut(id) else { return };
+        let Some(found) = path.challenges.iter().find(|c| c.data == data).copied() else { return };
+        path.rtt.add(now, now.since(found.sent).max(1));
+        path.health.proved();
+        self.events.push_back(Event::Validated(id));
+        self.tell_status = true;
+        self.change(now, id, |path| {
+            path.health.on_proof(now, found.sent);
+        });
+    }
+
+    fn handle_status(&mut self, now: Time, id: PathId, mode: u8, metered: bool, rate_max: u32) {
+        // The router decides how its links are used; the server follows.
+        if self.settings.client {
+            return;
+        }
+        let mode = match mode {
+            0 => Mode::Active,
+            1 => Mode::Backup,
+            _ => Mode::Off,
+        };
+        self.change(now, id, |path| {
+            path.settings.metered = metered;
+            path.settings.mode = mode;
+            path.rate.set_max((rate_max > 0).then_some(u64::from(rate_max) * 125));
+            path.health.set_mode(now, mode);
+        });
+    }
+
+    fn handle_close(&mut self, now: Time) {
+        for id in self.paths().map(|p| p.id).collect::<Vec<_>>() {
+            self.path_lost(now, id, Reason::PeerClosed);
+        }
+        self.events.push_back(Event::PeerClosed);
+    }
+}

@@ -1,0 +1,217 @@
+//! Which packet goes next, and on which path: earliest arrival.
+//!
+//! Why: sharing a flow over paths by weight makes it as slow as the slowest path. A packet should
+//! go where it arrives first, and a second path helps a flow only when the first one is busy for
+//! longer than the second one is slower.
+//!
+//! How: paths in use are ordered by predicted one-way delay. The fastest that may send now (window
+//! and pacer) takes the head of the queue. A path that is slower by *d* may take a packet only from
+//! behind as many bytes as the faster ones will carry within *d*: that packet arrives there in
+//! order, and earlier than it would have otherwise (the idea of BLEST, Ferlin 2016; ECF, Lim 2017;
+//! DEMS, Guo 2017). A short queue therefore never leaves the fastest path. What was lost goes
+//! first, on the fastest path that has room.
+//!
+//! Backup and metered paths join when no other path is in use, or when the others cannot carry the
+//! demand: packets have stood at the entrance for [`DEMAND_US`].
+
+use super::entrance::{Aqm, Want};
+use super::path::sent::{CONTENT_MAX, NONE};
+use super::{Engine, Mode, Target, Transmit};
+use crate::buffer::Pool;
+use crate::time::{MS, Time};
+use crate::wire::frame::{Frame, PACKET_HEAD, PacketHead, SIZE_FIELD};
+use crate::wire::{PATHS_MAX, PathId, Writer};
+
+/// Wait at the entrance that shows that the paths in use cannot carry the demand.
+const DEMAND_US: u64 = 300 * MS;
+/// A packet up to this share of a datagram leaves room worth filling with another.
+const SMALL_SHARE: usize = 3;
+/// Age at which a packet is no longer sent again, beyond the hold.
+const RESEND_SLACK_US: u64 = 100 * MS;
+
+/// The paths that may carry data, the fastest first.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    places: [(i64, u8); PATHS_MAX],
+    len: usize,
+}
+
+impl Order {
+    /// The paths' ids, the fastest first.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PathId> + '_ {
+        self.places[..self.len].iter().map(|&(_, id)| PathId(id))
+    }
+
+    /// The fastest.
+    pub(super) fn first(&self) -> Option<PathId> {
+        self.ids().next()
+    }
+
+    fn add(&mut self, delay: i64, id: PathId) {
+        self.places[self.len] = (delay, id.0);
+        self.len += 1;
+        self.places[..self.len].sort_unstable();
+    }
+
+    /// Microseconds between the fastest and the slowest.
+    pub(super) fn spread(&self) -> u64 {
+        match (self.places[..self.len].first(), self.places[..self.len].last()) {
+            (Some(a), Some(b)) => (b.0 - a.0).max(0) as u64,
+            _ => 0,
+        }
+    }
+}
+
+impl Engine {
+    /// Orders the paths by predicted delay.
+    pub(super) fn order(&self, now: Time) -> Order {
+        let mut order = self.order_of(now, false);
+        if order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US {
+            let all = self.order_of(now, true);
+            if all.len > order.len {
+                order = all;
+            }
+        }
+        order
+    }
+
+    fn order_of(&self, now: Time, reserves: bool) -> Order {
+        let zero = self.paths().filter_map(|p| p.owd.base()).min().unwrap_or(0);
+        let mut order = Order::default();
+        for path in self.paths().filter(|p| p.health.is_usable()) {
+            let reserve = path.settings.metered || path.health.mode() == Mode::Backup;
+            if !reserve || reserves {
+                order.add(path.delay(zero) + path.stall_us(now) as i64, path.id);
+            }
+        }
+        order
+    }
+
+    /// Sends the next inner packet, if a path may send and one is to be had.
+    pub(super) fn transmit_data(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let idle = self.entrance.is_empty() && !self.store.wants_resend();
+        if idle {
+            self.note_limited(now);
+            return None;
+        }
+        let order = self.order(now);
+        let flows = self.entrance.busy_flows().max(1) as u64;
+        let (mut ahead, mut rate, mut before) = (0u64, 0u64, None);
+        for &(delay, id) in &order.places[..order.len] {
+            // Bytes of one flow that the faster paths carry until a packet sent here arrives.
+            ahead += rate * (delay - before.unwrap_or(delay)).max(0) as u64 / 1_000_000;
+            before = Some(delay);
+            let id = PathId(id);
+            let path = self.path(id)?;
+            let known = path.rate.bandwidth();
+            rate += if known > 0 { known } else { path.rate.pacing(&path.feedback) };
+            let max_len = path.payload_max();
+            let may_send = path.pacer.next() <= now
+                && (path.room() >= max_len as u64 || path.sent.in_flight() == 0);
+            if !may_send {
+                continue;
+            }
+            let ahead = (ahead / flows) as usize;
+            if let Some(transmit) = self.fill(now, pool, out, id, ahead, &order) {
+                return Some(transmit);
+            }
+            if let Some(path) = self.path_mut(id) {
+                path.rate.on_limited(path.sent.in_flight());
+            }
+        }
+        None
+    }
+
+    /// Nothing waits: whatever the paths deliver now says little about what they could.
+    fn note_limited(&mut self, now: Time) {
+        for path in self.paths.iter_mut().flatten().filter(|p| p.health.is_usable()) {
+            if path.pacer.next() <= now && path.room() > 0 {
+                path.rate.on_limited(path.sent.in_flight());
+            }
+        }
+    }
+
+    /// Writes a datagram for a path: acknowledgements if they fit, then one packet or several
+    /// small ones.
+    fn fill(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        out: &mut [u8],
+        id: PathId,
+        ahead: usize,
+        order: &Order,
+    ) -> Option<Transmit> {
+        let capacity = self.path(id)?.payload_max().min(out.len());
+        let mut w = Writer::new(&mut out[..capacity]);
+        let mut content = [NONE; CONTENT_MAX];
+        for (i, slot) in content.iter_mut().enumerate() {
+            let reserved = PACKET_HEAD + if i > 0 { SIZE_FIELD } else { 0 };
+            let Some(max_len) = w.room().checked_sub(reserved) else { break };
+            let Some(place) = self.next_place(now, pool, ahead, max_len, order) else { break };
+            *slot = place;
+            if i == 0 {
+                self.write_pending_acks(now, id, place, &mut w);
+            }
+            let more = !self.entrance.is_empty() || self.store.wants_resend();
+            let Some(packet) = self.store.get(place) else { break };
+            let bytes = packet.packet.bytes();
+            let (flow, sequence, ordered) = (packet.flow, packet.sequence, packet.ordered);
+            let head = PacketHead { flow, sequence, ordered };
+            let small = bytes.len() <= capacity / SMALL_SHARE;
+            if small && more && i + 1 < CONTENT_MAX && head.write_sized(&mut w, bytes) {
+                continue;
+            }
+            Frame::Packet { flow, sequence, ordered, packet: bytes }.write(&mut w);
+            break;
+        }
+        if content[0] == NONE {
+            return None;
+        }
+        let len = w.len();
+        Some(self.finish(now, id, len, true, content, Target::Current))
+    }
+
+    /// The place of the next packet to send on a path: a lost one first.
+    fn next_place(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        ahead: usize,
+        max_len: usize,
+        order: &Order,
+    ) -> Option<u32> {
+        let deadline = self.settings.hold_max_us + RESEND_SLACK_US;
+        if let Some(place) = self.store.next_resend(now, pool, deadline, max_len) {
+            self.store.resent(place);
+            return Some(place);
+        }
+        if self.store.is_full() {
+            return None;
+        }
+        let longest = order.ids().filter_map(|id| self.path(id)).map(|p| p.feedback.smoothed());
+        let aqm = Aqm::new(longest.max().unwrap_or(0), order.spread());
+        let mut outgoing = self.entrance.pop(now, pool, Want { ahead, max_len }, aqm)?;
+        if let Some((first, count)) = outgoing.skip.take()
+            && outgoing.ordered
+        {
+            self.store.push_skip(outgoing.flow, first, count);
+        }
+        Some(self.store.keep(now, outgoing))
+    }
+
+    /// Acknowledgements ride along when they are due anyway and there is room behind the packet.
+    fn write_pending_acks(&mut self, now: Time, id: PathId, place: u32, w: &mut Writer<'_>) {
+        let pending = self.path(id).is_some_and(|p| p.received.is_pending());
+        let packet = self.store.get(place).map_or(usize::MAX, |o| o.packet.len());
+        let room = w.room().saturating_sub(PACKET_HEAD + SIZE_FIELD);
+        if pending && room.saturating_sub(packet) >= 200 {
+            self.write_acks(now, id, w);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Datagrams that the connection itself needs: acknowledgements, challenges, pings, reports.
+
+use super::path::sent::{CONTENT_MAX, NONE};
+use super::path::{CHALLENGES_MAX, Challenge};
+use super::{Engine, Mode, Target, Transmit};
+use crate::buffer::Pool;
+use crate::time::{MS, Time};
+use crate::wire::frame::{self, Frame};
+use crate::wire::{OVERHEAD, PATHS_MAX, PathId, Writer};
+
+/// Distance of reports to the peer while the connection is in use.
+pub(super) const REPORT_US: u64 = 500 * MS;
+/// An acknowledgement also tells of other paths on which something came within this time, so that
+/// it does not matter over which path it arrives.
+const ALSO_US: u64 = 50 * MS;
+/// The hold is told anew when it has changed by more than one part in this many.
+const HOLD_CHANGE: u64 = 4;
+
+impl Engine {
+    /// The next datagram to seal and send, its frames written to the front of `out`; `None` when
+    /// there is nothing to send now.
+    pub fn poll_transmit(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let transmit =
+            self.transmit_control(now, out).or_else(|| self.transmit_data(now, pool, out));
+        if transmit.is_none() {
+            self.drained_at = now;
+        }
+        transmit
+    }
+
+    fn transmit_control(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
+        if let Some(reason) = self.closing {
+            let best = self.best_path(now)?;
+            self.closing = None;
+            let mut w = Writer::new(out);
+            Frame::Close { reason }.write(&mut w);
+            let len = w.len();
+            return Some(self.finish(now, best, len, false, NOTHING, Target::Current));
+        }
+        let busy = self.is_busy(now);
+        for index in 0..PATHS_MAX {
+            let id = PathId(index as u8);
+            if self.paths[index].is_none() {
+                continue;
+            }
+            let transmit = self
+                .transmit_proof(now, id, out)
+                .or_else(|| self.transmit_mtu_probe(now, id, out))
+                .or_else(|| self.transmit_upkeep(now, id, busy, out));
+            if transmit.is_some() {
+                return transmit;
+            }
+        }
+        self.transmit_report(now, busy, out)
+    }
+
+    /// The path of earliest arrival, or any that is open.
+    fn best_path(&self, now: Time) -> Option<PathId> {
+        self.order(now).first().or_else(|| self.paths().next().map(|p| p.id))
+    }
+
+    /// Challenges and their answers: they prove addresses and bring silent paths back.
+    fn transmit_proof(&mut self, now: Time, id: PathId, out: &mut [u8]) -> Option<Transmit> {
+        let data = self.roll();
+        let path = self.path_mut(id)?;
+        let challenge = path.health.probe_due() <= now;
+        if !challenge && path.respond.is_none() {
+            return None;
+        }
+        let mut w = Writer::new(out);
+        if let Some(data) = path.respond.take() {
+            Frame::Response { data }.write(&mut w);
+        }
+        let was = path.health.state();
+        if challenge {
+            if path.challenges.len() == CHALLENGES_MAX {
+                path.challenges.pop_front();
+            }
+            path.challenges.push_back(Challenge { data, sent: now });
+            Frame::Challenge { data }.write(&mut w);
+            path.health.on_probe(now);
+        }
+        let is = path.health.state();
+        if was != is {
+            self.events.push_back(super::Event::PathChanged(id, is));
+        }
+        self.write_acks(now, id, &mut w);
+        let len = w.len();
+        Some(self.finish(now, id, len, false, NOTHING, Target::Probe))
+    }
+
+    fn transmit_mtu_probe(&mut self, now: Time, id: PathId, out: &mut [u8]) -> Option<Transmit> {
+        let path = self.path_mut(id)?;
+        if !path.health.is_usable() || path.mtu.due() > now {
+            return None;
+        }
+        let sent = now.0 as u32;
+        let size = path.mtu.probe(now, sent, path.rtt.smoothed())?;
+        let len = usize::from(size.saturating_sub(path.settings.ip_overhead));
+        let len = len.saturating_sub(OVERHEAD).min(out.len());
+        let mut w = Writer::new(&mut out[..len]);
+        Frame::Ping { sent }.write(&mut w);
+        let room = w.room();
+        frame::pad(&mut w, room);
+        let len = w.len();
+        // Its loss says nothing about congestion (RFC 8899 §3): it is in no account.
+        Some(self.finish(now, id, len, false, NOTHING, Target::Current))
+    }
+
+    /// Acknowledgements, pongs and pings of one path.
+    fn transmit_upkeep(
+        &mut self,
+        now: Time,
+        id: PathId,
+        busy: bool,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let idle_us = self.settings.probe_interval_us;
+        let path = self.path_mut(id)?;
+        let usable = path.health.is_usable();
+        let ping = path.ping_due(busy, idle_us) <= now;
+        let ack = path.received.due() <= now;
+        let pong = path.pong.take();
+        if !ping && !ack && pong.is_none() {
+            return None;
+        }
+        let mut w = Writer::new(out);
+        if let Some(echo) = pong {
+            Frame::Pong { echo }.write(&mut w);
+        }
+        if ping {
+            path.last_ping = now;
+            path.ping_now = false;
+            Frame::Ping { sent: now.0 as u32 }.write(&mut w);
+        }
+        // What came over a path that cannot send back is acknowledged over the best one.
+        let carrier =
+            if usable || pong.is_some() { id } else { self.order(now).first().unwrap_or(id) };
+        self.write_acks(now, carrier, &mut w);
+        if carrier != id {
+            self.write_ack(now, id, &mut w);
+        }
+        self.write_skips(&mut w);
+        let len = w.len();
+        Some(self.finish(now, carrier, len, ping, NOTHING, Target::Current))
+    }
+
+    /// Writes what has arrived on a path, and lately on the others.
+    pub(super) fn write_acks(&mut self, now: Time, id: PathId, w: &mut Writer<'_>) {
+        if self.path(id).is_some_and(|p| p.received.is_pending()) {
+            self.write_ack(now, id, w);
+        }
+        for index in 0..PATHS_MAX {
+            if let Some(other) = &self.paths[index]
+                && index != id.index()
+                && other.received.heard_within(now, ALSO_US)
+                && let Some(ack) = other.received.ack(now, other.id)
+            {
+                Frame::Ack(ack).write(w);
+            }
+        }
+    }
+
+    fn write_ack(&mut self, now: Time, id: PathId, w: &mut Writer<'_>) {
+        if let Some(path) = self.path_mut(id)
+            && let Some(ack) = path.received.ack(now, id)
+            && Frame::Ack(ack).write(w)
+        {
+            path.received.acked();
+        }
+    }
+
+    fn write_skips(&mut self, w: &mut Writer<'_>) {
+        while w.room() > 64
+            && let Some((flow, first, count)) = self.store.pop_skip()
+        {
+            Frame::Skip { flow, first, count }.write(w);
+        }
+    }
+
+    /// What the peer should know now and then: our measurements, the hold, the use of paths.
+    fn transmit_report(&mut self, now: Time, busy: bool, out: &mut [u8]) -> Option<Transmit> {
+        let hold = self.hold(now);
+        let hold_changed = hold.abs_diff(self.hold_told) > self.hold_told / HOLD_CHANGE;
+        let usable = self.paths().any(|p| p.health.is_usable());
+        let due = busy && now.since(self.last_report) >= REPORT_US;
+        let news = due || self.tell_status || self.store.has_skips() || (busy && hold_changed);
+        if !usable || !news {
+            return None;
+        }
+        let best = self.order(now).first()?;
+        let mut w = Writer::new(out);
+        if due || hold_changed {
+            Frame::Hold { us: hold as u32 }.write(&mut w);
+            self.hold_told = hold;
+        }
+        self.write_skips(&mut w);
+        if due || self.tell_status {
+            self.last_report = now;
+            self.write_status(&mut w);
+            self.tell_status = false;
+        }
+        let len = w.len();
+        Some(self.finish(now, best, len, true, NOTHING, Target::Current))
+    }
+
+    fn write_status(&self, w: &mut Writer<'_>) {
+        for path in self.paths() {
+            Frame::PathReport {
+                path: path.id,
+                loss_ppm: path.tx.loss_ppm as u32,
+                rate_kbps: (path.tx.rate / 125) as u32,
+                capacity_kbps: (path.rate.bandwidth() / 125) as u32,
+            }
+            .write(w);
+            if self.settings.client {
+                Frame::PathStatus {
+                    path: path.id,
+                    mode: match path.settings.mode {
+                        Mode::Active => 0,
+                        Mode::Backup => 1,
+                        Mode::Off => 2,
+                    },
+                    metered: path.settings.metered,
+                    rate_max_kbps: (path.settings.receive_rate_max.unwrap_or(0) / 125) as u32,
+                }
+                .write(w);
+            }
+        }
+    }
+
+    /// How long the peer may keep a packet waiting: the spread of the delays of the paths in use,
+    /// and two recoveries (the sender learns of the loss, and the packet comes again on the fastest
+    /// path): of a link that loses 2 %, one repair in fifty is lost as well, several each second.
+    pub(super) fn hold(&self, now: Time) -> u64 {
+        let order = self.order(now);
+        let paths = || order.ids().filter_map(|id| self.path(id));
+        let learn = paths().map(|p| p.feedback.timeout(8 * MS) + p.owd.spread()).max();
+        let again = paths().map(|p| p.feedback.smoothed()).min();
+        let recovery = learn.unwrap_or(0) + again.unwrap_or(0) / 2;
+        (order.spread() + 2 * recovery + 10 * MS).clamp(20 * MS, self.settings.hold_max_us)
+    }
+
+    /// Accounts for a datagram whose frames have been written.
+    pub(super) fn finish(
+        &mut self,
+        now: Time,
+        id: PathId,
+        len: usize,
+        elicits_ack: bool,
+        content: [u32; CONTENT_MAX],
+        target: Target,
+    ) -> Transmit {
+        let number = self.numbers[id.index()];
+        self.numbers[id.index()] += 1;
+        if let Some(path) = self.path_mut(id) {
+            let wire_len = (len + OVERHEAD) as u64 + u64::from(path.settings.ip_overhead);
+            // Only a path in use keeps accounts: what is sent to prove a path is not data.
+            let tracked = elicits_ack && path.health.is_usable();
+            let has_data = content[0] != NONE;
+            path.on_sent(now, number, wire_len, tracked, content, has_data);
+        }
+        Transmit { path: id, number, len, target }
+    }
+}
+
+/// A datagram without inner packets.
+const NOTHING: [u32; CONTENT_MAX] = [NONE; CONTENT_MAX];

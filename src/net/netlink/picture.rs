@@ -1,0 +1,350 @@
+//! The picture of the network: interfaces, their addresses, their default routes.
+//!
+//! Messages of the kernel are folded into it one at a time; what they do not change, they report
+//! as no change, so that chatter (statistics, wireless events) wakes nobody. Default routes are
+//! not followed by message but read anew, because IPv4 routes vanish with their link silently.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHopFlags, RouteType,
+};
+
+/// All interfaces but the loopback and those left out, by index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// By index.
+    pub interfaces: BTreeMap<u32, Interface>,
+}
+
+/// One interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// The device's name.
+    pub name: String,
+    /// Switched on.
+    pub up: bool,
+    /// Has its carrier: a cable with somebody at the other end, a session, an association.
+    pub carrier: bool,
+    /// Maximum transmission unit in bytes.
+    pub mtu: u32,
+    /// Addresses of global scope, usable ones and others.
+    pub addresses: Vec<Address>,
+    /// Default routes of the main table by this interface, IPv4, best first.
+    pub routes_v4: Vec<Route>,
+    /// Default routes of the main table by this interface, IPv6, best first.
+    pub routes_v6: Vec<Route>,
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The address itself.
+    pub ip: IpAddr,
+    /// Its prefix length.
+    pub length: u8,
+    /// Not good for new traffic: deprecated, or duplicate detection runs or has failed.
+    pub unusable: bool,
+    /// A privacy address that will be replaced soon (RFC 8981).
+    pub temporary: bool,
+}
+
+/// A default route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The lower, the better.
+    pub metric: u32,
+    /// None on a point-to-point device.
+    pub gateway: Option<IpAddr>,
+    /// The source address that the route asks for.
+    pub source: Option<IpAddr>,
+}
+
+impl Interface {
+    /// The address to send from: what the best route asks for, else the first that is usable,
+    /// for IPv6 lasting before temporary and global before unique-local ones.
+    pub fn source(&self, v4: bool) -> Option<IpAddr> {
+        let routes = if v4 { &self.routes_v4 } else { &self.routes_v6 };
+        let usable = |a: &&Address| !a.unusable && a.ip.is_ipv4() == v4;
+        let asked = routes.first().and_then(|route| route.source);
+        if let Some(asked) = asked
+            && self.addresses.iter().filter(usable).any(|a| a.ip == asked)
+        {
+            return Some(asked);
+        }
+        // The first of equals is the kernel's primary address.
+        self.addresses
+            .iter()
+            .filter(usable)
+            .min_by_key(|a| (is_unique_local(a.ip), a.temporary))
+            .map(|a| a.ip)
+    }
+}
+
+fn is_unique_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_unique_local())
+}
+
+impl Network {
+    /// Takes in what the kernel says about a link. `own` is the device to leave out. Returns
+    /// what changed.
+    pub(super) fn link(&mut self, message: &LinkMessage, gone: bool, own: &str) -> Change {
+        // Bridges send messages of their own family about their ports.
+        if message.header.interface_family != AddressFamily::Unspec {
+            return Change::None;
+        }
+        let index = message.header.index;
+        let flags = message.header.flags;
+        let (mut name, mut mtu, mut state) = (None, None, State::Unknown);
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(value) => name = Some(value.as_str()),
+                LinkAttribute::Mtu(value) => mtu = Some(*value),
+                LinkAttribute::OperState(value) => state = *value,
+                _ => {}
+            }
+        }
+        if gone || flags.contains(LinkFlags::Loopback) || name == Some(own) {
+            let lost = self.interfaces.remove(&index);
+            return lost.map_or(Change::None, |_| Change::Loss);
+        }
+        let known = self.interfaces.contains_key(&index);
+        let Some(name) = name else { return Change::None };
+        let interface = self.interfaces.entry(index).or_default();
+        let before = (interface.up, interface.carrier);
+        let up = flags.contains(LinkFlags::Up);
+        let carrier = flags.contains(LinkFlags::LowerUp)
+            && matches!(state, State::Up | State::Unknown | State::Other(_));
+        let mtu = mtu.unwrap_or(interface.mtu);
+        let same =
+            known && before == (up, carrier) && interface.name == name && interface.mtu == mtu;
+        interface.up = up;
+        interface.carrier = carrier;
+        interface.mtu = mtu;
+        if interface.name != name {
+            name.clone_into(&mut interface.name);
+        }
+        match before {
+            _ if same => Change::None,
+            (true, true) if !(up && carrier) => Change::Loss,
+            _ => Change::Link,
+        }
+    }
+
+    /// Takes in what the kernel says about an address.
+    pub(super) fn address(&mut self, message: &AddressMessage, gone: bool) -> Change {
+        let Some(address) = read_address(message) else { return Change::None };
+        let Some(interface) = self.interfaces.get_mut(&message.header.index) else {
+            return Change::None;
+        };
+        let list = &mut interface.addresses;
+        let at = list.iter().position(|a| (a.ip, a.length) == (address.ip, address.length));
+        match (at, gone) {
+            (Some(at), true) => {
+                list.remove(at);
+            }
+            (Some(at), false) if list[at] == address => return Change::None,
+            (Some(at), false) => list[at] = address,
+            (None, false) => list.push(address),
+            (None, true) => return Change::None,
+        }
+        Change::Address
+    }
+
+    /// Replaces the default routes by those in `routes`.
+    pub(super) fn default_routes(&mut self, routes: &[RouteMessage]) {
+        for interface in self.interfaces.values_mut() {
+            interface.routes_v4.clear();
+            interface.routes_v6.clear();
+        }
+        for (index, v4, route) in routes.iter().flat_map(read_routes) {
+            if let Some(interface) = self.interfaces.get_mut(&index) {
+                let list = if v4 { &mut interface.routes_v4 } else { &mut interface.routes_v6 };
+                list.push(route);
+            }
+        }
+        for interface in self.interfaces.values_mut() {
+            interface.routes_v4.sort_unstable();
+            interface.routes_v6.sort_unstable();
+        }
+    }
+}
+
+/// What a message changed in the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// An address.
+    Address,
+    /// A link appeared, came up or changed its name or MTU.
+    Link,
+    /// A link went away, down or lost its carrier.
+    Loss,
+}
+
+fn read_address(message: &AddressMessage) -> Option<Address> {
+    if message.header.scope != AddressScope::Universe {
+        return None;
+    }
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    let (mut local, mut address) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => address = Some(*ip),
+            // The same bits and those that the header has no room for.
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    // On a point-to-point device the address is the other side's, the local one ours.
+    let ip = local.or(address)?;
+    let v6 = ip.is_ipv6();
+    Some(Address {
+        ip,
+        length: message.header.prefix_len,
+        unusable: flags.intersects(
+            AddressFlags::Deprecated | AddressFlags::Tentative | AddressFlags::Dadfailed,
+        ) && !(v6 && flags.contains(AddressFlags::Optimistic)),
+        // The same bit means secondary for IPv4.
+        temporary: v6 && flags.contains(AddressFlags::Secondary),
+    })
+}
+
+/// Whether a route is a default route of the main table that packets can take.
+pub(super) fn is_default(message: &RouteMessage) -> bool {
+    let header = &message.header;
+    let table = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    header.destination_prefix_length == 0
+        && header.kind == RouteType::Unicast
+        && table.unwrap_or(u32::from(header.table)) == u32::from(RouteHeader::RT_TABLE_MAIN)
+}
+
+/// The next hops of a default route: interface, whether IPv4, route.
+fn read_routes(message: &RouteMessage) -> Vec<(u32, bool, Route)> {
+    if !is_default(message) {
+        return Vec::new();
+    }
+    let v4 = message.header.address_family == AddressFamily::Inet;
+    let mut route = Route { metric: 0, gateway: None, source: None };
+    let (mut device, mut hops) = (None, Vec::new());
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::Oif(index) => device = Some(*index),
+            RouteAttribute::PrefSource(address) => route.source = ip(address),
+            RouteAttribute::MultiPath(all) => {
+                let dead = RouteNextHopFlags::Dead;
+                hops.extend(
+                    all.iter()
+                        .filter(|hop| !hop.flags.contains(dead))
+                        .map(|hop| (hop.interface_index, hop.attributes.iter().find_map(gateway))),
+                );
+            }
+            other => route.gateway = route.gateway.or_else(|| gateway(other)),
+        }
+    }
+    if let Some(device) = device {
+        hops.push((device, route.gateway));
+    }
+    hops.into_iter().map(|(index, gateway)| (index, v4, Route { gateway, ..route })).collect()
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    use netlink_packet_route::route::RouteVia;
+    match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        // An IPv4 route by an IPv6 gateway (RFC 5549).
+        RouteAttribute::Via(RouteVia::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        RouteAttribute::Via(RouteVia::Inet(v4)) => Some(IpAddr::V4(*v4)),
+        _ => None,
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) if *v6 != Ipv6Addr::UNSPECIFIED => Some(IpAddr::V6(*v6)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, flags: LinkFlags, state: State) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = flags;
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::OperState(state),
+        ];
+        message
+    }
+
+    fn address(index: u32, ip: &str, flags: AddressFlags) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = 64;
+        message.attributes =
+            vec![AddressAttribute::Address(ip.parse().unwrap()), AddressAttribute::Flags(flags)];
+        message
+    }
+
+    #[test]
+    fn a_lost_carrier_is_told_from_other_changes() {
+        let mut network = Network::default();
+        let on = LinkFlags::Up | LinkFlags::LowerUp;
+        assert_eq!(network.link(&link(3, "wan", on, State::Up), false, "tun"), Change::Link);
+        assert_eq!(network.link(&link(3, "wan", on, State::Up), false, "tun"), Change::None);
+        assert_eq!(
+            network.link(&link(3, "wan", LinkFlags::Up, State::Down), false, "tun"),
+            Change::Loss
+        );
+        assert_eq!(network.link(&link(3, "wan", on, State::Up), false, "tun"), Change::Link);
+        // Associated, but not yet authenticated.
+        assert_eq!(network.link(&link(3, "wan", on, State::Dormant), false, "tun"), Change::Loss);
+        assert_eq!(network.link(&link(3, "wan", on, State::Up), true, "tun"), Change::Loss);
+        assert!(network.interfaces.is_empty());
+    }
+
+    #[test]
+    fn our_own_device_and_the_loopback_are_left_out() {
+        let mut network = Network::default();
+        network.link(&link(1, "lo", LinkFlags::Loopback, State::Unknown), false, "tun");
+        network.link(&link(2, "tun", LinkFlags::Up, State::Unknown), false, "tun");
+        assert!(network.interfaces.is_empty());
+    }
+
+    #[test]
+    fn the_source_is_lasting_and_global() {
+        let mut network = Network::default();
+        network.link(&link(3, "wan", LinkFlags::Up, State::Up), false, "tun");
+        let none = AddressFlags::empty();
+        for (ip, flags) in [
+            ("fd00::1", none),
+            ("2001:db8::a", AddressFlags::Secondary),
+            ("2001:db8::b", AddressFlags::Tentative),
+            ("2001:db8::c", AddressFlags::Deprecated),
+            ("2001:db8::d", none),
+        ] {
+            assert_eq!(network.address(&address(3, ip, flags), false), Change::Address);
+        }
+        let source = |network: &Network| network.interfaces[&3].source(false).unwrap().to_string();
+        assert_eq!(source(&network), "2001:db8::d");
+        network.address(&address(3, "2001:db8::d", none), true);
+        assert_eq!(source(&network), "2001:db8::a");
+        assert_eq!(network.interfaces[&3].source(true), None);
+    }
+}

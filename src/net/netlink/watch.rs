@@ -1,0 +1,237 @@
+//! Keeps the picture of the network true.
+//!
+//! Why: a WAN that appears, loses its carrier, changes its address or gets another gateway has
+//! to be seen at once, and without asking again and again.
+//!
+//! How: a task listens to the kernel's messages about links, addresses and routes and folds them
+//! into the picture. A lost carrier is told at once; everything else settles for [`SETTLE`],
+//! because a WAN that comes up makes a dozen messages. Default routes are read anew whenever one
+//! changes or a link does. If the kernel had to drop messages (`ENOBUFS`), everything is read
+//! anew.
+//!
+//! Limits: whoever listens gets the newest picture, not every one in between.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use netlink_packet_route::route::{RouteHeader, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::sys::AsyncSocket;
+use rtnetlink::{Handle, MulticastGroup};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Network;
+use super::picture::{Change, is_default};
+
+/// How long changes may gather before they are told, other than the loss of a link.
+pub const SETTLE: Duration = Duration::from_millis(15);
+/// Bytes of messages that the kernel keeps for us.
+const RECEIVE_BUFFER: usize = 256 << 10;
+/// After this long an answer of the kernel counts as lost.
+const DUMP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Watches the network; stops when dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    picture: watch::Receiver<Arc<Network>>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Watcher {
+    /// Reads the network of the calling thread's namespace and begins to watch it. `own` is the
+    /// name of the device to leave out. Needs a tokio runtime with IO and time.
+    ///
+    /// # Errors
+    /// The kernel refuses the socket or the first reading.
+    pub async fn start(own: &str) -> io::Result<Watcher> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+        ];
+        let (mut connection, handle, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
+        let socket = connection.socket_mut().socket_mut();
+        // Both only help: a larger buffer, and that the kernel filters what is read.
+        let _ = socket.set_rx_buf_sz(RECEIVE_BUFFER as i32);
+        let _ = socket.set_netlink_get_strict_chk(true);
+        let reader = tokio::spawn(connection);
+        let mut state = State::new(handle, own.to_owned());
+        if let Err(error) = state.read_all().await {
+            reader.abort();
+            return Err(error);
+        }
+        let (sender, picture) = watch::channel(Arc::new(state.network.clone()));
+        let folder = tokio::spawn(async move {
+            loop {
+                let due = state.due;
+                tokio::select! {
+                    message = messages.recv() => match message {
+                        Ok((message, _)) => state.fold(&message),
+                        Err(_) => return,
+                    },
+                    () = async { sleep_until(due.unwrap_or_else(Instant::now)).await },
+                        if due.is_some() => state.settle().await,
+                }
+                if state.tell {
+                    state.tell = false;
+                    let changed = **sender.borrow() != state.network;
+                    if changed && sender.send(Arc::new(state.network.clone())).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Watcher { picture, tasks: [reader, folder] })
+    }
+
+    /// The picture as it is now.
+    pub fn current(&mut self) -> Arc<Network> {
+        self.picture.borrow_and_update().clone()
+    }
+
+    /// Waits until the picture differs from the one last taken, and takes it. May be cancelled.
+    ///
+    /// # Errors
+    /// The connection to the kernel has ended: start anew.
+    pub async fn changed(&mut self) -> io::Result<Arc<Network>> {
+        self.picture.changed().await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(self.current())
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+struct State {
+    handle: Handle,
+    own: String,
+    network: Network,
+    /// When to read what is stale and tell.
+    due: Option<Instant>,
+    routes_stale: bool,
+    all_stale: bool,
+    tell: bool,
+}
+
+impl State {
+    fn new(handle: Handle, own: String) -> State {
+        State {
+            handle,
+            own,
+            network: Network::default(),
+            due: None,
+            routes_stale: false,
+            all_stale: false,
+            tell: false,
+        }
+    }
+
+    fn fold(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>) {
+        let change = match &message.payload {
+            NetlinkPayload::InnerMessage(inner) => match inner {
+                RouteNetlinkMessage::NewLink(link) => self.network.link(link, false, &self.own),
+                RouteNetlinkMessage::DelLink(link) => self.network.link(link, true, &self.own),
+                RouteNetlinkMessage::NewAddress(a) => self.network.address(a, false),
+                RouteNetlinkMessage::DelAddress(a) => self.network.address(a, true),
+                RouteNetlinkMessage::NewRoute(r) | RouteNetlinkMessage::DelRoute(r) => {
+                    if is_default(r) { Change::Link } else { Change::None }
+                }
+                _ => Change::None,
+            },
+            NetlinkPayload::Overrun(_) => {
+                log::debug!("netlink messages were lost, reading everything anew");
+                self.all_stale = true;
+                Change::Link
+            }
+            _ => Change::None,
+        };
+        if change == Change::None {
+            return;
+        }
+        // An address takes routes with it when it goes.
+        self.routes_stale = true;
+        self.tell |= change == Change::Loss;
+        self.due.get_or_insert_with(|| Instant::now() + SETTLE);
+    }
+
+    async fn settle(&mut self) {
+        self.due = None;
+        let read = if self.all_stale {
+            timeout(DUMP_TIMEOUT, self.read_all()).await
+        } else if self.routes_stale {
+            timeout(DUMP_TIMEOUT, self.read_routes()).await
+        } else {
+            Ok(Ok(()))
+        };
+        match read {
+            Ok(Ok(())) => self.tell = true,
+            // Interrupted by a change, or the answer was lost: the next one may be whole.
+            Ok(Err(_)) | Err(_) => {
+                self.all_stale = true;
+                self.due = Some(Instant::now() + SETTLE);
+            }
+        }
+    }
+
+    async fn read_all(&mut self) -> io::Result<()> {
+        let mut network = Network::default();
+        let mut links = std::pin::pin!(self.handle.link().get().execute());
+        while let Some(link) = links.next().await {
+            network.link(&link.map_err(to_io)?, false, &self.own);
+        }
+        let mut addresses = std::pin::pin!(self.handle.address().get().execute());
+        while let Some(address) = addresses.next().await {
+            network.address(&address.map_err(to_io)?, false);
+        }
+        self.network = network;
+        self.read_routes().await?;
+        self.all_stale = false;
+        Ok(())
+    }
+
+    async fn read_routes(&mut self) -> io::Result<()> {
+        let mut list = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut filter = RouteMessage::default();
+            filter.header.address_family = family;
+            filter.header.table = RouteHeader::RT_TABLE_MAIN;
+            let mut routes = std::pin::pin!(self.handle.route().get(filter).execute());
+            while let Some(route) = routes.next().await {
+                match route {
+                    Ok(route) if is_default(&route) => list.push(route),
+                    Ok(_) => {}
+                    // A namespace that never had a route has no table.
+                    Err(error) if missing(&error) => break,
+                    Err(error) => return Err(to_io(error)),
+                }
+            }
+        }
+        self.network.default_routes(&list);
+        self.routes_stale = false;
+        Ok(())
+    }
+}
+
+fn missing(error: &rtnetlink::Error) -> bool {
+    use nix::errno::Errno::{EAFNOSUPPORT, ENOENT, EOPNOTSUPP};
+    super::errno(error).is_some_and(|e| [EAFNOSUPPORT, ENOENT, EOPNOTSUPP].contains(&e))
+}
+
+fn to_io(error: rtnetlink::Error) -> io::Error {
+    match super::errno(&error) {
+        Some(errno) => errno.into(),
+        None => io::Error::other(error),
+    }
+}

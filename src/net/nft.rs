@@ -1,0 +1,316 @@
+//! The one nftables table that is ours, `inet onebox`.
+//!
+//! Why: a server translates the tunnel's addresses to its own and hands ports on; both sides
+//! lower the MSS of TCP through the tunnel, or connections behind a blocked ICMP would stall.
+//!
+//! How: [`ruleset`] is a pure function from [`Tables`] to text; [`replace`] feeds it to the `nft`
+//! program, which swaps the whole table in one transaction; [`remove`] takes it away. Text
+//! through the program and not netlink: every OpenWrt since 22.03 and every Debian has it, it
+//! costs a few milliseconds at start and reload, and the rules can be read and checked by hand.
+//!
+//! Limits: `accept` here ends only our own chain. A firewall in another table that drops
+//! forwarded packets (fw4 without a zone for the tunnel, ufw) still drops them; it is not ours
+//! to change. The calls block for the time that the program takes.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Command, Stdio};
+
+use super::Prefix;
+
+/// The name of the table.
+pub const TABLE: &str = "onebox";
+
+/// A protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port of this host that leads to a host behind the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Forward {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port on this host's own addresses.
+    pub port: u16,
+    /// Where it leads.
+    pub to: SocketAddr,
+}
+
+/// What the table is to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Server: packets from these networks that leave by any other device than the tunnel's get
+    /// this host's address. Empty: none. A prefix of length 0 is left out: it would translate
+    /// the host's whole traffic.
+    pub masquerade_sources: Vec<Prefix>,
+    /// Client: packets that leave by the tunnel's device from an address other than these (the
+    /// device's own) get the device's address. Empty: none. For a LAN that the server does not
+    /// know; a family without an address here is left alone.
+    pub masquerade_into_tunnel: Vec<IpAddr>,
+    /// Server: ports handed on. Connections that come out of the tunnel are not affected.
+    pub forwards: Vec<Forward>,
+    /// Accept forwarded packets to and from the tunnel's device in our own chain.
+    pub accept_forward: bool,
+}
+
+/// What went wrong with nftables.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program is not installed.
+    #[error("the program `nft` is missing (install the package nftables)")]
+    Missing,
+    /// The program could not be run.
+    #[error("cannot run `nft`: {0}")]
+    Run(#[from] io::Error),
+    /// The kernel or the program refused the rules.
+    #[error("`nft` refused the rules: {0}")]
+    Refused(String),
+}
+
+/// The text that replaces our table by one that does `tables` for the tunnel's `device`.
+pub fn ruleset(device: &str, tables: &Tables) -> String {
+    let device = quoted(device);
+    // The first line makes the second succeed when there is no table yet.
+    let mut text =
+        format!("table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
+    chain(
+        &mut text,
+        "mss",
+        "filter hook forward priority mangle; policy accept;",
+        &[
+            format!("iifname {device} tcp flags syn tcp option maxseg size set rt mtu"),
+            format!("oifname {device} tcp flags syn tcp option maxseg size set rt mtu"),
+        ],
+    );
+    if tables.accept_forward {
+        chain(
+            &mut text,
+            "forward",
+            "filter hook forward priority filter; policy accept;",
+            &[format!("iifname {device} accept"), format!("oifname {device} accept")],
+        );
+    }
+    let forwards: Vec<String> = tables.forwards.iter().map(|f| dnat(&device, f)).collect();
+    chain(
+        &mut text,
+        "prerouting",
+        "nat hook prerouting priority dstnat; policy accept;",
+        &forwards,
+    );
+    let mut source = Vec::new();
+    for v4 in [true, false] {
+        let ip = if v4 { "ip" } else { "ip6" };
+        let networks = networks(&tables.masquerade_sources, v4);
+        if let Some(networks) = networks {
+            source.push(format!("oifname != {device} {ip} saddr {networks} masquerade"));
+        }
+        let own = tables.masquerade_into_tunnel.iter().filter(|a| a.is_ipv4() == v4);
+        if let Some(own) = set(own.map(IpAddr::to_string)) {
+            source.push(format!("oifname {device} {ip} saddr != {own} masquerade"));
+        }
+    }
+    chain(
+        &mut text,
+        "postrouting",
+        "nat hook postrouting priority srcnat; policy accept;",
+        &source,
+    );
+    text.push_str("}\n");
+    text
+}
+
+/// The text that removes our table, and succeeds when there is none.
+fn removal() -> String {
+    format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
+}
+
+fn chain(text: &mut String, name: &str, hook: &str, rules: &[String]) {
+    if rules.is_empty() {
+        return;
+    }
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\tchain {name} {{\n\t\ttype {hook}");
+    for rule in rules {
+        let _ = writeln!(text, "\t\t{rule}");
+    }
+    text.push_str("\t}\n");
+}
+
+fn dnat(device: &str, forward: &Forward) -> String {
+    let protocol = match forward.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    let (nfproto, ip) = if forward.to.is_ipv4() { ("ipv4", "ip") } else { ("ipv6", "ip6") };
+    let Forward { port, to, .. } = forward;
+    format!(
+        "iifname != {device} meta nfproto {nfproto} fib daddr type local {protocol} dport {port} \
+         dnat {ip} to {to}"
+    )
+}
+
+/// The networks of one family, without those that another one contains: nft takes no overlaps.
+fn networks(all: &[Prefix], v4: bool) -> Option<String> {
+    let usable = |p: &Prefix| p.is_ipv4() == v4 && !p.is_default();
+    let widest =
+        |p: &&Prefix| !all.iter().any(|o| usable(o) && o.length < p.length && o.contains(**p));
+    set(all.iter().filter(|p| usable(p)).filter(widest).map(|p| p.network().to_string()))
+}
+
+/// `{ a, b }`, sorted and each once; None when empty.
+fn set(items: impl Iterator<Item = String>) -> Option<String> {
+    let mut items: Vec<String> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    (!items.is_empty()).then(|| format!("{{ {} }}", items.join(", ")))
+}
+
+/// A device name as a string literal. The kernel allows quotes in names, nft has no escape for
+/// them: such a name cannot be matched, and characters that would end the literal are dropped.
+fn quoted(device: &str) -> String {
+    let safe: String = device.chars().filter(|c| !c.is_control() && *c != '"').collect();
+    format!("\"{safe}\"")
+}
+
+/// Puts the table for `tables` in the place of the former one, in one transaction.
+///
+/// # Errors
+/// See [`Error`]; the former table then stays.
+pub fn replace(device: &str, tables: &Tables) -> Result<(), Error> {
+    run(&["-f", "-"], &ruleset(device, tables))
+}
+
+/// Removes the table if it is there.
+///
+/// # Errors
+/// See [`Error`].
+pub fn remove() -> Result<(), Error> {
+    run(&["-f", "-"], &removal())
+}
+
+/// Lets `nft` check a ruleset without putting it in force.
+///
+/// # Errors
+/// See [`Error`].
+pub fn check(ruleset: &str) -> Result<(), Error> {
+    run(&["-c", "-f", "-"], ruleset)
+}
+
+fn run(arguments: &[&str], input: &str) -> Result<(), Error> {
+    let spawned = Command::new("nft")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing),
+        Err(error) => return Err(error.into()),
+    };
+    let written = match child.stdin.take() {
+        Some(mut stdin) => stdin.write_all(input.as_bytes()),
+        None => Ok(()),
+    };
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        let first = message.lines().next().unwrap_or("no message");
+        return Err(Error::Refused(first.to_owned()));
+    }
+    Ok(written?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_client_only_clamps_the_mss() {
+        let expected = "\
+table inet onebox
+delete table inet onebox
+table inet onebox {
+\tchain mss {
+\t\ttype filter hook forward priority mangle; policy accept;
+\t\tiifname \"onebox0\" tcp flags syn tcp option maxseg size set rt mtu
+\t\toifname \"onebox0\" tcp flags syn tcp option maxseg size set rt mtu
+\t}
+}
+";
+        assert_eq!(ruleset("onebox0", &Tables::default()), expected);
+    }
+
+    #[test]
+    fn a_server_translates_accepts_and_forwards() {
+        let tables = Tables {
+            masquerade_sources: vec![
+                "10.99.0.1/24".parse().unwrap(),
+                "192.168.1.0/24".parse().unwrap(),
+                "10.99.0.0/24".parse().unwrap(),
+                "10.99.0.128/25".parse().unwrap(),
+                "0.0.0.0/0".parse().unwrap(),
+                "fd00:99::/64".parse().unwrap(),
+            ],
+            forwards: vec![
+                Forward {
+                    protocol: Protocol::Tcp,
+                    port: 443,
+                    to: "192.168.1.10:8443".parse().unwrap(),
+                },
+                Forward { protocol: Protocol::Udp, port: 53, to: "[fd00::5]:53".parse().unwrap() },
+            ],
+            accept_forward: true,
+            ..Tables::default()
+        };
+        let expected = "\
+table inet onebox
+delete table inet onebox
+table inet onebox {
+\tchain mss {
+\t\ttype filter hook forward priority mangle; policy accept;
+\t\tiifname \"onebox0\" tcp flags syn tcp option maxseg size set rt mtu
+\t\toifname \"onebox0\" tcp flags syn tcp option maxseg size set rt mtu
+\t}
+\tchain forward {
+\t\ttype filter hook forward priority filter; policy accept;
+\t\tiifname \"onebox0\" accept
+\t\toifname \"onebox0\" accept
+\t}
+\tchain prerouting {
+\t\ttype nat hook prerouting priority dstnat; policy accept;
+\t\tiifname != \"onebox0\" meta nfproto ipv4 fib daddr type local tcp dport 443 dnat ip to 192.168.1.10:8443
+\t\tiifname != \"onebox0\" meta nfproto ipv6 fib daddr type local udp dport 53 dnat ip6 to [fd00::5]:53
+\t}
+\tchain postrouting {
+\t\ttype nat hook postrouting priority srcnat; policy accept;
+\t\toifname != \"onebox0\" ip saddr { 10.99.0.0/24, 192.168.1.0/24 } masquerade
+\t\toifname != \"onebox0\" ip6 saddr { fd00:99::/64 } masquerade
+\t}
+}
+";
+        assert_eq!(ruleset("onebox0", &tables), expected);
+    }
+
+    #[test]
+    fn a_client_may_translate_its_lan() {
+        let tables = Tables {
+            masquerade_into_tunnel: vec!["10.99.0.2".parse().unwrap()],
+            ..Tables::default()
+        };
+        let text = ruleset("onebox0", &tables);
+        assert!(text.contains("\t\toifname \"onebox0\" ip saddr != { 10.99.0.2 } masquerade\n"));
+        assert!(!text.contains("ip6 saddr"));
+    }
+
+    #[test]
+    fn a_device_name_cannot_end_its_literal() {
+        assert_eq!(quoted("a\" accept\n"), "\"a accept\"");
+    }
+}

@@ -1,0 +1,265 @@
+//! Addresses, routes, rules, switches and the nftables table: made as they should be, and undone.
+//!
+//! Why: the tunnel takes over a host's default route without touching its main table, keeps its
+//! own packets out of itself, and leaves nothing behind, not even after a crash.
+//!
+//! How: [`System::apply`] takes the whole desired state and makes the difference to what the
+//! kernel has. Four kinds of rules, for both families, in this order from priority P on:
+//!
+//! | Priority | Rule | For |
+//! |---|---|---|
+//! | P | `fwmark MARK/MASK lookup main` | the tunnel's own packets: their sockets are bound to a WAN, so the main table's route of that WAN is taken, whatever its metric |
+//! | P+1 | `lookup main suppress_prefixlength 0` | the LAN and everything more specific than a default route stays direct |
+//! | P+2 | `from WAN-ADDRESS lookup WAN-TABLE` | answers to those who connected to a WAN's address leave by that WAN |
+//! | P+3 | `lookup TABLE` | everything else: our routes into the tunnel |
+//!
+//! A WAN's table holds only its default route, copied from the main table. A rule to the main
+//! table would not do: it would take the best WAN, whatever the source address, and strict
+//! reverse path filtering would drop what arrives by the others.
+//!
+//! Everything carries our protocol number ([`Ids::protocol`]), as rules (`FRA_PROTOCOL`) and as
+//! routes (`rtm_protocol`). Only what carries it and lies in our tables or priorities is ever
+//! removed; rules and routes of others in the same table stay. While the tunnel is down, the
+//! caller applies a state without routes: rule P+3 then finds nothing and the main table decides.
+//!
+//! Limits: the rules run before those of mwan3 (1001 and up) and pbr (below 30000), so what the
+//! tunnel routes is not theirs to balance any more. An address range that a WAN's provider gave
+//! to the LAN (delegated prefix) goes into the tunnel like all else of the LAN. The nftables
+//! program blocks the calling thread for a few milliseconds.
+
+mod kernel;
+mod plan;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::netlink::{Network, Wan};
+use super::sysctl::Sysctls;
+use super::{Prefix, nft};
+use kernel::Kernel;
+pub use plan::{OwnRoute, Rule, RuleKind};
+
+/// Where the former values of switches are kept: a RAM disk.
+pub const STATE_FILE: &str = "/var/run/onebox/sysctl";
+
+/// The numbers that tell our rules and routes from others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    /// Table of the routes into the tunnel.
+    pub table: u32,
+    /// First of 65,536 tables, one per WAN: this plus the WAN's interface index.
+    pub wan_table: u32,
+    /// Priority of the first of our four kinds of rules.
+    pub priority: u32,
+    /// Mark on the tunnel's own packets.
+    pub mark: u32,
+    /// The bits of the mark that are ours.
+    pub mask: u32,
+    /// Protocol number of our rules and routes.
+    pub protocol: u8,
+}
+
+impl Default for Ids {
+    /// Away from mwan3 (mask 0x3f00, rules from 1001), pbr (mask 0xff0000) and the protocol
+    /// numbers in use (iproute2 `rt_protos`).
+    fn default() -> Ids {
+        Ids {
+            table: 51_830,
+            wan_table: 5_183_000,
+            priority: 900,
+            mark: 0x6f00_0000,
+            mask: 0xff00_0000,
+            protocol: 0x6f,
+        }
+    }
+}
+
+/// How the system should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The TUN device's name.
+    pub device: String,
+    /// The TUN device's index.
+    pub ifindex: u32,
+    /// The TUN device's addresses. Others of global scope are removed from it.
+    pub addresses: Vec<Prefix>,
+    /// The TUN device's MTU in bytes; 0 leaves it.
+    pub mtu: u32,
+    /// What goes into the tunnel. Empty while the tunnel is down.
+    pub routes: Vec<Prefix>,
+    /// The WANs' default routes and addresses, see [`wan_routes`].
+    pub wans: Vec<WanRoute>,
+    /// The nftables table. None: none.
+    pub tables: Option<nft::Tables>,
+    /// Forward packets between devices, both families.
+    pub forwarding: bool,
+}
+
+/// How one family leaves by a WAN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WanRoute {
+    /// The WAN's device.
+    pub device: String,
+    /// The WAN's index.
+    pub ifindex: u32,
+    /// None on a point-to-point device.
+    pub gateway: Option<IpAddr>,
+    /// All addresses of that family on the device.
+    pub sources: Vec<IpAddr>,
+}
+
+/// The default routes and addresses of `wans`, for [`Desired::wans`].
+pub fn wan_routes(network: &Network, wans: &[Wan]) -> Vec<WanRoute> {
+    let mut list = Vec::new();
+    for wan in wans {
+        let Some(interface) = network.interfaces.get(&wan.ifindex) else { continue };
+        for (v4, route) in [(true, wan.v4), (false, wan.v6)] {
+            let Some(route) = route else { continue };
+            let own = interface.addresses.iter().map(|a| a.ip).filter(|ip| ip.is_ipv4() == v4);
+            list.push(WanRoute {
+                device: wan.device.clone(),
+                ifindex: wan.ifindex,
+                gateway: route.gateway,
+                sources: own.collect(),
+            });
+        }
+    }
+    list
+}
+
+/// Why the system could not be made as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused a change or a question.
+    #[error("cannot {what}: {error}")]
+    Netlink {
+        /// What was to be done.
+        what: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The nftables table.
+    #[error(transparent)]
+    Nft(#[from] nft::Error),
+    /// A switch.
+    #[error("cannot turn the switch {key}: {error}")]
+    Sysctl {
+        /// Which.
+        key: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// What we have done to the system.
+#[derive(Debug)]
+pub struct System {
+    ids: Ids,
+    kernel: Kernel,
+    sysctls: Sysctls,
+    /// The nftables table in force, with the device's name.
+    tables: Option<(String, nft::Tables)>,
+}
+
+impl System {
+    /// Opens a connection to the kernel and removes what an earlier run has left behind. `state`
+    /// is usually [`STATE_FILE`]. Needs a tokio runtime with IO.
+    ///
+    /// # Errors
+    /// See [`Error`]. Without the program `nft` there is no table to remove: no error.
+    pub async fn open(ids: Ids, state: &Path) -> Result<System, Error> {
+        let mut system =
+            System { ids, kernel: Kernel::open()?, sysctls: Sysctls::load(state), tables: None };
+        system.undo().await?;
+        Ok(system)
+    }
+
+    /// Makes the system as desired. May be called again at any time; what is right already is
+    /// not touched, and what somebody has removed is made again.
+    ///
+    /// # Errors
+    /// The first that failed. The rest is made all the same, so that a kernel without IPv6 gets
+    /// its IPv4 routes.
+    pub async fn apply(&mut self, desired: &Desired) -> Result<(), Error> {
+        let mut result = self.kernel.device(desired).await;
+        let keep = |result: &mut Result<(), Error>, next: Result<(), Error>| {
+            if result.is_ok() {
+                *result = next;
+            }
+        };
+        keep(&mut result, self.switches(desired));
+        // Routes before the rules that lead to them, and the other way round when they go.
+        let rules = plan::rules(&self.ids, desired);
+        let routes = plan::routes(&self.ids, desired);
+        keep(&mut result, self.kernel.routes(&self.ids, &routes).await);
+        keep(&mut result, self.kernel.rules(&self.ids, &rules).await);
+        keep(&mut result, self.table(desired));
+        result
+    }
+
+    /// Takes everything back that is ours.
+    ///
+    /// # Errors
+    /// The first that failed; the rest is taken back all the same.
+    pub async fn undo(&mut self) -> Result<(), Error> {
+        let rules = self.kernel.rules(&self.ids, &[]).await;
+        let routes = self.kernel.routes(&self.ids, &[]).await;
+        self.tables = None;
+        let tables = match nft::remove() {
+            Err(nft::Error::Missing) => Ok(()),
+            other => other.map_err(Error::from),
+        };
+        let switches = self.sysctls.restore();
+        let switches =
+            switches.map_err(|error| Error::Sysctl { key: "(former values)".to_owned(), error });
+        rules.and(routes).and(tables).and(switches)
+    }
+
+    fn table(&mut self, desired: &Desired) -> Result<(), Error> {
+        match &desired.tables {
+            Some(tables) => {
+                let wanted = (desired.device.clone(), tables.clone());
+                if self.tables.as_ref() != Some(&wanted) {
+                    nft::replace(&desired.device, tables)?;
+                    self.tables = Some(wanted);
+                }
+            }
+            None if self.tables.is_some() => {
+                nft::remove()?;
+                self.tables = None;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn switches(&mut self, desired: &Desired) -> Result<(), Error> {
+        let failed = |key: &str| {
+            let key = key.to_owned();
+            move |error| Error::Sysctl { key, error }
+        };
+        // Answers to what arrived by the tunnel may be meant to leave by a WAN: loose.
+        let filter = format!("net/ipv4/conf/{}/rp_filter", desired.device);
+        let filter = self.sysctls.set_own(&filter, "2").map_err(failed(&filter));
+        if !desired.forwarding {
+            return filter;
+        }
+        // A host that forwards ignores router advertisements unless told otherwise, and would
+        // lose its IPv6 default route.
+        for wan in &desired.wans {
+            let key = format!("net/ipv6/conf/{}/accept_ra", wan.device);
+            if self.sysctls.get(&key).is_ok_and(|value| value == "1") {
+                self.sysctls.set(&key, "2").map_err(failed(&key))?;
+            }
+        }
+        let v4 = "net/ipv4/ip_forward";
+        self.sysctls.set(v4, "1").map_err(failed(v4))?;
+        let v6 = "net/ipv6/conf/all/forwarding";
+        match self.sysctls.set(v6, "1") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(failed(v6))?,
+        }
+        filter
+    }
+}

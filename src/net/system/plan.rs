@@ -1,0 +1,313 @@
+//! Which rules and routes the desired state means, and how the kernel writes them.
+//!
+//! Pure: from [`Desired`] to lists, and between lists and netlink messages both ways, so that
+//! what the kernel has can be compared with what it should have.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
+};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+
+use super::{Desired, Ids};
+use crate::net::Prefix;
+
+const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+/// One of our rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// IPv4, else IPv6.
+    pub v4: bool,
+    /// Lower comes first.
+    pub priority: u32,
+    /// The table that it leads to.
+    pub table: u32,
+    /// What it applies to.
+    pub kind: RuleKind,
+}
+
+/// What a rule applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleKind {
+    /// Packets with this mark under this mask.
+    Mark(u32, u32),
+    /// Everything that finds more than a default route.
+    Specific,
+    /// Packets from this address.
+    From(IpAddr),
+    /// Everything.
+    All,
+}
+
+/// One of our routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnRoute {
+    /// The table that it lies in.
+    pub table: u32,
+    /// Where it leads.
+    pub destination: Prefix,
+    /// By which device.
+    pub ifindex: u32,
+    /// By which gateway, if any.
+    pub gateway: Option<IpAddr>,
+}
+
+impl Ids {
+    /// The table of a WAN.
+    pub(super) fn table_of(&self, ifindex: u32) -> u32 {
+        self.wan_table + (ifindex & 0xffff)
+    }
+
+    /// Whether a table may hold routes of ours.
+    fn has_table(&self, table: u32) -> bool {
+        table == self.table || (self.wan_table..=self.wan_table + 0xffff).contains(&table)
+    }
+}
+
+/// The rules of the desired state. None while there is nothing to route.
+pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
+    let mut list = Vec::new();
+    if desired.routes.is_empty() && desired.wans.is_empty() {
+        return list;
+    }
+    for v4 in [true, false] {
+        let mut rule = |offset: u32, table: u32, kind: RuleKind| {
+            list.push(Rule { v4, priority: ids.priority + offset, table, kind });
+        };
+        rule(0, MAIN, RuleKind::Mark(ids.mark, ids.mask));
+        rule(1, MAIN, RuleKind::Specific);
+        for wan in &desired.wans {
+            for source in wan.sources.iter().filter(|source| source.is_ipv4() == v4) {
+                rule(2, ids.table_of(wan.ifindex), RuleKind::From(*source));
+            }
+        }
+        rule(3, ids.table, RuleKind::All);
+    }
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+/// The routes of the desired state.
+pub(super) fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
+    let tunnel = desired.routes.iter().map(|destination| OwnRoute {
+        table: ids.table,
+        destination: destination.network(),
+        ifindex: desired.ifindex,
+        gateway: None,
+    });
+    let wans = desired.wans.iter().filter_map(|wan| {
+        let any: IpAddr = match wan.sources.first()? {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Some(OwnRoute {
+            table: ids.table_of(wan.ifindex),
+            destination: Prefix::new(any, 0),
+            ifindex: wan.ifindex,
+            gateway: wan.gateway,
+        })
+    });
+    let mut list: Vec<OwnRoute> = tunnel.chain(wans).collect();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+fn family(v4: bool) -> AddressFamily {
+    if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+impl Rule {
+    /// The message that adds it.
+    pub(super) fn message(&self, ids: &Ids) -> RuleMessage {
+        let mut message = RuleMessage::default();
+        message.header.family = family(self.v4);
+        message.header.action = RuleAction::ToTable;
+        if let Ok(table) = u8::try_from(self.table) {
+            message.header.table = table;
+        }
+        message.attributes = vec![
+            RuleAttribute::Priority(self.priority),
+            RuleAttribute::Table(self.table),
+            RuleAttribute::Protocol(RouteProtocol::from(ids.protocol)),
+        ];
+        match self.kind {
+            RuleKind::Mark(mark, mask) => message
+                .attributes
+                .extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]),
+            RuleKind::Specific => message.attributes.push(RuleAttribute::SuppressPrefixLen(0)),
+            RuleKind::From(source) => {
+                message.header.src_len = Prefix::host(source).length;
+                message.attributes.push(RuleAttribute::Source(source));
+            }
+            RuleKind::All => {}
+        }
+        message
+    }
+
+    /// Reads a rule of ours; None if it is somebody else's. One that carries our number but that
+    /// we would not make reads as something that is not desired.
+    pub(super) fn read(ids: &Ids, message: &RuleMessage) -> Option<Rule> {
+        let mut rule = Rule {
+            v4: message.header.family == AddressFamily::Inet,
+            priority: 0,
+            table: u32::from(message.header.table),
+            kind: RuleKind::All,
+        };
+        let (mut protocol, mut mark, mut mask, mut source) = (0, None, u32::MAX, None);
+        let mut specific = false;
+        for attribute in &message.attributes {
+            match attribute {
+                RuleAttribute::Priority(value) => rule.priority = *value,
+                RuleAttribute::Table(value) => rule.table = *value,
+                RuleAttribute::Protocol(value) => protocol = u8::from(*value),
+                RuleAttribute::FwMark(value) => mark = Some(*value),
+                RuleAttribute::FwMask(value) => mask = *value,
+                RuleAttribute::Source(value) => source = Some(*value),
+                RuleAttribute::SuppressPrefixLen(0) => specific = true,
+                _ => {}
+            }
+        }
+        rule.kind = match (mark, source) {
+            (Some(mark), _) => RuleKind::Mark(mark, mask),
+            (None, Some(source)) => RuleKind::From(source),
+            (None, None) if specific => RuleKind::Specific,
+            (None, None) => RuleKind::All,
+        };
+        let place = (ids.priority..=ids.priority + 3).contains(&rule.priority);
+        (protocol == ids.protocol && place).then_some(rule)
+    }
+}
+
+impl OwnRoute {
+    /// The message that adds it.
+    pub(super) fn message(&self, ids: &Ids) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(self.destination.is_ipv4());
+        message.header.destination_prefix_length = self.destination.length;
+        message.header.protocol = RouteProtocol::from(ids.protocol);
+        message.header.kind = RouteType::Unicast;
+        message.header.scope = RouteScope::Link;
+        if let Ok(table) = u8::try_from(self.table) {
+            message.header.table = table;
+        }
+        message.attributes = vec![
+            RouteAttribute::Table(self.table),
+            RouteAttribute::Destination(self.destination.address.into()),
+            RouteAttribute::Oif(self.ifindex),
+        ];
+        if let Some(gateway) = self.gateway {
+            message.header.scope = RouteScope::Universe;
+            // The main table has accepted this gateway: no need to look for it again, and it
+            // may be one that only a device route leads to.
+            message.header.flags = RouteFlags::Onlink;
+            let v4 = self.destination.is_ipv4();
+            message.attributes.push(match gateway {
+                IpAddr::V6(v6) if v4 => {
+                    RouteAttribute::Via(netlink_packet_route::route::RouteVia::Inet6(v6))
+                }
+                same => RouteAttribute::Gateway(same.into()),
+            });
+        }
+        message
+    }
+
+    /// Reads a route of ours; None if it is somebody else's.
+    pub(super) fn read(ids: &Ids, message: &RouteMessage) -> Option<OwnRoute> {
+        let v4 = message.header.address_family == AddressFamily::Inet;
+        let any: IpAddr =
+            if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let (mut table, mut address) = (u32::from(message.header.table), any);
+        let (mut ifindex, mut gateway) = (0, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Table(value) => table = *value,
+                RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = (*ip).into(),
+                RouteAttribute::Destination(RouteAddress::Inet6(ip)) => address = (*ip).into(),
+                RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gateway = Some((*ip).into()),
+                RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => gateway = Some((*ip).into()),
+                RouteAttribute::Via(netlink_packet_route::route::RouteVia::Inet6(ip)) => {
+                    gateway = Some((*ip).into());
+                }
+                RouteAttribute::Oif(value) => ifindex = *value,
+                _ => {}
+            }
+        }
+        let ours = u8::from(message.header.protocol) == ids.protocol && ids.has_table(table);
+        let destination = Prefix::new(address, message.header.destination_prefix_length);
+        ours.then_some(OwnRoute { table, destination, ifindex, gateway })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::WanRoute;
+    use super::*;
+
+    fn desired() -> Desired {
+        let wan = |ifindex: u32, gateway: &str, source: &str| WanRoute {
+            device: format!("wan{ifindex}"),
+            ifindex,
+            gateway: Some(gateway.parse().unwrap()),
+            sources: vec![source.parse().unwrap()],
+        };
+        Desired {
+            device: "onebox0".to_owned(),
+            ifindex: 9,
+            routes: vec!["0.0.0.0/0".parse().unwrap(), "fd00::1/8".parse().unwrap()],
+            wans: vec![wan(2, "10.1.0.1", "10.1.0.2"), wan(3, "fe80::1", "2001:db8::2")],
+            ..Desired::default()
+        }
+    }
+
+    #[test]
+    fn rules_come_in_their_order() {
+        let ids = Ids::default();
+        let told: Vec<_> = rules(&ids, &desired())
+            .iter()
+            .filter(|rule| rule.v4)
+            .map(|rule| (rule.priority, rule.table, rule.kind))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (900, 254, RuleKind::Mark(0x6f00_0000, 0xff00_0000)),
+                (901, 254, RuleKind::Specific),
+                (902, 5_183_002, RuleKind::From("10.1.0.2".parse().unwrap())),
+                (903, 51_830, RuleKind::All),
+            ]
+        );
+        assert!(rules(&ids, &Desired::default()).is_empty());
+    }
+
+    #[test]
+    fn messages_read_back_as_what_they_were() {
+        let ids = Ids::default();
+        for rule in rules(&ids, &desired()) {
+            assert_eq!(Rule::read(&ids, &rule.message(&ids)), Some(rule));
+        }
+        for route in routes(&ids, &desired()) {
+            assert_eq!(OwnRoute::read(&ids, &route.message(&ids)), Some(route));
+        }
+    }
+
+    #[test]
+    fn what_does_not_carry_our_number_is_not_ours() {
+        let ids = Ids::default();
+        let other = Ids { protocol: 4, ..ids };
+        let elsewhere = Ids { priority: 100, table: 100, wan_table: 1000, ..ids };
+        for rule in rules(&ids, &desired()) {
+            assert_eq!(Rule::read(&ids, &rule.message(&other)), None);
+            assert_eq!(Rule::read(&elsewhere, &rule.message(&ids)), None);
+        }
+        for route in routes(&ids, &desired()) {
+            assert_eq!(OwnRoute::read(&ids, &route.message(&other)), None);
+            assert_eq!(OwnRoute::read(&elsewhere, &route.message(&ids)), None);
+        }
+    }
+}
