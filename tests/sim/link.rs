@@ -50,6 +50,8 @@ pub struct Spec {
     pub jitter_us: u64,
     /// Loss.
     pub loss: Loss,
+    /// The longest IP packet that passes, bytes; longer ones are dropped without a word.
+    pub mtu: usize,
     /// Bytes that wait for the serialiser at most; `None`: 150 ms of the rate, at least 64 KiB.
     pub queue: Option<usize>,
     /// Millionths of packets that are overtaken: they arrive `reorder_us` later.
@@ -77,6 +79,7 @@ impl Spec {
             delay_us,
             jitter_us: 0,
             loss: Loss::None,
+            mtu: 1500,
             queue: None,
             reorder_ppm: 0,
             reorder_us: 0,
@@ -178,7 +181,7 @@ impl Link {
     /// idle.
     pub fn offer(&mut self, now: Time, datagram: Datagram) -> Option<Time> {
         self.counters.offered += 1;
-        if !self.policed(now, datagram.ip_len) {
+        if datagram.ip_len > self.spec.mtu || !self.policed(now, datagram.ip_len) {
             self.counters.dropped += 1;
             return None;
         }

@@ -184,7 +184,8 @@ impl World {
                 self.step();
             }
             for side in SIDES {
-                if self.wakes[side as usize] <= next || self.hosts[side as usize].poll_timeout() <= next
+                if self.wakes[side as usize] <= next
+                    || self.hosts[side as usize].poll_timeout() <= next
                 {
                     self.settle(side);
                 }

@@ -238,9 +238,7 @@ impl Sender {
         let recovering = self.state != State::Open;
         let window = match self.reordering_seen {
             false if recovering || self.sacked >= DUPLICATES => 0,
-            _ => {
-                (self.min_rtt_us.min(SEC) / 4 * self.reordering_steps).min(self.srtt_us.max(MS))
-            }
+            _ => (self.min_rtt_us.min(SEC) / 4 * self.reordering_steps).min(self.srtt_us.max(MS)),
         };
         self.reorder_at = Time::FAR;
         // After a timeout everything is sent again, and may be lost again.
