@@ -15,10 +15,11 @@ fn a_plain_link_carries_its_rate_and_shows_its_queue() {
         .links([fast()])
         .flow("tcp", Flow::bulk(Way::Down))
         .flow("ping", Flow::ping(10 * MS))
-        .at_least("E", 0.95, |o| o.efficiency("tcp", 2.0, 10.0))
-        .at_most("E", 1.0, |o| o.efficiency("tcp", 2.0, 10.0))
-        .at_least("median ping, ms", 80.0, |o| o.percentile_ms("ping", 5.0, 9.0, 50.0))
-        .at_most("median ping, ms", 200.0, |o| o.percentile_ms("ping", 5.0, 9.0, 50.0))
+        .lasts(30 * SEC)
+        .at_least("E", 0.95, |o| o.efficiency("tcp", 2.0, 30.0))
+        .at_most("E", 1.0, |o| o.efficiency("tcp", 2.0, 30.0))
+        .at_least("median ping, ms", 100.0, |o| o.percentile_ms("ping", 15.0, 29.0, 50.0))
+        .at_most("median ping, ms", 200.0, |o| o.percentile_ms("ping", 15.0, 29.0, 50.0))
         .run(Kind::Plain);
 }
 
@@ -45,8 +46,9 @@ fn the_naive_splitter_is_worse_than_one_link() {
 
 #[test]
 fn smoltcp_moves_bytes_over_a_plain_link() {
+    // Nothing is dropped: see the limits of `smol`.
     Scenario::new("smoltcp on a plain link")
-        .links([fast()])
+        .links([Spec { queue: Some(8 << 20), ..fast() }])
         .flow("up", Flow::checked(Way::Up, 5_000_000))
         .flow("down", Flow::checked(Way::Down, 5_000_000))
         .at_least("finished", 1.0, |o| f64::from(u8::from(o.flow("up").finished.is_some())))

@@ -108,3 +108,20 @@ fn environments() {
     println!("median E {median:.3}");
     assert!(missed.is_empty() && median >= 0.94, "median E {median:.3}; missed: {missed:#?}");
 }
+
+/// Prints what the plain links of each environment give, to be compared with measurements of
+/// Linux's CUBIC over the same links (Mbit/s; A and B): baseline 47 47, rtt_320 47 19, jit_20 38
+/// 45, loss_05 3.9 4.2, loss_2 2.1 2.1, dual_lte 3.6 2.3, fiber_lte 282 2.5, lte_starlink 37 1.0,
+/// lte_geo 38 1.2, congested 1.0 0.9.
+#[test]
+#[ignore = "for people: run it with --ignored --nocapture"]
+fn links_alone() {
+    for (name, a, b) in chosen() {
+        let mean = |line: &Line, way| {
+            let mbps = |seed| measure(seed, &[*line], way, Kind::Plain).mbps("tcp", 1.0, LASTS);
+            (1..=3).map(mbps).sum::<f64>() / 3.0
+        };
+        let figures = [a, b].map(|line| mean(line, Way::Down));
+        println!("{name:13} | {:.1} | {:.1}", figures[0], figures[1]);
+    }
+}

@@ -207,7 +207,9 @@ impl World {
                 }
             }
             Event::Arrives { link, direction, datagram } => {
-                if direction == 1 && datagram.port != self.wans[link].nat_port {
+                let port = self.wans[link].nat_port;
+                // Port zero: no NAT between (ends without a tunnel).
+                if direction == 1 && datagram.port != 0 && datagram.port != port {
                     return;
                 }
                 let side = SIDES[1 - direction];
