@@ -1,1 +1,90 @@
-//! (being built)
+//! The command line.
+//!
+//! Exit codes, so that scripts can tell what happened:
+//!
+//! | Code | Meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed: the configuration has errors, the running program refuses, the system refuses |
+//! | 2 | wrong usage |
+//! | 3 | not running (`stop`, `reload`, `status`) |
+//!
+//! What was asked for goes to stdout, everything else to stderr as `onebox: message`.
+
+pub mod args;
+mod check;
+mod keys;
+mod remote;
+mod status;
+mod table;
+
+use args::{Command, Start};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Failed.
+    Failed,
+    /// The command line is wrong.
+    Usage,
+    /// There is no running program to talk to.
+    NotRunning,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NotRunning => 3,
+        })
+    }
+}
+
+/// Runs a command. `start` is how the program itself runs, so that this layer need not know it.
+pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
+    match command {
+        Command::Start(options) => start(options),
+        Command::Stop(options) => remote::stop(options),
+        Command::Reload(options) => remote::reload(options),
+        Command::Status(options) => status::status(options),
+        Command::Check(options) => check::check(options),
+        Command::Genkey(_) => keys::genkey(),
+        Command::Pubkey(_) => keys::pubkey(),
+        Command::Genpsk(_) => keys::genpsk(),
+    }
+}
+
+/// Says on stderr what went wrong.
+pub fn fail(message: impl Display) -> Exit {
+    complain(message);
+    Exit::Failed
+}
+
+/// One message on stderr; several lines each get the program's name.
+fn complain(message: impl Display) {
+    let mut text = String::new();
+    for line in message.to_string().lines() {
+        text.push_str("onebox: ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    // Without stderr there is nobody to tell.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes to stdout. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Done,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => fail(format_args!("cannot write: {error}")),
+    }
+}

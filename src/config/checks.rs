@@ -26,6 +26,9 @@ pub fn check(
     if !sections.iter().any(|section| section.kind == "peer") {
         peerless(main, missing, sections, problems);
     }
+    unique(&found.peers, |peer| &peer.name, problems);
+    unique(&found.wans, |wan| &wan.name, problems);
+    unique(&found.forwards, |forward| &forward.name, problems);
     peers(&found.peers, problems);
     match &main.role {
         Role::Client(_) => wans(&found.wans, problems),
@@ -41,6 +44,26 @@ pub fn check(
                     problems.push(error(*line, &forward.name, "src_port", read, message));
                 }
             }
+        }
+    }
+}
+
+/// Names tell things apart, in status and at a reload. The text's own names differ, but those of
+/// sections without name can meet them.
+fn unique<T>(items: &[(u32, T)], name: impl Fn(&T) -> &String, problems: &mut Vec<Diagnostic>) {
+    for (at, (line, item)) in items.iter().enumerate() {
+        let earlier = items.get(..at).unwrap_or_default();
+        if let Some((other, _)) = earlier.iter().find(|(_, other)| name(other) == name(item)) {
+            problems.push(Diagnostic {
+                severity: Severity::Error,
+                line: *line,
+                section: Some(name(item).clone()),
+                option: None,
+                value: None,
+                message: format!(
+                    "the section on line {other} has this name too, accepted: another"
+                ),
+            });
         }
     }
 }

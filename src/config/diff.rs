@@ -25,6 +25,30 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         *self == Difference::default()
     }
+
+    /// What changes, a sentence each.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if !self.restart.is_empty() {
+            out.push(format!("{} changed: the tunnel starts anew", self.restart.join(", ")));
+        }
+        if !self.live.is_empty() {
+            out.push(format!("{} changed", self.live.join(", ")));
+        }
+        out.extend(self.log_level.map(|level| format!("log level is {level} now")));
+        let kinds = [("peer", &self.peers), ("wan", &self.wans), ("forward", &self.forwards)];
+        for (kind, changes) in kinds {
+            let of = [
+                (&changes.added, "added"),
+                (&changes.removed, "removed"),
+                (&changes.changed, "changed"),
+            ];
+            for (names, what) in of {
+                out.extend(names.iter().map(|name| format!("{kind} '{name}' {what}")));
+            }
+        }
+        out
+    }
 }
 
 /// What became of things with a name.
@@ -110,16 +134,13 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         (routing.fwmask != new.routing.fwmask, "fwmask"),
         (routing.rule_priority != new.routing.rule_priority, "rule_priority"),
         (*memory_mb != new.memory_mb, "memory_mb"),
+        (*hold_ms_max != new.hold_ms_max, "hold_ms_max"),
+        (*probe_interval_s != new.probe_interval_s, "probe_interval"),
         (*control != new.control, "control"),
         (*ubus_socket != new.ubus_socket, "ubus_socket"),
     ];
-    let needs_none = [
-        (*mss_clamp != new.mss_clamp, "mss_clamp"),
-        (*hold_ms_max != new.hold_ms_max, "hold_ms_max"),
-        (*probe_interval_s != new.probe_interval_s, "probe_interval"),
-    ];
     restart.extend(needs_restart.into_iter().filter_map(|(differs, name)| differs.then_some(name)));
-    live.extend(needs_none.into_iter().filter_map(|(differs, name)| differs.then_some(name)));
+    live.extend((*mss_clamp != new.mss_clamp).then_some("mss_clamp"));
     (restart, live)
 }
 

@@ -16,15 +16,14 @@ mod checks;
 pub mod diagnostic;
 pub mod diff;
 mod fields;
-pub mod key;
 pub mod model;
 pub mod parse;
 pub mod uci;
 
 pub use address::{Cidr, Endpoint, Host, InterfaceAddress};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, has_errors};
 pub use diff::{Difference, diff};
-pub use key::{PresharedKey, PrivateKey, PublicKey};
+pub use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 pub use model::{
     Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
     Wan, WanLink,

@@ -3,7 +3,7 @@
 //! Each item says meaning, unit, default and consequence under the name of its UCI option.
 
 use super::address::{Cidr, Endpoint, InterfaceAddress};
-use super::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -173,7 +173,7 @@ pub struct Peer {
 /// An internet connection of a client: a section of type `wan`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wan {
-    /// Name of the section.
+    /// Name of the section; of one without name, that of its interface or device.
     pub name: String,
     /// `interface` or `device`, one of them required: what it is about.
     pub link: WanLink,

@@ -4,7 +4,7 @@ use super::address::DEFAULT_PORT;
 use super::checks::{self, Found};
 use super::diagnostic::{Diagnostic, Severity, has_errors};
 use super::fields::{Fields, decimal};
-use super::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use super::model::{
     Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
     Wan, WanLink,
@@ -320,8 +320,12 @@ fn wan(fields: &mut Fields, section: &Section) -> Option<Wan> {
     let quota_mb = fields.number_or_none("quota_mb", u32::MAX);
     let quota_day = fields.number("quota_day", 1, 31).and_then(|day| u8::try_from(day).ok());
     let link = interface.map(WanLink::Interface).or(device.map(WanLink::Device))?;
+    let name = match &link {
+        WanLink::Interface(name) | WanLink::Device(name) if section.anonymous => name.clone(),
+        _ => section.name.clone(),
+    };
     Some(Wan {
-        name: section.name.clone(),
+        name,
         link,
         mode: mode.unwrap_or(Mode::Active),
         metered,

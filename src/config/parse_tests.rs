@@ -309,6 +309,18 @@ fn wans_have_one_link_each_and_sane_numbers() {
 }
 
 #[test]
+fn a_wan_without_name_is_called_as_its_link() {
+    let wans = "config wan\noption device a0\nconfig wan\noption interface b\n";
+    let config = read(&client("", "", wans));
+    let names: Vec<&str> = config.wans().iter().map(|wan| wan.name.as_str()).collect();
+    assert_eq!(names, ["a0", "b"]);
+    assert_eq!(
+        problems(&client("", "", &format!("{wans}config wan b\noption device c0"))),
+        ["14: error: section 'b': the section on line 12 has this name too, accepted: another"]
+    );
+}
+
+#[test]
 fn peers_share_neither_keys_nor_networks() {
     let peer = |name: &str, key: &str, network: &str| {
         format!("config peer {name}\noption public_key {key}\nlist allowed_ips {network}\n")

@@ -1,1 +1,317 @@
-//! (being built)
+//! The running program: reads the configuration, keeps the [`tunnel`] up, obeys the command line.
+//!
+//! How: one thread runs tokio for everything that may wait (netlink, names, the control socket,
+//! signals), another the [`dataplane`]. A reload that needs no new device changes the running
+//! tunnel; one that does stops it and starts a new one. A configuration that does not parse
+//! changes nothing.
+
+pub mod control;
+pub mod dataplane;
+pub mod logging;
+mod report;
+mod resolve;
+mod tunnel;
+mod wans;
+
+use crate::config::{Config, Diagnostic, Severity, diff, has_errors};
+use crate::endpoint::PeerError;
+use crate::net::{clock, system};
+use crate::status::Status;
+use crate::time::{SEC, Time};
+use control::server::{BindError, Call, ControlServer};
+use control::{Reloaded, Request};
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tunnel::{Input, Tunnel};
+
+/// Why the program could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The configuration has errors.
+    #[error("{}: the configuration has errors, 'onebox check' shows them", .0.display())]
+    Configuration(PathBuf),
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Logging(#[from] logging::LoggingError),
+    /// The control socket could not be opened.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// Addresses, routes or rules could not be set.
+    #[error(transparent)]
+    System(#[from] system::Error),
+    /// The system refused something else.
+    #[error("{what}: {error}")]
+    Io {
+        /// What it is about.
+        what: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The private key's file holds no key.
+    #[error("{0}: holds no key; 'onebox genkey > {0}' makes one")]
+    Key(String),
+    /// A peer cannot be served.
+    #[error("peer '{name}': {error}")]
+    Peer {
+        /// Its name.
+        name: String,
+        /// Why not.
+        error: PeerError,
+    },
+    /// The thread that moves packets has ended.
+    #[error("the data plane has ended")]
+    DataPlane,
+}
+
+impl Error {
+    fn io(what: &str, error: std::io::Error) -> Error {
+        Error::Io { what: what.to_owned(), error }
+    }
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+///
+/// What prevents the start.
+pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
+    let (config, diagnostics) = load(config_path)?;
+    let level = config.as_ref().map_or(log::LevelFilter::Info, |config| config.main.log_level);
+    logging::init(target, level)?;
+    for diagnostic in &diagnostics {
+        let line = describe(config_path, diagnostic);
+        match diagnostic.severity {
+            Severity::Error => log::error!("{line}"),
+            Severity::Warning => log::warn!("{line}"),
+        }
+    }
+    let config = config.ok_or_else(|| Error::Configuration(config_path.to_owned()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("runtime", error))?;
+    runtime.block_on(async {
+        let control = ControlServer::bind(&config.main.control)?;
+        let (calls_in, calls) = mpsc::channel(1);
+        let mut daemon = Daemon::start(config_path.to_owned(), config, calls).await?;
+        tokio::select! {
+            () = control.run(calls_in) => {}
+            result = daemon.serve() => result?,
+        }
+        daemon.stop().await;
+        Ok(())
+    })
+}
+
+/// Reads the configuration from its file.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn load(path: &Path) -> Result<(Option<Config>, Vec<Diagnostic>), Error> {
+    let text =
+        read_bounded(path).map_err(|error| Error::Unreadable { path: path.to_owned(), error })?;
+    Ok(Config::parse(&text))
+}
+
+/// Reads a configuration's text; of a file that is too long, as much as shows that.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut text = Vec::new();
+    let bound = crate::config::uci::TEXT_MAX as u64 + 1;
+    std::fs::File::open(path)?.take(bound).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn describe(path: &Path, diagnostic: &Diagnostic) -> String {
+    format!("{}:{}: {diagnostic}", path.display(), diagnostic.line)
+}
+
+/// The program while it runs.
+struct Daemon {
+    path: PathBuf,
+    config: Config,
+    /// None while the configuration says `enabled 0`.
+    tunnel: Option<Tunnel>,
+    calls: mpsc::Receiver<Call>,
+    started: Time,
+}
+
+impl Daemon {
+    async fn start(
+        path: PathBuf,
+        config: Config,
+        calls: mpsc::Receiver<Call>,
+    ) -> Result<Daemon, Error> {
+        let tunnel = start_tunnel(&config).await?;
+        log::info!("onebox {} is running", env!("CARGO_PKG_VERSION"));
+        Ok(Daemon { path, config, tunnel, calls, started: clock::now() })
+    }
+
+    /// Serves until it is told to stop.
+    async fn serve(&mut self) -> Result<(), Error> {
+        let listen = |kind| signal(kind).map_err(|error| Error::io("signals", error));
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut hangup = listen(SignalKind::hangup())?;
+        enum Next {
+            Stop,
+            Reload,
+            Call(Call),
+            Input(Input),
+        }
+        loop {
+            let next = tokio::select! {
+                _ = terminate.recv() => Next::Stop,
+                _ = interrupt.recv() => Next::Stop,
+                _ = hangup.recv() => Next::Reload,
+                Some(call) = self.calls.recv() => Next::Call(call),
+                input = wait(&mut self.tunnel) => Next::Input(input),
+            };
+            match next {
+                Next::Stop => return Ok(()),
+                Next::Reload => {
+                    if let Err(problems) = self.reload().await {
+                        log::error!("the configuration was not taken over:\n{problems}");
+                    }
+                }
+                Next::Call(Call { request: Request::Stop, reply }) => {
+                    let _ = reply.send(Ok(serde_json::Value::Null));
+                    return Ok(());
+                }
+                Next::Call(call) => {
+                    let answer = self.obey(call.request).await;
+                    let _ = call.reply.send(answer);
+                }
+                Next::Input(input) => {
+                    if let Some(tunnel) = &mut self.tunnel {
+                        tunnel.handle(input).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn stop(self) {
+        log::info!("stopping");
+        if let Some(tunnel) = self.tunnel {
+            tunnel.stop().await;
+        }
+    }
+
+    async fn obey(&mut self, request: Request) -> Result<serde_json::Value, String> {
+        let json = |result: Result<serde_json::Value, serde_json::Error>| {
+            result.map_err(|error| error.to_string())
+        };
+        match request {
+            Request::Status => json(serde_json::to_value(self.status().await?)),
+            Request::Reload => json(serde_json::to_value(self.reload().await?)),
+            Request::Reconnect => {
+                let tunnel = self.tunnel.as_ref().ok_or("the tunnel is disabled")?;
+                tunnel.reconnect();
+                Ok(serde_json::Value::Null)
+            }
+            Request::SetPath { wan, mode } => {
+                let tunnel = self.tunnel.as_mut().ok_or("the tunnel is disabled")?;
+                if tunnel.set_mode(&wan, mode).await {
+                    Ok(serde_json::Value::Null)
+                } else {
+                    Err(format!("there is no WAN '{wan}'"))
+                }
+            }
+            Request::Stop => Ok(serde_json::Value::Null),
+        }
+    }
+
+    async fn status(&self) -> Result<Status, String> {
+        let status = match &self.tunnel {
+            Some(tunnel) => tunnel.status().await.map_err(|error| error.to_string())?,
+            None => Status { state: "disabled".to_owned(), ..Status::default() },
+        };
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: self.config.main.role.as_str().to_owned(),
+            uptime_s: clock::now().since(self.started) / SEC,
+            ..status
+        })
+    }
+
+    /// Reads the configuration again and applies what has changed. Refused as a whole when it has
+    /// errors.
+    async fn reload(&mut self) -> Result<Reloaded, String> {
+        let (config, diagnostics) = load(&self.path).map_err(|error| error.to_string())?;
+        let lines = |severity| {
+            let chosen = diagnostics.iter().filter(move |d| d.severity == severity);
+            chosen.map(|d| describe(&self.path, d)).collect::<Vec<_>>()
+        };
+        let config = match config {
+            Some(config) if !has_errors(&diagnostics) => config,
+            _ => return Err(lines(Severity::Error).join("\n")),
+        };
+        let warnings = lines(Severity::Warning);
+        let change = diff(&self.config, &config);
+        let changes = change.sentences();
+        if let Some(level) = change.log_level {
+            logging::set_level(level);
+        }
+        let outcome = if change.is_empty() {
+            Ok(())
+        } else if let (Some(tunnel), true) = (&mut self.tunnel, change.restart.is_empty()) {
+            tunnel.reconfigure(config.clone(), &change).await.map_err(|error| error.to_string())
+        } else {
+            self.replace_tunnel(&config).await
+        };
+        outcome?;
+        self.config = config;
+        for sentence in &changes {
+            log::info!("reload: {sentence}");
+        }
+        Ok(Reloaded { warnings, changes })
+    }
+
+    /// Starts the tunnel anew; when that fails, with the old configuration.
+    async fn replace_tunnel(&mut self, config: &Config) -> Result<(), String> {
+        if let Some(tunnel) = self.tunnel.take() {
+            tunnel.stop().await;
+        }
+        match start_tunnel(config).await {
+            Ok(tunnel) => {
+                self.tunnel = tunnel;
+                Ok(())
+            }
+            Err(error) => {
+                self.tunnel = start_tunnel(&self.config)
+                    .await
+                    .inspect_err(|again| log::error!("and the old configuration: {again}"))
+                    .unwrap_or(None);
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+async fn start_tunnel(config: &Config) -> Result<Option<Tunnel>, Error> {
+    if !config.main.enabled {
+        return Ok(None);
+    }
+    Tunnel::start(config.clone()).await.map(Some)
+}
+
+/// Waits for the tunnel, for ever when there is none.
+async fn wait(tunnel: &mut Option<Tunnel>) -> Input {
+    match tunnel {
+        Some(tunnel) => tunnel.wait().await,
+        None => std::future::pending().await,
+    }
+}

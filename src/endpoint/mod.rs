@@ -1,1 +1,584 @@
-//! (being built)
+//! Many peers behind one set of sockets.
+//!
+//! Why: an engine is one connection and knows neither keys nor addresses. Somebody has to find out
+//! whose a datagram is, to agree on keys and change them, to know where each path leads, and to
+//! see that nobody speaks for somebody else. A router does that for one server, a server for many
+//! routers; it is the same code with another [`Role`].
+//!
+//! How: pure, like the engine: time is an argument, randomness a seed. The caller, who owns the
+//! sockets and the TUN device, calls
+//!
+//! * [`handle_datagram`](Endpoint::handle_datagram) with what comes from the network and
+//!   [`push_packet`](Endpoint::push_packet) with what comes from the device;
+//! * after that [`poll_transmit`](Endpoint::poll_transmit) until there is nothing more,
+//!   [`poll_deliver`](Endpoint::poll_deliver) and [`poll_event`](Endpoint::poll_event) likewise;
+//! * [`handle_timeout`](Endpoint::handle_timeout) when [`poll_timeout`](Endpoint::poll_timeout)
+//!   has passed.
+//!
+//! ```text
+//!  datagram -> receive -- index --> peer: session, path addresses -> engine -> allowed_ips -> device
+//!                 \-- handshake --> attempts (client), accept (server)
+//!  device -> allowed_ips -> peer: engine -> session -> transmit -> datagrams
+//! ```
+//!
+//! Peers that something has happened to wait in three queues (to send, to deliver, to have their
+//! timer looked at), so that a datagram costs the same with one peer as with a thousand.
+//!
+//! Limits: [`PEERS_MAX`] peers; each table and queue has its bound in its module. One thread: a
+//! server spreads peers over endpoints.
+
+mod accept;
+mod address;
+mod allowed_ips;
+mod attempts;
+mod drops;
+mod peer;
+mod receive;
+mod session;
+mod snapshot;
+mod transmit;
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use address::{AMPLIFICATION, CANDIDATES_MAX, Origin, SocketId};
+pub use allowed_ips::{AllowedIps, NotAPrefix, PREFIXES_MAX, Prefix};
+pub use drops::{Drop, Drops};
+pub use snapshot::{PathSnapshot, PeerSnapshot, Snapshot};
+pub use transmit::{BATCH_BYTES, BATCH_DATAGRAMS, DATAGRAM_MAX, Datagram, TransmitBatch};
+
+use crate::buffer::{Buf, Pool};
+use crate::crypto::handshake::Initiator;
+use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::crypto::rng::{Dice, SecretRng};
+use crate::engine::{self, Mode, PathSettings, PathState, Reason};
+use crate::time::Time;
+use crate::wire::{PATHS_MAX, PathId, ip};
+use accept::{Answers, Bucket};
+use address::Addresses;
+use attempts::{Attempts, Cause, Flight};
+use peer::{PathSlot, Peer};
+use session::{Indices, LEAVE_US};
+use transmit::Handshake;
+
+/// Peers at most.
+pub const PEERS_MAX: usize = 4096;
+
+/// A peer's number, never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PeerId(pub u32);
+
+/// Which end of its connections this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// The router: calls, and opens the paths.
+    Client,
+    /// The server: answers.
+    Server,
+}
+
+/// What an endpoint is told once.
+pub struct Settings {
+    /// Which end it is.
+    pub role: Role,
+    /// Its identity.
+    pub private_key: PrivateKey,
+    /// Everything that must be unguessable comes from this: fresh from the system, never twice.
+    pub seed: [u8; 32],
+    /// For every peer's engine; the seed and the role in it are set by the endpoint.
+    pub engine: engine::Settings,
+}
+
+/// What is configured of a peer.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// Its identity.
+    pub public_key: PublicKey,
+    /// The secret shared with it, or [`PresharedKey::none`].
+    pub preshared_key: PresharedKey,
+    /// The inner addresses that belong to it.
+    pub allowed_ips: Vec<Prefix>,
+}
+
+/// Why a peer was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PeerError {
+    /// Two peers cannot be told apart.
+    #[error("there is a peer with this public key already")]
+    DuplicateKey,
+    /// The key is this device's own.
+    #[error("the public key is this device's own")]
+    OwnKey,
+    /// There are [`PEERS_MAX`] peers.
+    #[error("more than {PEERS_MAX} peers")]
+    TooManyPeers,
+    /// There are [`PREFIXES_MAX`] prefixes.
+    #[error("more than {PREFIXES_MAX} allowed address ranges")]
+    TooManyPrefixes,
+    /// The peer is not there (any more).
+    #[error("no such peer")]
+    NoSuchPeer,
+}
+
+/// How the connection to a peer is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PeerState {
+    /// At a client: no answer yet, or no more.
+    Connecting,
+    /// There is a session, and at least one path is not silent.
+    Up,
+    /// At a server: the peer is not there.
+    Down,
+}
+
+impl PeerState {
+    /// Its name in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PeerState::Connecting => "connecting",
+            PeerState::Up => "up",
+            PeerState::Down => "down",
+        }
+    }
+}
+
+/// A change worth telling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The connection is in another state.
+    State(PeerState),
+    /// A path is in another state.
+    PathChanged(PathId, PathState),
+    /// The data of a path goes somewhere else.
+    AddressChanged(PathId, Origin),
+    /// The tunnel's MTU toward this peer should be this.
+    Mtu(u16),
+}
+
+/// Many peers behind one set of sockets.
+pub struct Endpoint {
+    role: Role,
+    private_key: PrivateKey,
+    engine: engine::Settings,
+    rng: SecretRng,
+    dice: Dice,
+    /// Of the last INIT: they must grow, whatever the clock does.
+    timestamp_us: u64,
+    attempt: u64,
+    closing: bool,
+
+    peers: BTreeMap<PeerId, Peer>,
+    next_peer: u32,
+    by_key: BTreeMap<PublicKey, PeerId>,
+    allowed_ips: AllowedIps,
+    indices: Indices,
+    answers: Answers,
+    bucket: Bucket,
+    drops: Drops,
+
+    outbox: VecDeque<Handshake>,
+    events: VecDeque<(PeerId, Event)>,
+    /// Peers that may have something to send.
+    ready: VecDeque<PeerId>,
+    /// Peers that may have something to deliver.
+    delivering: VecDeque<PeerId>,
+    /// Peers whose time in `timers` may be wrong.
+    moved: Vec<PeerId>,
+    timers: BTreeSet<(Time, PeerId)>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Endpoint");
+        out.field("role", &self.role).field("peers", &self.peers.len()).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// An endpoint without peers.
+    pub fn new(settings: Settings, now: Time) -> Endpoint {
+        let Settings { role, private_key, seed, engine } = settings;
+        let mut rng = SecretRng::new(seed);
+        Endpoint {
+            role,
+            private_key,
+            engine,
+            dice: Dice::new(rng.next_u64()),
+            rng,
+            timestamp_us: 0,
+            attempt: 0,
+            closing: false,
+            peers: BTreeMap::new(),
+            next_peer: 0,
+            by_key: BTreeMap::new(),
+            allowed_ips: AllowedIps::new(),
+            indices: Indices::default(),
+            answers: Answers::default(),
+            bucket: Bucket::new(now),
+            drops: Drops::default(),
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            ready: VecDeque::new(),
+            delivering: VecDeque::new(),
+            moved: Vec::new(),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a peer. A client begins to connect as soon as it has a path with candidates.
+    ///
+    /// # Errors
+    /// See [`PeerError`]; nothing is changed then.
+    pub fn add_peer(&mut self, now: Time, settings: PeerSettings) -> Result<PeerId, PeerError> {
+        let PeerSettings { public_key, preshared_key, allowed_ips } = settings;
+        if public_key == self.private_key.public() {
+            return Err(PeerError::OwnKey);
+        }
+        if self.by_key.contains_key(&public_key) {
+            return Err(PeerError::DuplicateKey);
+        }
+        if self.peers.len() >= PEERS_MAX {
+            return Err(PeerError::TooManyPeers);
+        }
+        if self.allowed_ips.len() + allowed_ips.len() > PREFIXES_MAX {
+            return Err(PeerError::TooManyPrefixes);
+        }
+        let id = PeerId(self.next_peer);
+        self.next_peer += 1;
+        let client = self.role == Role::Client;
+        let keys = (public_key, preshared_key);
+        let peer = Peer::new(now, id, keys, self.engine.clone(), client, &mut self.rng);
+        self.peers.insert(id, peer);
+        self.by_key.insert(public_key, id);
+        for prefix in allowed_ips {
+            self.allowed_ips.insert(prefix, id);
+        }
+        self.touch(now, id);
+        Ok(id)
+    }
+
+    /// Changes what is configured of a peer, without interrupting it. The preshared key counts
+    /// from the next handshake on.
+    ///
+    /// # Errors
+    /// See [`PeerError`]; nothing is changed then.
+    pub fn update_peer(
+        &mut self,
+        id: PeerId,
+        preshared_key: PresharedKey,
+        allowed_ips: &[Prefix],
+    ) -> Result<(), PeerError> {
+        let peer = self.peers.get_mut(&id).ok_or(PeerError::NoSuchPeer)?;
+        if self.allowed_ips.len() + allowed_ips.len() > PREFIXES_MAX {
+            return Err(PeerError::TooManyPrefixes);
+        }
+        peer.psk = preshared_key;
+        self.allowed_ips.remove(id);
+        for prefix in allowed_ips {
+            self.allowed_ips.insert(*prefix, id);
+        }
+        Ok(())
+    }
+
+    /// Forgets a peer at once; to say good-bye, [`close_peer`](Self::close_peer) it before and
+    /// send what there is to send.
+    pub fn remove_peer(&mut self, id: PeerId) {
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        peer.sessions.clear(&mut self.indices);
+        peer.flights.clear(&mut self.indices);
+        self.timers.remove(&(peer.wake, id));
+        self.by_key.remove(&peer.key);
+        self.allowed_ips.remove(id);
+        self.answers.remove(id);
+    }
+
+    /// The peer with this key.
+    pub fn peer(&self, key: &PublicKey) -> Option<PeerId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// Says good-bye to every peer; handshakes end.
+    pub fn close(&mut self, now: Time) {
+        self.closing = true;
+        let all: Vec<_> = self.peers.keys().copied().collect();
+        for id in all {
+            self.close_peer(now, id);
+        }
+    }
+
+    /// Says good-bye to a peer, with the next datagrams; a little later its session ends. No
+    /// handshakes any more.
+    pub fn close_peer(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.attempts = Attempts::none();
+        peer.flights.clear(&mut self.indices);
+        peer.sessions.shorten(now + LEAVE_US);
+        peer.engine.close(0);
+        self.touch(now, id);
+    }
+
+    /// Begins the connection to a peer anew: at a client with a handshake at once, at a server
+    /// with the next one of the client.
+    pub fn reconnect(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.reset(now, &mut self.rng, &mut self.indices);
+        self.touch(now, id);
+    }
+
+    /// Opens a path to a peer, or changes the settings of an open one. Its datagrams go to its
+    /// [candidates](Self::set_candidates).
+    pub fn open_path(&mut self, now: Time, peer: PeerId, path: PathId, settings: PathSettings) {
+        self.with_path(now, peer, path, |peer| {
+            let place = &mut peer.paths[path.index()];
+            let slot = place.get_or_insert_with(|| Box::new(PathSlot::new(settings)));
+            slot.settings = settings;
+            slot.open = true;
+            peer.engine.open_path(now, path, settings);
+            peer.attempts.hurry(now);
+        });
+    }
+
+    /// Says which ways a path has: the socket of its WAN, over each family, to each address of
+    /// the server. Replaces what was said before; at most [`CANDIDATES_MAX`] count.
+    pub fn set_candidates(&mut self, now: Time, peer: PeerId, path: PathId, candidates: &[Origin]) {
+        self.with_path(now, peer, path, |peer| {
+            let Some(slot) = peer.path(path) else { return };
+            slot.addresses.set_candidates(candidates);
+            if !candidates.is_empty() {
+                peer.attempts.hurry(now);
+            }
+        });
+    }
+
+    /// A path has a new address, or its link is back: prove it.
+    pub fn revalidate(&mut self, now: Time, peer: PeerId, path: PathId) {
+        self.with_path(now, peer, path, |peer| {
+            peer.engine.revalidate(now, path);
+            peer.attempts.hurry(now);
+        });
+    }
+
+    /// A path's link is gone.
+    pub fn path_lost(&mut self, now: Time, peer: PeerId, path: PathId, reason: Reason) {
+        self.with_path(now, peer, path, |peer| peer.engine.path_lost(now, path, reason));
+    }
+
+    /// Changes how a path may be used.
+    pub fn set_mode(&mut self, now: Time, peer: PeerId, path: PathId, mode: Mode) {
+        self.with_path(now, peer, path, |peer| {
+            if let Some(slot) = peer.path(path) {
+                slot.settings.mode = mode;
+            }
+            peer.engine.set_mode(now, path, mode);
+        });
+    }
+
+    /// Forgets a path, but for its packet numbers and its replay window: should its id be used
+    /// again, both go on where they were.
+    pub fn close_path(&mut self, now: Time, peer: PeerId, path: PathId) {
+        self.with_path(now, peer, path, |peer| {
+            peer.engine.close_path(now, path);
+            if let Some(slot) = peer.path(path) {
+                slot.open = false;
+                slot.addresses = Addresses::default();
+            }
+        });
+    }
+
+    fn with_path(&mut self, now: Time, id: PeerId, path: PathId, f: impl FnOnce(&mut Peer)) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if path.index() < PATHS_MAX {
+            f(peer);
+            self.touch(now, id);
+        }
+    }
+
+    /// Takes an inner packet from the device: it goes to the peer that its destination belongs
+    /// to. While there is no session with that peer it waits, within the engine's bound.
+    pub fn push_packet(&mut self, now: Time, pool: &mut Pool, packet: Buf) {
+        let view = ip::Packet::parse(packet.bytes()).ok_or(Drop::NotIp);
+        let peer = view.and_then(|view| {
+            let id = self.allowed_ips.lookup(view.destination);
+            let peer = id.and_then(|id| self.peers.get_mut(&id));
+            Ok((view, peer.ok_or(Drop::UnknownDestination)?))
+        });
+        match peer {
+            Ok((view, peer)) => {
+                let id = peer.id;
+                peer.tx_bytes += packet.len() as u64;
+                peer.engine.push_packet(now, pool, packet, &view);
+                if peer.state() != PeerState::Up {
+                    peer.attempts.hurry(now);
+                }
+                self.touch(now, id);
+            }
+            Err(reason) => {
+                self.drops.count(reason);
+                pool.give(packet);
+            }
+        }
+    }
+
+    /// The next inner packet for the device, and the peer that sent it. Packets whose source is
+    /// not that peer's are dropped here.
+    pub fn poll_deliver(&mut self, pool: &mut Pool) -> Option<(PeerId, Buf)> {
+        while let Some(&id) = self.delivering.front() {
+            let peer = self.peers.get_mut(&id);
+            let Some((peer, packet)) = peer.and_then(|p| p.engine.poll_deliver().map(|b| (p, b)))
+            else {
+                self.delivering.pop_front();
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.queued.deliver = false;
+                }
+                continue;
+            };
+            let reason = match ip::Packet::parse(packet.bytes()) {
+                None => Drop::NotIp,
+                Some(view) if self.allowed_ips.lookup(view.source) == Some(id) => {
+                    peer.rx_bytes += packet.len() as u64;
+                    return Some((id, packet));
+                }
+                Some(_) => Drop::SpoofedSource,
+            };
+            self.drops.count(reason);
+            pool.give(packet);
+        }
+        None
+    }
+
+    /// The next change worth telling.
+    pub fn poll_event(&mut self) -> Option<(PeerId, Event)> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; at once when there is
+    /// something to send.
+    pub fn poll_timeout(&mut self) -> Time {
+        self.settle_timers();
+        if !self.outbox.is_empty() || !self.ready.is_empty() {
+            return Time::ZERO;
+        }
+        self.timers.first().map_or(Time::FAR, |&(at, _)| at)
+    }
+
+    /// Does what is due. `unix_us` is the wall clock, microseconds since 1970; it may be wrong
+    /// and may jump.
+    pub fn handle_timeout(&mut self, now: Time, unix_us: u64, pool: &mut Pool) {
+        self.settle_timers();
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.wake = Time::FAR;
+                self.wake(now, unix_us, pool, id);
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Time, unix_us: u64, pool: &mut Pool, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.flights.expire(now, &mut self.indices);
+        let lost = peer.sessions.expire(now, &mut self.indices);
+        if lost {
+            peer.attempts.begin(now, Cause::Connect);
+        }
+        if peer.sessions.current().is_some() {
+            peer.engine.handle_timeout(now, pool);
+        }
+        if peer.attempts.next() <= now {
+            self.attempt(now, unix_us, id);
+        }
+        // The engine may release packets that have waited for others long enough.
+        self.deliver_later(id);
+        self.touch(now, id);
+    }
+
+    /// Sends an INIT over every way at once.
+    fn attempt(&mut self, now: Time, unix_us: u64, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let usable = peer.paths().filter(|(_, slot)| slot.settings.mode != Mode::Off);
+        let ways: BTreeSet<Origin> = usable.flat_map(|(_, slot)| slot.addresses.known()).collect();
+        if ways.is_empty() {
+            peer.attempts.no_way(now);
+            return;
+        }
+        peer.attempts.attempted(now, &mut self.dice);
+        self.timestamp_us = unix_us.max(self.timestamp_us + 1);
+        self.attempt += 1;
+        let index = self.indices.draw(&mut self.rng, id);
+        let initiator = Initiator::new(
+            &self.private_key,
+            &peer.key,
+            &peer.psk,
+            index,
+            self.timestamp_us,
+            peer.instance,
+            self.rng.seed(),
+        );
+        match initiator {
+            Ok((initiator, init)) => {
+                let flight = Flight { initiator, index, attempt: self.attempt, sent: now };
+                peer.flights.push(flight, &mut self.indices);
+                self.send_handshake(Handshake::init(init, ways.into_iter().collect()));
+            }
+            Err(error) => {
+                self.indices.free(index);
+                self.drops.count(error.into());
+            }
+        }
+    }
+
+    /// Something has happened to a peer: it may have something to send, to tell, and another
+    /// time to be woken.
+    fn touch(&mut self, now: Time, id: PeerId) {
+        self.observe(now, id);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.queued.transmit && peer.sessions.current().is_some() {
+            peer.queued.transmit = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// As [`touch`](Self::touch), for a peer that has just been asked what it has to send.
+    fn observe(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.take_events(now, None, &mut self.events) {
+            peer.reset(now, &mut self.rng, &mut self.indices);
+        }
+        peer.tell_state(&mut self.events);
+        if !peer.queued.timer {
+            peer.queued.timer = true;
+            self.moved.push(id);
+        }
+    }
+
+    /// A peer may have something to deliver.
+    fn deliver_later(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.queued.deliver {
+            peer.queued.deliver = true;
+            self.delivering.push_back(id);
+        }
+    }
+
+    /// Brings `timers` up to date.
+    fn settle_timers(&mut self) {
+        while let Some(id) = self.moved.pop() {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            peer.queued.timer = false;
+            let wake = peer.poll_timeout();
+            if wake != peer.wake {
+                self.timers.remove(&(peer.wake, id));
+                peer.wake = wake;
+            }
+            if wake != Time::FAR {
+                self.timers.insert((wake, id));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

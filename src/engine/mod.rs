@@ -34,11 +34,12 @@ pub use path::state::Reason;
 pub use stats::{PathSnapshot, Snapshot};
 
 use crate::buffer::{Buf, Pool};
+use crate::crypto::packet::{PacketNumber, PacketNumbers};
 use crate::time::{MS, SEC, Time};
 use crate::wire::frame::PACKET_HEAD;
 use crate::wire::{PATHS_MAX, PathId, ip};
 use entrance::Entrance;
-use path::Path;
+use path::{Meter, Path};
 use recover::Store;
 use resequence::Resequencer;
 use std::collections::VecDeque;
@@ -109,12 +110,12 @@ pub enum Target {
 }
 
 /// A payload to seal and send.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Transmit {
     /// The path to send it on.
     pub path: PathId,
-    /// Its packet number.
-    pub number: u64,
+    /// Its packet number, to be used up by sealing.
+    pub number: PacketNumber,
     /// How many bytes were written.
     pub len: usize,
     /// Where it goes.
@@ -161,7 +162,7 @@ pub struct Engine {
     paths: [Option<Box<Path>>; PATHS_MAX],
     /// Next packet number of each path. They outlive the path: a number is never used twice in a
     /// connection.
-    numbers: [u64; PATHS_MAX],
+    numbers: [PacketNumbers; PATHS_MAX],
     entrance: Entrance,
     store: Store,
     resequencer: Resequencer,
@@ -181,6 +182,8 @@ pub struct Engine {
     /// Inner bytes taken in and delivered.
     tx_bytes: u64,
     rx_bytes: u64,
+    tx: Meter,
+    rx: Meter,
     /// Inner packets longer than any path takes.
     too_long: u64,
 }
@@ -191,7 +194,7 @@ impl Engine {
         let quarter = settings.memory / 4;
         Engine {
             paths: [const { None }; PATHS_MAX],
-            numbers: [0; PATHS_MAX],
+            numbers: core::array::from_fn(|path| PacketNumbers::new(path as u8)),
             entrance: Entrance::new(quarter, settings.seed),
             store: Store::new(2 * quarter),
             resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),
@@ -206,6 +209,8 @@ impl Engine {
             mtu_told: 0,
             tx_bytes: 0,
             rx_bytes: 0,
+            tx: Meter::default(),
+            rx: Meter::default(),
             too_long: 0,
             settings,
         }
@@ -312,6 +317,7 @@ impl Engine {
     pub fn push_packet(&mut self, now: Time, pool: &mut Pool, packet: Buf, view: &ip::Packet) {
         self.last_used = Some(now);
         self.tx_bytes += packet.len() as u64;
+        self.tx.add(now, packet.len() as u64, 0, 0);
         if packet.len() > usize::from(self.mtu()) {
             self.too_long += 1;
             pool.give(packet);

@@ -50,6 +50,7 @@ impl Engine {
             Frame::Packet { flow, sequence, ordered, packet } => {
                 self.last_used = Some(now);
                 self.rx_bytes += packet.len() as u64;
+                self.rx.add(now, packet.len() as u64, 0, 0);
                 self.resequencer.push(now, pool, flow, sequence, ordered, packet);
             }
             Frame::Ack(ack) => self.handle_ack(now, pool, &ack),

@@ -174,7 +174,7 @@ impl Engine {
             return None;
         }
         let len = w.len();
-        Some(self.finish(now, id, len, true, content, Target::Current))
+        self.finish(now, id, len, true, content, Target::Current)
     }
 
     /// The place of the next packet to send on a path: a lost one first.

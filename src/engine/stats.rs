@@ -48,6 +48,10 @@ pub struct Snapshot {
     pub tx_bytes: u64,
     /// Inner bytes received.
     pub rx_bytes: u64,
+    /// Inner bytes taken in per second.
+    pub tx_rate: u64,
+    /// Inner bytes received per second.
+    pub rx_rate: u64,
     /// Longest wait for a predecessor here, microseconds.
     pub hold_us: u64,
     /// Packets sent again.
@@ -95,6 +99,8 @@ impl Engine {
                 .collect(),
             tx_bytes: self.tx_bytes,
             rx_bytes: self.rx_bytes,
+            tx_rate: recent(&self.tx),
+            rx_rate: recent(&self.rx),
             hold_us: self.resequencer.hold_us(),
             retransmitted: self.store.retransmitted,
             duplicated: 0,

@@ -31,7 +31,8 @@ impl Link {
             return;
         }
         self.free_at = self.free_at.max(now) + len * 1_000_000 / self.rate;
-        self.flying.push_back((self.free_at + self.delay_us, t.path, t.number, payload.to_vec()));
+        let arrives = self.free_at + self.delay_us;
+        self.flying.push_back((arrives, t.path, t.number.value(), payload.to_vec()));
     }
 }
 

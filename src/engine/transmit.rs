@@ -40,7 +40,7 @@ impl Engine {
             let mut w = Writer::new(out);
             Frame::Close { reason }.write(&mut w);
             let len = w.len();
-            return Some(self.finish(now, best, len, false, NOTHING, Target::Current));
+            return self.finish(now, best, len, false, NOTHING, Target::Current);
         }
         let busy = self.is_busy(now);
         for index in 0..PATHS_MAX {
@@ -91,7 +91,7 @@ impl Engine {
         }
         self.write_acks(now, id, &mut w);
         let len = w.len();
-        Some(self.finish(now, id, len, false, NOTHING, Target::Probe))
+        self.finish(now, id, len, false, NOTHING, Target::Probe)
     }
 
     fn transmit_mtu_probe(&mut self, now: Time, id: PathId, out: &mut [u8]) -> Option<Transmit> {
@@ -109,7 +109,7 @@ impl Engine {
         frame::pad(&mut w, room);
         let len = w.len();
         // Its loss says nothing about congestion (RFC 8899 §3): it is in no account.
-        Some(self.finish(now, id, len, false, NOTHING, Target::Current))
+        self.finish(now, id, len, false, NOTHING, Target::Current)
     }
 
     /// Acknowledgements, pongs and pings of one path.
@@ -147,7 +147,7 @@ impl Engine {
         }
         self.write_skips(&mut w);
         let len = w.len();
-        Some(self.finish(now, carrier, len, ping, NOTHING, Target::Current))
+        self.finish(now, carrier, len, ping, NOTHING, Target::Current)
     }
 
     /// Writes what has arrived on a path, and lately on the others.
@@ -206,7 +206,7 @@ impl Engine {
             self.tell_status = false;
         }
         let len = w.len();
-        Some(self.finish(now, best, len, true, NOTHING, Target::Current))
+        self.finish(now, best, len, true, NOTHING, Target::Current)
     }
 
     fn write_status(&self, w: &mut Writer<'_>) {
@@ -255,17 +255,17 @@ impl Engine {
         elicits_ack: bool,
         content: [u32; CONTENT_MAX],
         target: Target,
-    ) -> Transmit {
-        let number = self.numbers[id.index()];
-        self.numbers[id.index()] += 1;
+    ) -> Option<Transmit> {
+        // After 2^60 packets there are none left: the path falls silent rather than use one twice.
+        let number = self.numbers.get_mut(id.index())?.take()?;
         if let Some(path) = self.path_mut(id) {
             let wire_len = (len + OVERHEAD) as u64 + u64::from(path.settings.ip_overhead);
             // Only a path in use keeps accounts: what is sent to prove a path is not data.
             let tracked = elicits_ack && path.health.is_usable();
             let has_data = content[0] != NONE;
-            path.on_sent(now, number, wire_len, tracked, content, has_data);
+            path.on_sent(now, number.value(), wire_len, tracked, content, has_data);
         }
-        Transmit { path: id, number, len, target }
+        Some(Transmit { path: id, number, len, target })
     }
 }
 

@@ -15,13 +15,13 @@
 //! visible.
 //!
 //! Limits: IPv4 without options, IPv6 without extension headers, TCP with nothing but ACK and
-//! PSH. All else is written by itself. Only the last [`OPEN_MAX`] flows of a batch are looked at.
+//! PSH. All else is written by itself. Only the last 16 groups of a batch are looked at.
 
 use tun_rs::{VirtioNetHdr, checksum, checksum_no_fold};
 
 /// Packets in a group at most: what `UDP_MAX_SEGMENTS` allows, and TCP gains no more.
 pub const GROUP_MAX: usize = 64;
-/// Flows looked at when a packet seeks its group.
+/// Groups looked at when a packet seeks its group.
 const OPEN_MAX: usize = 16;
 /// The longest IP packet.
 const TOTAL_MAX: usize = 65_535;

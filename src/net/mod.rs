@@ -5,6 +5,7 @@
 //! routes, rules, sysctls and the nftables table what they should be and takes them back,
 //! [`tun`] and [`udp`] move batches of packets.
 
+pub mod clock;
 pub mod coalesce;
 pub mod netlink;
 pub mod nft;

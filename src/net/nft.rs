@@ -55,6 +55,8 @@ pub struct Tables {
     pub masquerade_into_tunnel: Vec<IpAddr>,
     /// Server: ports handed on. Connections that come out of the tunnel are not affected.
     pub forwards: Vec<Forward>,
+    /// Tell TCP connections that are forwarded through the tunnel a segment size that fits.
+    pub mss_clamp: bool,
     /// Accept forwarded packets to and from the tunnel's device in our own chain.
     pub accept_forward: bool,
 }
@@ -79,15 +81,17 @@ pub fn ruleset(device: &str, tables: &Tables) -> String {
     // The first line makes the second succeed when there is no table yet.
     let mut text =
         format!("table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
-    chain(
-        &mut text,
-        "mss",
-        "filter hook forward priority mangle; policy accept;",
-        &[
-            format!("iifname {device} tcp flags syn tcp option maxseg size set rt mtu"),
-            format!("oifname {device} tcp flags syn tcp option maxseg size set rt mtu"),
-        ],
-    );
+    if tables.mss_clamp {
+        chain(
+            &mut text,
+            "mss",
+            "filter hook forward priority mangle; policy accept;",
+            &[
+                format!("iifname {device} tcp flags syn tcp option maxseg size set rt mtu"),
+                format!("oifname {device} tcp flags syn tcp option maxseg size set rt mtu"),
+            ],
+        );
+    }
     if tables.accept_forward {
         chain(
             &mut text,
@@ -244,12 +248,13 @@ table inet onebox {
 \t}
 }
 ";
-        assert_eq!(ruleset("onebox0", &Tables::default()), expected);
+        assert_eq!(ruleset("onebox0", &Tables { mss_clamp: true, ..Tables::default() }), expected);
     }
 
     #[test]
     fn a_server_translates_accepts_and_forwards() {
         let tables = Tables {
+            mss_clamp: true,
             masquerade_sources: vec![
                 "10.99.0.1/24".parse().unwrap(),
                 "192.168.1.0/24".parse().unwrap(),
@@ -301,6 +306,7 @@ table inet onebox {
     #[test]
     fn a_client_may_translate_its_lan() {
         let tables = Tables {
+            mss_clamp: true,
             masquerade_into_tunnel: vec!["10.99.0.2".parse().unwrap()],
             ..Tables::default()
         };

@@ -25,11 +25,11 @@ use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Kernel buffer asked for in each direction, in bytes: 30 ms at 1 Gbit/s.
+/// Kernel buffer in each direction unless told otherwise, in bytes: 30 ms at 1 Gbit/s.
 pub const KERNEL_BUFFER: usize = 4 << 20;
 /// Bytes of one receive slot: the longest train of coalesced datagrams.
 const SLOT: usize = 65_535;
-/// The most datagrams in one send: `UDP_MAX_SEGMENTS` of kernels before 6.9.
+/// The most datagrams in one send: the lowest `UDP_MAX_SEGMENTS` that a kernel has had.
 pub const SEGMENTS_MAX: usize = 64;
 /// The most bytes in one send: the longest UDP payload over IPv4 (RFC 768, RFC 791).
 pub const SEND_MAX: usize = 65_507;
@@ -141,6 +141,9 @@ pub struct Options {
     pub mark: u32,
     /// Local port. 0: any.
     pub port: u16,
+    /// Bytes that the kernel may keep in each direction; it counts its own overhead, so that a
+    /// full buffer takes about twice as much memory. 0: [`KERNEL_BUFFER`].
+    pub kernel_buffer: usize,
 }
 
 /// Where a datagram came from.
@@ -195,12 +198,13 @@ impl UdpSocket {
         if options.mark != 0 {
             setsockopt(&socket, sockopt::Mark, &options.mark)?;
         }
+        let bytes = if options.kernel_buffer == 0 { KERNEL_BUFFER } else { options.kernel_buffer };
         // The forced size needs CAP_NET_ADMIN; without it the kernel's limit has to do.
-        if setsockopt(&socket, sockopt::RcvBufForce, &KERNEL_BUFFER).is_err() {
-            socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+        if setsockopt(&socket, sockopt::RcvBufForce, &bytes).is_err() {
+            socket.set_recv_buffer_size(bytes)?;
         }
-        if setsockopt(&socket, sockopt::SndBufForce, &KERNEL_BUFFER).is_err() {
-            socket.set_send_buffer_size(KERNEL_BUFFER)?;
+        if setsockopt(&socket, sockopt::SndBufForce, &bytes).is_err() {
+            socket.set_send_buffer_size(bytes)?;
         }
         let any: IpAddr = match family {
             Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -212,26 +216,25 @@ impl UdpSocket {
         Ok(UdpSocket { socket, state, family, counts: Counts::default() })
     }
 
-    /// Opens a server's sockets on `port` of every address: IPv4 and, where the kernel has it,
-    /// IPv6.
+    /// Opens a server's sockets, on the same port of every address: IPv4 and, where the kernel
+    /// has it, IPv6.
     ///
     /// # Errors
     /// The port is taken, or the kernel has neither family.
-    pub fn open_server(port: u16, mark: u32) -> io::Result<Vec<UdpSocket>> {
-        let options = Options { device: None, mark, port };
+    pub fn open_server(options: &Options) -> io::Result<Vec<UdpSocket>> {
         let missing = |error: &io::Error| {
             matches!(
                 error.raw_os_error().map(Errno::from_raw),
                 Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)
             )
         };
-        let first = UdpSocket::open(Family::V4, &options);
+        let first = UdpSocket::open(Family::V4, options);
         // Port 0 means any, but the same for both.
         let port = match &first {
             Ok(socket) => socket.local_addr()?.port(),
-            Err(_) => port,
+            Err(_) => options.port,
         };
-        let second = UdpSocket::open(Family::V6, &Options { port, ..options });
+        let second = UdpSocket::open(Family::V6, &Options { port, ..options.clone() });
         match (first, second) {
             (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
             (Ok(only), Err(error)) | (Err(error), Ok(only)) if missing(&error) => Ok(vec![only]),
@@ -268,7 +271,8 @@ impl UdpSocket {
     ///
     /// At most [`SEND_MAX`] bytes and [`SEGMENTS_MAX`] pieces go to the kernel at once; more are
     /// split here. If a driver refuses segmentation, this call and all later ones send the
-    /// pieces one by one.
+    /// pieces one by one. Older kernels refuse in the same way a train of pieces that do
+    /// not fit the device's MTU: probe for the MTU with single datagrams.
     ///
     /// # Errors
     /// See [`Fault::of`]; counted. When pieces were sent one by one, some may have left.

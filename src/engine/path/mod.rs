@@ -79,7 +79,8 @@ impl Meter {
         if now.since(self.since) > 2 * METER_US { 0 } else { self.rate }
     }
 
-    fn add(&mut self, now: Time, bytes: u64, sent: u64, lost: u64) {
+    /// Counts bytes; `sent` and `lost` are packets since the beginning.
+    pub fn add(&mut self, now: Time, bytes: u64, sent: u64, lost: u64) {
         self.bytes += bytes;
         let span = now.since(self.since);
         if span < METER_US {

@@ -59,12 +59,13 @@ pub struct OwnRoute {
 impl Ids {
     /// The table of a WAN.
     pub(super) fn table_of(&self, ifindex: u32) -> u32 {
-        self.wan_table + (ifindex & 0xffff)
+        self.wan_table.saturating_add(ifindex & 0xffff)
     }
 
     /// Whether a table may hold routes of ours.
     fn has_table(&self, table: u32) -> bool {
-        table == self.table || (self.wan_table..=self.wan_table + 0xffff).contains(&table)
+        table == self.table
+            || (self.wan_table..=self.wan_table.saturating_add(0xffff)).contains(&table)
     }
 }
 
@@ -76,7 +77,7 @@ pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
     }
     for v4 in [true, false] {
         let mut rule = |offset: u32, table: u32, kind: RuleKind| {
-            list.push(Rule { v4, priority: ids.priority + offset, table, kind });
+            list.push(Rule { v4, priority: ids.priority.saturating_add(offset), table, kind });
         };
         rule(0, MAIN, RuleKind::Mark(ids.mark, ids.mask));
         rule(1, MAIN, RuleKind::Specific);
@@ -179,7 +180,7 @@ impl Rule {
             (None, None) if specific => RuleKind::Specific,
             (None, None) => RuleKind::All,
         };
-        let place = (ids.priority..=ids.priority + 3).contains(&rule.priority);
+        let place = (ids.priority..=ids.priority.saturating_add(3)).contains(&rule.priority);
         (protocol == ids.protocol && place).then_some(rule)
     }
 }
@@ -300,7 +301,7 @@ mod tests {
     fn what_does_not_carry_our_number_is_not_ours() {
         let ids = Ids::default();
         let other = Ids { protocol: 4, ..ids };
-        let elsewhere = Ids { priority: 100, table: 100, wan_table: 1000, ..ids };
+        let elsewhere = Ids { priority: 100, table: 100, wan_table: 100_000, ..ids };
         for rule in rules(&ids, &desired()) {
             assert_eq!(Rule::read(&ids, &rule.message(&other)), None);
             assert_eq!(Rule::read(&elsewhere, &rule.message(&ids)), None);

@@ -1,0 +1,182 @@
+//! The words of the command line.
+//!
+//! argh says what is wrong with a line; what it says and how the program ends is decided in
+//! [`parse`], since argh itself would end it with 1.
+
+use super::{Exit, complain, print};
+use crate::config::{DEFAULT_CONTROL, DEFAULT_PATH, uci};
+use crate::daemon;
+use argh::FromArgs;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Several internet connections, one tunnel that uses them all.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(
+    note = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not running (stop, reload, status).",
+    help_triggers("-h", "--help")
+)]
+struct Line {
+    /// print the version
+    #[argh(switch, short = 'V')]
+    version: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+/// A command with its options.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand)]
+pub enum Command {
+    /// Run.
+    Start(Start),
+    /// End the running program.
+    Stop(Stop),
+    /// Apply a changed configuration.
+    Reload(Reload),
+    /// Show the state.
+    Status(Status),
+    /// Check a configuration.
+    Check(Check),
+    /// Make a private key.
+    Genkey(Genkey),
+    /// Make the public key of a private key.
+    Pubkey(Pubkey),
+    /// Make a preshared key.
+    Genpsk(Genpsk),
+}
+
+fn default_path() -> PathBuf {
+    PathBuf::from(DEFAULT_PATH)
+}
+
+/// run in the foreground until SIGTERM, SIGINT or 'onebox stop'
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "start", help_triggers("-h", "--help"))]
+pub struct Start {
+    /// configuration, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+    /// log to standard error, which is the default
+    #[argh(switch)]
+    pub log_stderr: bool,
+    /// log to syslog instead
+    #[argh(switch)]
+    pub syslog: bool,
+}
+
+/// end the running program; waits up to 10 s until it is gone
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
+pub struct Stop {
+    /// configuration that names the control socket, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+    /// the control socket itself
+    #[argh(option, arg_name = "PATH")]
+    pub control: Option<PathBuf>,
+}
+
+/// make the running program read its configuration again; a bad one is refused and changes nothing
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
+pub struct Reload {
+    /// configuration that names the control socket, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+    /// the control socket itself
+    #[argh(option, arg_name = "PATH")]
+    pub control: Option<PathBuf>,
+}
+
+/// show peers and paths of the running program
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+pub struct Status {
+    /// configuration that names the control socket, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+    /// the control socket itself
+    #[argh(option, arg_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// print everything as JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// show it anew every second until Ctrl-C
+    #[argh(switch)]
+    pub watch: bool,
+}
+
+/// show every problem of a configuration; fails if one is an error
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
+pub struct Check {
+    /// configuration, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+}
+
+/// print a new private key
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "genkey", help_triggers("-h", "--help"))]
+pub struct Genkey {}
+
+/// read a private key from standard input and print its public key
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "pubkey", help_triggers("-h", "--help"))]
+pub struct Pubkey {}
+
+/// print a new preshared key
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "genpsk", help_triggers("-h", "--help"))]
+pub struct Genpsk {}
+
+/// Understands a command line (without the program's name); what is done by that alone, such as
+/// help, or not understood, is written out, and the way to end returned.
+///
+/// # Errors
+///
+/// No command remains to be run.
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
+    let words: Vec<String> = words
+        .map(OsString::into_string)
+        .collect::<Result<_, _>>()
+        .map_err(|word| usage(&format!("not UTF-8: {}", word.display())))?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let line = Line::from_args(&["onebox"], &words).map_err(|early| match early.status {
+        Ok(()) => print(&early.output),
+        Err(()) => usage(early.output.trim_end()),
+    })?;
+    match line {
+        Line { version: true, .. } => {
+            Err(print(concat!("onebox ", env!("CARGO_PKG_VERSION"), "\n")))
+        }
+        Line {
+            command: Some(Command::Start(Start { log_stderr: true, syslog: true, .. })),
+            ..
+        } => Err(usage("--log-stderr and --syslog exclude each other")),
+        Line { command: Some(Command::Status(Status { json: true, watch: true, .. })), .. } => {
+            Err(usage("--json and --watch exclude each other"))
+        }
+        Line { command: Some(command), .. } => Ok(command),
+        Line { command: None, .. } => Err(usage("no command, 'onebox --help' shows them")),
+    }
+}
+
+fn usage(message: &str) -> Exit {
+    complain(message);
+    Exit::Usage
+}
+
+/// The control socket: as given, or as the configuration says, even one with errors, since the
+/// program may run with an earlier one; or the default if that says nothing or cannot be read.
+pub(super) fn control_path(control: Option<&PathBuf>, config: &Path) -> PathBuf {
+    let configured = || {
+        let text = daemon::read_bounded(config).ok()?;
+        let document = uci::parse(&text).ok()?;
+        let main = document.sections.iter().find(|section| section.kind == "onebox")?;
+        let path = main.get("control")?.texts().first()?;
+        String::from_utf8(path.bytes.clone()).ok().map(PathBuf::from)
+    };
+    control.cloned().or_else(configured).unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL))
+}

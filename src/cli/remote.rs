@@ -1,0 +1,47 @@
+//! `stop` and `reload`: what is asked of the running program.
+
+use super::args::{Reload, Stop, control_path};
+use super::{Exit, complain, fail, print};
+use crate::daemon::control::client::{self, ClientError};
+use crate::daemon::control::{Reloaded, Request};
+use std::path::Path;
+
+/// How long `stop` waits, in seconds.
+const STOP_S_MAX: u64 = 10;
+
+pub(super) fn stop(options: &Stop) -> Exit {
+    let path = control_path(options.control.as_ref(), &options.config);
+    match client::stop(&path, STOP_S_MAX) {
+        Ok(()) => Exit::Done,
+        Err(error) => failed(&path, &error),
+    }
+}
+
+pub(super) fn reload(options: &Reload) -> Exit {
+    let path = control_path(options.control.as_ref(), &options.config);
+    match client::ask::<Reloaded>(&path, &Request::Reload) {
+        Ok(done) => {
+            for warning in done.warnings {
+                complain(warning);
+            }
+            let changes = if done.changes.is_empty() {
+                "nothing has changed\n".to_owned()
+            } else {
+                done.changes.iter().map(|change| format!("{change}\n")).collect()
+            };
+            print(&changes)
+        }
+        Err(error) => failed(&path, &error),
+    }
+}
+
+/// Says why there is no answer.
+pub(super) fn failed(path: &Path, error: &ClientError) -> Exit {
+    match error {
+        ClientError::NotRunning => {
+            complain(format_args!("not running (nobody answers on {})", path.display()));
+            Exit::NotRunning
+        }
+        error => fail(error),
+    }
+}

@@ -1,0 +1,300 @@
+//! The status in words and aligned columns.
+
+use crate::status::{Path, Peer, Status};
+use std::fmt::Write;
+
+/// Titles of the columns; the first and the last two read from the left.
+const TITLES: [&str; 11] = [
+    "WAN",
+    "State",
+    "RTT ms",
+    "Jitter",
+    "Loss % up/down",
+    "Mbit/s up/down",
+    "Capacity up/down",
+    "MTU",
+    "Quota MB",
+    "Device",
+    "Reason",
+];
+/// How many of the first columns are text.
+const TEXT_COLUMNS: usize = 2;
+/// Columns from here on are text.
+const LAST_COLUMNS: usize = 9;
+
+/// The whole text, every line ended.
+pub(super) fn table(status: &Status, colour: bool) -> String {
+    let mut out = headline(status);
+    for peer in &status.peers {
+        out.push('\n');
+        out.push_str(&peer_line(peer));
+        paths(&mut out, &peer.paths, colour);
+        let bond = &peer.bond;
+        if peer.paths.len() > 1 {
+            let _ = writeln!(
+                out,
+                "Together {}/{} Mbit/s up/down, best link alone {}/{}; packets wait at most {:.0} ms",
+                mbit(bond.goodput_up_kbps),
+                mbit(bond.goodput_down_kbps),
+                mbit(bond.best_single_up_kbps),
+                mbit(bond.best_single_down_kbps),
+                bond.hold_ms,
+            );
+        }
+    }
+    let drops: Vec<String> = status
+        .drops
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    if !drops.is_empty() {
+        let _ = writeln!(out, "\nDropped packets: {}", drops.join(", "));
+    }
+    out
+}
+
+/// The state in one sentence.
+fn headline(status: &Status) -> String {
+    let links: Vec<&Path> = status.peers.iter().flat_map(|peer| &peer.paths).collect();
+    let used = links.iter().filter(|path| path.state == "active").count();
+    let all = links.len();
+    let sentence = match status.state.as_str() {
+        "disabled" => "Disabled in the configuration".to_owned(),
+        "connecting" => format!("Connecting over {}", count(all, "link")),
+        "up" if status.role == "server" => {
+            let up = status.peers.iter().filter(|peer| peer.state == "up").count();
+            format!("{up} of {} connected", count(status.peers.len(), "peer"))
+        }
+        "up" if used == 0 => {
+            format!("Up over a backup link, none of {} is active", count(all, "link"))
+        }
+        "up" if all == 1 => "Up over the only link".to_owned(),
+        "up" => format!("Bonded over {used} of {}", count(all, "link")),
+        _ => format!("Down, none of {} works", count(all, "link")),
+    };
+    let addresses = status.addresses.join(", ");
+    let mut line = format!("{sentence}, {} with {addresses}", status.device);
+    let _ = writeln!(line, ", MTU {}, running for {}", status.mtu, span(status.uptime_s));
+    line
+}
+
+fn peer_line(peer: &Peer) -> String {
+    let handshake = match peer.last_handshake_s {
+        Some(seconds) => format!("last handshake {} ago", span(seconds)),
+        None => "no handshake yet".to_owned(),
+    };
+    format!(
+        "{}: {} at {}, {handshake}, received {}, sent {}\n",
+        peer.name,
+        peer.state,
+        if peer.endpoint.is_empty() { "an unknown address" } else { &peer.endpoint },
+        bytes(peer.rx_bytes),
+        bytes(peer.tx_bytes),
+    )
+}
+
+fn paths(out: &mut String, paths: &[Path], colour: bool) {
+    if paths.is_empty() {
+        out.push_str("  no path\n");
+        return;
+    }
+    let rows: Vec<[String; 11]> = paths.iter().map(row).collect();
+    let mut widths: [usize; 11] = TITLES.map(|title| title.chars().count());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    line(out, &TITLES.map(str::to_owned), &widths, None);
+    for row in &rows {
+        let paint = colour.then(|| paint(&row[1]));
+        line(out, row, &widths, paint);
+    }
+}
+
+fn row(path: &Path) -> [String; 11] {
+    let quota =
+        if path.quota_used_mb == 0 { "-".to_owned() } else { path.quota_used_mb.to_string() };
+    let capacity = |kbps| if kbps == 0 { "?".to_owned() } else { mbit(kbps) };
+    [
+        path.wan.clone(),
+        path.state.clone(),
+        format!("{:.1}", path.rtt_ms),
+        format!("{:.1}", path.jitter_ms),
+        format!("{:.1}/{:.1}", path.loss_up_percent, path.loss_down_percent),
+        format!("{}/{}", mbit(path.rate_up_kbps), mbit(path.rate_down_kbps)),
+        format!("{}/{}", capacity(path.capacity_up_kbps), capacity(path.capacity_down_kbps)),
+        path.mtu.to_string(),
+        quota,
+        if path.device.is_empty() { path.remote.clone() } else { path.device.clone() },
+        path.reason.clone(),
+    ]
+}
+
+/// The escape sequence for a state (ECMA-48, SGR): green works, yellow may work, red does not.
+fn paint(state: &str) -> &'static str {
+    match state {
+        "active" => "\x1b[32m",
+        "down" => "\x1b[31m",
+        "backup" => "\x1b[36m",
+        _ => "\x1b[33m",
+    }
+}
+
+fn line(out: &mut String, cells: &[String; 11], widths: &[usize; 11], paint: Option<&str>) {
+    let mut text = String::from(" ");
+    for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        text.push(' ');
+        let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+        let cell = match paint {
+            Some(paint) if at == 1 => format!("{paint}{}\x1b[0m", plain(cell)),
+            _ => plain(cell),
+        };
+        if (TEXT_COLUMNS..LAST_COLUMNS).contains(&at) {
+            text.push_str(&padding);
+            text.push_str(&cell);
+        } else {
+            text.push_str(&cell);
+            text.push_str(&padding);
+        }
+        text.push(' ');
+    }
+    out.push_str(text.trim_end());
+    out.push('\n');
+}
+
+/// Text from elsewhere, unable to steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// kbit/s as Mbit/s.
+fn mbit(kbps: u64) -> String {
+    let decimals = if kbps >= 100_000 { 0 } else { 1 };
+    format!("{:.decimals$}", kbps as f64 / 1000.0)
+}
+
+/// Seconds in the two largest units.
+fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// Bytes in the largest decimal unit.
+fn bytes(bytes: u64) -> String {
+    let mut number = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if number < 1000.0 {
+            let decimals = if unit == "B" { 0 } else { 1 };
+            return format!("{number:.decimals$} {unit}");
+        }
+        number /= 1000.0;
+    }
+    format!("{number:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(wan: &str, state: &str, reason: &str) -> Path {
+        Path {
+            wan: wan.to_owned(),
+            device: format!("{wan}0"),
+            state: state.to_owned(),
+            reason: reason.to_owned(),
+            rtt_ms: 12.34,
+            jitter_ms: 0.5,
+            loss_down_percent: 1.25,
+            rate_up_kbps: 9_500,
+            rate_down_kbps: 123_456,
+            capacity_down_kbps: 200_000,
+            mtu: 1500,
+            ..Path::default()
+        }
+    }
+
+    fn status() -> Status {
+        let paths = vec![
+            path("dsl", "active", "carries traffic"),
+            path("lte", "active", "carries traffic"),
+            path("sat", "down", "no answer for 4 s"),
+        ];
+        let peer = Peer {
+            name: "vps".to_owned(),
+            state: "up".to_owned(),
+            endpoint: "192.0.2.1:51830".to_owned(),
+            last_handshake_s: Some(61),
+            rx_bytes: 1_234_567,
+            paths,
+            ..Peer::default()
+        };
+        Status {
+            role: "client".to_owned(),
+            state: "up".to_owned(),
+            uptime_s: 90_000,
+            device: "onebox0".to_owned(),
+            mtu: 1420,
+            addresses: vec!["10.99.0.2/24".to_owned()],
+            peers: vec![peer],
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_client_with_three_links() {
+        let expected = "\
+Bonded over 2 of 3 links, onebox0 with 10.99.0.2/24, MTU 1420, running for 1 d 1 h
+
+vps: up at 192.0.2.1:51830, last handshake 1 min 1 s ago, received 1.2 MB, sent 0 B
+  WAN  State   RTT ms  Jitter  Loss % up/down  Mbit/s up/down  Capacity up/down   MTU  Quota MB  Device  Reason
+  dsl  active    12.3     0.5         0.0/1.2         9.5/123             ?/200  1500         -  dsl0    carries traffic
+  lte  active    12.3     0.5         0.0/1.2         9.5/123             ?/200  1500         -  lte0    carries traffic
+  sat  down      12.3     0.5         0.0/1.2         9.5/123             ?/200  1500         -  sat0    no answer for 4 s
+Together 0.0/0.0 Mbit/s up/down, best link alone 0.0/0.0; packets wait at most 0 ms
+";
+        assert_eq!(table(&status(), false), expected);
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_colour() {
+        let coloured = table(&status(), true);
+        assert!(coloured.contains("\x1b[31mdown\x1b[0m"));
+        let stripped = ["\x1b[31m", "\x1b[32m", "\x1b[0m"]
+            .iter()
+            .fold(coloured, |text, sequence| text.replace(sequence, ""));
+        assert_eq!(stripped, table(&status(), false));
+    }
+
+    #[test]
+    fn other_states_are_told_in_words() {
+        let mut status = status();
+        status.peers[0].paths.clear();
+        status.state = "disabled".to_owned();
+        assert!(table(&status, false).starts_with("Disabled in the configuration, "));
+        status.state = "down".to_owned();
+        assert!(table(&status, false).starts_with("Down, none of 0 links works, "));
+        status.state = "up".to_owned();
+        status.role = "server".to_owned();
+        assert!(table(&status, false).starts_with("1 of 1 peer connected, "));
+        status.drops.insert("replayed".to_owned(), 3);
+        assert!(table(&status, false).ends_with("Dropped packets: replayed 3\n"));
+    }
+
+    #[test]
+    fn what_comes_from_elsewhere_cannot_steer_the_terminal() {
+        let mut status = status();
+        status.peers[0].paths[0].reason = "\x1b[2J".to_owned();
+        assert!(!table(&status, false).contains('\x1b'));
+    }
+}

@@ -1,0 +1,84 @@
+//! The control socket: how the command line talks to the running program.
+//!
+//! Why: `status`, `reload` and `stop` need an answer, which a signal cannot give. JSON, so that a
+//! shell with `socat` and `jsonfilter` can ask as well.
+//!
+//! How: a unix stream socket. A request is one line, `{"command":"status"}`; the answer is one
+//! line, `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`, and the connection is closed.
+//! [`server`] is the program's side, on tokio; [`client`] is the command line's, blocking.
+//!
+//! Limits: only the user of the program may connect (mode 0600). A request line has at most
+//! [`REQUEST_MAX`] bytes and arrives within [`READ_S_MAX`] seconds; [`CONNECTIONS_MAX`] are served
+//! at once, others wait.
+
+pub mod client;
+pub mod server;
+
+use crate::config::Mode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Longest request in bytes, with its line end.
+pub const REQUEST_MAX: usize = 64 * 1024;
+/// Longest answer that the command line reads, in bytes.
+pub const ANSWER_MAX: u64 = 16 << 20;
+/// Longest time that a request may take to arrive, in seconds.
+pub const READ_S_MAX: u64 = 5;
+/// Longest time that the program may take for its answer, in seconds.
+pub const ANSWER_S_MAX: u64 = 30;
+/// Connections that are served at the same time.
+pub const CONNECTIONS_MAX: usize = 16;
+
+/// What can be asked of the running program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// Everything there is to see; the result is a [`Status`](crate::status::Status).
+    Status,
+    /// Read the configuration again and apply it; the result is a [`Reloaded`]. A bad one is
+    /// refused with all its problems as the error, one per line, and nothing changes.
+    Reload,
+    /// End, and undo what was set up. The answer comes before that is done.
+    Stop,
+    /// Start anew with all peers.
+    Reconnect,
+    /// Use a WAN in another way until the next start.
+    SetPath {
+        /// Name of the WAN.
+        wan: String,
+        /// What it is for from now on.
+        mode: Mode,
+    },
+}
+
+/// What a reload has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The warnings about the configuration, in full.
+    pub warnings: Vec<String>,
+    /// What has changed, a sentence each; empty if nothing has.
+    pub changes: Vec<String>,
+}
+
+/// The answer as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Answer {
+    ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Answer {
+    fn new(outcome: Result<Value, String>) -> Answer {
+        match outcome {
+            Ok(result) => Answer { ok: true, result: Some(result), error: None },
+            Err(error) => Answer { ok: false, result: None, error: Some(error) },
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "control/tests.rs"]
+mod tests;

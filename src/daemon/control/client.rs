@@ -1,0 +1,89 @@
+//! The command line's side of the control socket, blocking.
+
+use super::{ANSWER_MAX, ANSWER_S_MAX, Answer, READ_S_MAX, Request};
+use crate::net::clock;
+use crate::time::SEC;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens on the socket.
+    #[error("not running")]
+    NotRunning,
+    /// The program refused; in its words.
+    #[error("{0}")]
+    Refused(String),
+    /// The program's answer makes no sense.
+    #[error("the answer of the running program is not understood: {0}")]
+    Answer(String),
+    /// The program is still there although it was told to stop.
+    #[error("still running after {0} s")]
+    StillRunning(u64),
+    /// The system refused.
+    #[error("control socket: {0}")]
+    Io(#[from] io::Error),
+}
+
+fn connect(path: &Path) -> Result<UnixStream, ClientError> {
+    UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
+        _ => ClientError::Io(error),
+    })
+}
+
+/// Asks the program that listens at `path`; the answer's result as it came.
+///
+/// # Errors
+///
+/// Nobody listens, the program refuses or takes too long, or the system refuses.
+pub fn request(path: &Path, request: &Request) -> Result<Value, ClientError> {
+    let mut stream = connect(path)?;
+    stream.set_write_timeout(Some(Duration::from_secs(READ_S_MAX)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(ANSWER_S_MAX + READ_S_MAX)))?;
+    let mut line = serde_json::to_vec(request).map_err(|e| ClientError::Answer(e.to_string()))?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
+    let answer: Answer =
+        serde_json::from_slice(&answer).map_err(|e| ClientError::Answer(e.to_string()))?;
+    if answer.ok {
+        Ok(answer.result.unwrap_or_default())
+    } else {
+        Err(ClientError::Refused(answer.error.unwrap_or_default()))
+    }
+}
+
+/// Asks, and reads the result as what it should be.
+///
+/// # Errors
+///
+/// As [`request`], or the result is something else.
+pub fn ask<T: DeserializeOwned>(path: &Path, asked: &Request) -> Result<T, ClientError> {
+    let result = request(path, asked)?;
+    serde_json::from_value(result).map_err(|e| ClientError::Answer(e.to_string()))
+}
+
+/// Tells the program to stop and waits until nobody listens any more, at most `seconds`.
+///
+/// # Errors
+///
+/// As [`request`], or it is still there after that time.
+pub fn stop(path: &Path, seconds: u64) -> Result<(), ClientError> {
+    request(path, &Request::Stop)?;
+    let deadline = clock::now() + seconds * SEC;
+    loop {
+        match connect(path) {
+            Err(ClientError::NotRunning) => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(_) if clock::now() >= deadline => return Err(ClientError::StillRunning(seconds)),
+            Ok(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}

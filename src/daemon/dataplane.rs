@@ -1,0 +1,513 @@
+//! The thread that moves packets: TUN device and sockets on one side, the endpoint on the other.
+//!
+//! Why: what decides about packets must not wait for names to resolve, for netlink or for a
+//! status page. So it has a thread of its own, and the rest of the program talks to it by
+//! messages.
+//!
+//! How: one epoll over the TUN device, the sockets, a timer and a wake-up. Each round reads what
+//! there is in batches, hands it to the [`Endpoint`], and writes what that wants to send, in
+//! batches again. Between rounds the thread sleeps until something arrives or the endpoint's next
+//! deadline is due.
+//!
+//! Limits: one thread for all peers; about a round's work is done before the others get their
+//! turn, so a round is bounded in packets.
+
+use crate::buffer::{Buf, Pool};
+use crate::endpoint::{
+    self, Endpoint, Origin, PeerError, PeerId, PeerSettings, SocketId, TransmitBatch,
+};
+use crate::engine::{PathSettings, Reason};
+use crate::net::clock;
+use crate::net::tun::Tun;
+use crate::net::udp::{Family, Options, ReceiveBuffer, UdpSocket};
+use crate::time::Time;
+use crate::wire::PathId;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+/// Free buffers that the pool keeps.
+const POOL: usize = 1024;
+/// Trains of datagrams that one system call may bring.
+const RECEIVE_SLOTS: usize = 8;
+/// System calls per round and descriptor before the others get their turn.
+const ROUND: usize = 4;
+/// Tokens of the epoll that are not sockets.
+const TUN: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+const WAKE: u64 = u64::MAX - 2;
+
+/// A WAN as the data plane needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WanPlan {
+    /// The path's id, the same towards every peer.
+    pub path: PathId,
+    /// Device to bind to, and its index: another index is another device.
+    pub device: String,
+    /// Index of the device.
+    pub ifindex: u32,
+    /// Families that can leave by it.
+    pub families: Vec<Family>,
+    /// How the path is opened.
+    pub settings: PathSettings,
+}
+
+/// What there is to see of the data plane.
+#[derive(Debug)]
+pub struct Report {
+    /// When it was made.
+    pub now: Time,
+    /// The endpoint.
+    pub endpoint: endpoint::Snapshot,
+    /// What the TUN device dropped.
+    pub tun: crate::net::tun::Drops,
+    /// Local port of each WAN's sockets.
+    pub ports: BTreeMap<u8, Vec<(Family, u16)>>,
+}
+
+/// What the rest of the program tells the data plane.
+#[derive(Debug)]
+pub enum Command {
+    /// A peer is to be served; the answer is its number.
+    AddPeer(Box<PeerSettings>, oneshot::Sender<Result<PeerId, PeerError>>),
+    /// What is configured of a peer has changed.
+    UpdatePeer(PeerId, Box<PeerSettings>),
+    /// A peer is not to be served any more.
+    RemovePeer(PeerId),
+    /// The addresses at which a peer is reached (router).
+    SetEndpoints(PeerId, Vec<SocketAddr>),
+    /// A WAN can be used like this now; `moved` says that its addresses or its link have changed.
+    SetWan {
+        /// How.
+        plan: Box<WanPlan>,
+        /// Whether its paths have to be proved anew.
+        moved: bool,
+    },
+    /// A WAN cannot be used now.
+    LoseWan(PathId, Reason),
+    /// A WAN is not to be used any more.
+    CloseWan(PathId),
+    /// Begin anew with every peer.
+    Reconnect,
+    /// What there is to see.
+    Report(oneshot::Sender<Box<Report>>),
+    /// Say good-bye and end.
+    Stop,
+}
+
+/// The handle of the running thread.
+#[derive(Debug)]
+pub struct DataPlane {
+    commands: Sender<Command>,
+    wake: Arc<EventFd>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl DataPlane {
+    /// Starts the thread. `peers` are those that `endpoint` has, `server` the sockets of a server;
+    /// `mark` is put on the sockets of WANs.
+    ///
+    /// # Errors
+    /// The kernel refuses an epoll, a timer or a thread.
+    pub fn start(
+        endpoint: Endpoint,
+        peers: &[PeerId],
+        tun: Tun,
+        server: Vec<UdpSocket>,
+        mark: u32,
+        events: UnboundedSender<(PeerId, endpoint::Event)>,
+    ) -> io::Result<DataPlane> {
+        let (commands, inbox) = channel();
+        let wake = Arc::new(EventFd::new()?);
+        let mut worker = Worker::new(endpoint, tun, mark, inbox, wake.clone(), events)?;
+        worker.peers.extend(peers.iter().map(|&id| (id, Vec::new())));
+        for socket in server {
+            worker.add_socket(socket)?;
+        }
+        let builder = std::thread::Builder::new().name("data".into());
+        let thread = builder.spawn(move || worker.run())?;
+        Ok(DataPlane { commands, wake, thread: Some(thread) })
+    }
+
+    /// Hands a command over; after the thread has ended, nothing happens.
+    pub fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok()
+            && let Err(error) = self.wake.write(1)
+        {
+            log::debug!("waking the data plane: {error}");
+        }
+    }
+
+    /// Says good-bye to the peers and waits until the thread has ended.
+    pub fn stop(mut self) {
+        self.send(Command::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the data plane ended by a panic");
+        }
+    }
+}
+
+/// The sockets of one WAN.
+#[derive(Debug)]
+struct WanSockets {
+    plan: WanPlan,
+    sockets: Vec<(Family, SocketId)>,
+}
+
+struct Worker {
+    endpoint: Endpoint,
+    tun: Tun,
+    mark: u32,
+    sockets: BTreeMap<u32, UdpSocket>,
+    next_socket: u32,
+    wans: BTreeMap<u8, WanSockets>,
+    /// Peers, and where they are reached.
+    peers: BTreeMap<PeerId, Vec<SocketAddr>>,
+    epoll: Epoll,
+    timer: TimerFd,
+    armed: Time,
+    wake: Arc<EventFd>,
+    inbox: Receiver<Command>,
+    events: UnboundedSender<(PeerId, endpoint::Event)>,
+    pool: Pool,
+    receive: ReceiveBuffer,
+    batch: TransmitBatch,
+    packets: Vec<Buf>,
+}
+
+impl Worker {
+    fn new(
+        endpoint: Endpoint,
+        tun: Tun,
+        mark: u32,
+        inbox: Receiver<Command>,
+        wake: Arc<EventFd>,
+        events: UnboundedSender<(PeerId, endpoint::Event)>,
+    ) -> io::Result<Worker> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        epoll.add(&tun, EpollEvent::new(EpollFlags::EPOLLIN, TUN))?;
+        epoll.add(timer.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+        epoll.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        Ok(Worker {
+            endpoint,
+            tun,
+            mark,
+            sockets: BTreeMap::new(),
+            next_socket: 0,
+            wans: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            epoll,
+            timer,
+            armed: Time::FAR,
+            wake,
+            inbox,
+            events,
+            pool: Pool::new(POOL),
+            receive: ReceiveBuffer::new(RECEIVE_SLOTS),
+            batch: TransmitBatch::new(),
+            packets: Vec::new(),
+        })
+    }
+
+    fn add_socket(&mut self, socket: UdpSocket) -> io::Result<SocketId> {
+        let id = self.next_socket;
+        self.next_socket += 1;
+        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id)))?;
+        self.sockets.insert(id, socket);
+        Ok(SocketId(id))
+    }
+
+    fn remove_socket(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.remove(&id.0) {
+            // It is closed next, which removes it in any case.
+            let _ = self.epoll.delete(&socket);
+        }
+    }
+
+    fn run(&mut self) {
+        let mut ready = [EpollEvent::empty(); 32];
+        loop {
+            self.arm();
+            let n = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
+                Ok(n) => n,
+                Err(Errno::EINTR) => 0,
+                Err(error) => {
+                    log::error!("waiting for packets: {error}");
+                    return;
+                }
+            };
+            let now = clock::now();
+            for event in &ready[..n] {
+                match event.data() {
+                    TUN => self.read_tun(now),
+                    TIMER => {
+                        self.armed = Time::FAR;
+                        // Only to make it silent again.
+                        let _ = self.timer.wait();
+                    }
+                    WAKE => {
+                        let _ = self.wake.read();
+                        if self.obey(now) {
+                            return;
+                        }
+                    }
+                    id => self.read_socket(now, id as u32),
+                }
+            }
+            self.endpoint.handle_timeout(now, clock::unix_us(), &mut self.pool);
+            self.flush(clock::now());
+        }
+    }
+
+    /// Sets the timer to the endpoint's next deadline.
+    fn arm(&mut self) {
+        let due = self.endpoint.poll_timeout();
+        if due >= self.armed && self.armed > clock::now() {
+            return;
+        }
+        if due == Time::FAR {
+            return;
+        }
+        let us = due.since(clock::now()).max(1);
+        let span = TimeSpec::from_duration(std::time::Duration::from_micros(us));
+        match self.timer.set(Expiration::OneShot(span), TimerSetTimeFlags::empty()) {
+            Ok(()) => self.armed = due,
+            Err(error) => log::error!("setting the timer: {error}"),
+        }
+    }
+
+    fn read_tun(&mut self, now: Time) {
+        for _ in 0..ROUND {
+            match self.tun.read_batch(&mut self.pool, &mut self.packets) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    log::debug!("reading {}: {error}", self.tun.name());
+                    break;
+                }
+            }
+            for packet in self.packets.drain(..) {
+                self.endpoint.push_packet(now, &mut self.pool, packet);
+            }
+        }
+    }
+
+    fn read_socket(&mut self, now: Time, id: u32) {
+        let Worker { sockets, receive, endpoint, pool, .. } = self;
+        let Some(socket) = sockets.get(&id) else { return };
+        for _ in 0..ROUND {
+            let result = socket.recv_batch(receive, |origin, datagram| {
+                let from = Origin { socket: SocketId(id), remote: origin.from, local: origin.local };
+                endpoint.handle_datagram(now, pool, from, datagram);
+            });
+            match result {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    log::trace!("receiving: {error}");
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Writes what the endpoint wants to send and to deliver.
+    fn flush(&mut self, now: Time) {
+        while self.endpoint.poll_transmit(now, &mut self.pool, &mut self.batch) {
+            self.send_batch();
+        }
+        while let Some((_, packet)) = self.endpoint.poll_deliver(&mut self.pool) {
+            self.packets.push(packet);
+        }
+        if !self.packets.is_empty()
+            && let Err(error) = self.tun.write_batch(&mut self.packets, &mut self.pool)
+        {
+            log::trace!("writing {}: {error}", self.tun.name());
+        }
+        while let Some(event) = self.endpoint.poll_event() {
+            // The receiver ends with the program.
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// Sends a batch: datagrams of one length to one address that lie back to back go to the
+    /// kernel together.
+    fn send_batch(&self) {
+        let datagrams = self.batch.datagrams();
+        let mut at = 0;
+        while let Some(first) = datagrams.get(at) {
+            let size = first.range.len();
+            let mut end = first.range.end;
+            let mut last = size;
+            at += 1;
+            while let Some(next) = datagrams.get(at) {
+                let same = (next.socket, next.to, next.src_ip)
+                    == (first.socket, first.to, first.src_ip);
+                // Only the last one of a train may be shorter.
+                if !same || next.range.start != end || next.range.len() > size || last < size {
+                    break;
+                }
+                last = next.range.len();
+                end = next.range.end;
+                at += 1;
+            }
+            let Some(socket) = self.sockets.get(&first.socket.0) else { continue };
+            let bytes = &self.batch.bytes()[first.range.start..end];
+            // Counted by the socket; a path that cannot send is found silent by the engine.
+            if let Err(error) = socket.send(first.to, first.src_ip, bytes, Some(size)) {
+                log::trace!("sending: {error}");
+            }
+        }
+    }
+
+    /// Does what was commanded; whether to end.
+    fn obey(&mut self, now: Time) -> bool {
+        while let Ok(command) = self.inbox.try_recv() {
+            match command {
+                Command::AddPeer(settings, reply) => {
+                    let added = self.endpoint.add_peer(now, *settings);
+                    if let Ok(id) = added {
+                        self.peers.insert(id, Vec::new());
+                    }
+                    let _ = reply.send(added);
+                }
+                Command::UpdatePeer(peer, settings) => {
+                    let PeerSettings { preshared_key, allowed_ips, .. } = *settings;
+                    if let Err(error) = self.endpoint.update_peer(peer, preshared_key, &allowed_ips)
+                    {
+                        log::error!("changing a peer: {error}");
+                    }
+                }
+                Command::RemovePeer(peer) => {
+                    self.peers.remove(&peer);
+                    self.endpoint.close_peer(now, peer);
+                    self.flush(now);
+                    self.endpoint.remove_peer(peer);
+                }
+                Command::SetEndpoints(peer, remotes) => {
+                    self.peers.insert(peer, remotes);
+                    for key in self.wans.keys().copied().collect::<Vec<_>>() {
+                        self.offer(now, key, false);
+                    }
+                }
+                Command::SetWan { plan, moved } => self.set_wan(now, *plan, moved),
+                Command::LoseWan(path, reason) => {
+                    for &peer in self.peers.keys() {
+                        self.endpoint.path_lost(now, peer, path, reason);
+                    }
+                }
+                Command::CloseWan(path) => self.close_wan(now, path),
+                Command::Reconnect => {
+                    for &peer in self.peers.keys() {
+                        self.endpoint.reconnect(now, peer);
+                    }
+                }
+                Command::Report(reply) => {
+                    let _ = reply.send(Box::new(self.report(now)));
+                }
+                Command::Stop => {
+                    self.endpoint.close(now);
+                    self.flush(now);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Brings the sockets of a WAN in line with its plan and offers its paths to the peers.
+    fn set_wan(&mut self, now: Time, plan: WanPlan, moved: bool) {
+        let key = plan.path.0;
+        let mut kept = Vec::new();
+        if let Some(old) = self.wans.remove(&key) {
+            for (family, id) in old.sockets {
+                if old.plan.ifindex == plan.ifindex && plan.families.contains(&family) {
+                    kept.push((family, id));
+                } else {
+                    self.remove_socket(id);
+                }
+            }
+        }
+        for &family in &plan.families {
+            if kept.iter().any(|(f, _)| *f == family) {
+                continue;
+            }
+            let device = Some(plan.device.clone());
+            let options = Options { device, mark: self.mark, ..Options::default() };
+            let opened = UdpSocket::open(family, &options)
+                .and_then(|socket| self.add_socket(socket));
+            match opened {
+                Ok(id) => kept.push((family, id)),
+                Err(error) => log::warn!("no {family:?} socket on {}: {error}", plan.device),
+            }
+        }
+        self.wans.insert(key, WanSockets { plan, sockets: kept });
+        self.offer(now, key, moved);
+    }
+
+    fn close_wan(&mut self, now: Time, path: PathId) {
+        if let Some(old) = self.wans.remove(&path.0) {
+            for (_, id) in old.sockets {
+                self.remove_socket(id);
+            }
+        }
+        for &peer in self.peers.keys() {
+            self.endpoint.close_path(now, peer, path);
+        }
+    }
+
+    /// Tells the endpoint over which sockets and to which addresses a WAN reaches each peer.
+    fn offer(&mut self, now: Time, key: u8, moved: bool) {
+        let Some(wan) = self.wans.get(&key) else { return };
+        let path = wan.plan.path;
+        for (&peer, remotes) in &self.peers {
+            let mut candidates = Vec::new();
+            for &remote in remotes {
+                let family = Family::of(remote.ip());
+                let sockets = wan.sockets.iter().filter(|(f, _)| *f == family);
+                candidates
+                    .extend(sockets.map(|&(_, socket)| Origin { socket, remote, local: None }));
+            }
+            // Until the path is proved, nobody knows which family it will use: the longer header
+            // fits in any case.
+            let families: BTreeSet<bool> = candidates.iter().map(|c| c.remote.is_ipv6()).collect();
+            let ip_overhead = if families.contains(&true) { 48 } else { 28 };
+            let settings = PathSettings { ip_overhead, ..wan.plan.settings };
+            self.endpoint.open_path(now, peer, path, settings);
+            self.endpoint.set_candidates(now, peer, path, &candidates);
+            if moved {
+                self.endpoint.revalidate(now, peer, path);
+            }
+        }
+    }
+
+    fn report(&self, now: Time) -> Report {
+        let port = |id: &SocketId| {
+            self.sockets.get(&id.0).and_then(|s| s.local_addr().ok()).map_or(0, |a| a.port())
+        };
+        let wans = self.wans.iter();
+        Report {
+            now,
+            endpoint: self.endpoint.snapshot(now),
+            tun: self.tun.drops(),
+            ports: wans
+                .map(|(&key, w)| (key, w.sockets.iter().map(|(f, id)| (*f, port(id))).collect()))
+                .collect(),
+        }
+    }
+}

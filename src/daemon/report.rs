@@ -1,0 +1,136 @@
+//! The status snapshot, put together from what the data plane and netlink know.
+
+use super::dataplane::Report;
+use super::wans::Wans;
+use crate::endpoint::PeerSnapshot;
+use crate::engine::{self, PathState};
+use crate::status::{Bond, Path, Peer};
+use crate::time::SEC;
+use crate::wire::PathId;
+use std::collections::BTreeMap;
+
+/// The names of path states.
+pub fn state_name(state: PathState) -> &'static str {
+    match state {
+        PathState::Probing => "probing",
+        PathState::Active => "active",
+        PathState::Backup => "backup",
+        PathState::Suspect => "suspect",
+        PathState::Held => "held",
+        PathState::Down => "down",
+    }
+}
+
+fn ms(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
+
+fn percent(ppm: u64) -> f64 {
+    ppm as f64 / 10_000.0
+}
+
+fn kbps(bytes_per_second: u64) -> u64 {
+    bytes_per_second / 125
+}
+
+/// A peer as the status shows it. `wans` are the router's; a server shows its paths by number.
+pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&Wans>) -> Peer {
+    let engine = &snapshot.engine;
+    let sent = |own: u64, other: u64| if wans.is_some() { own } else { other };
+    let paths = engine.paths.iter().map(|p| path(p, snapshot, report, wans)).collect();
+    let origin = snapshot.paths.iter().find_map(|p| p.origin);
+    let best = |of: fn(&engine::PathSnapshot) -> u64| engine.paths.iter().map(of).max();
+    let (tx_best, rx_best) = (best(|p| p.tx_capacity), best(|p| p.rx_capacity));
+    let (tx_best, rx_best) = (tx_best.unwrap_or(0), rx_best.unwrap_or(0));
+    Peer {
+        name: name.to_owned(),
+        state: snapshot.state.as_str().to_owned(),
+        endpoint: origin.map(|o| o.remote.to_string()).unwrap_or_default(),
+        last_handshake_s: snapshot.handshake.map(|t| report.now.since(t) / SEC),
+        rx_bytes: snapshot.rx_bytes,
+        tx_bytes: snapshot.tx_bytes,
+        paths,
+        bond: Bond {
+            goodput_up_kbps: kbps(sent(engine.tx_rate, engine.rx_rate)),
+            goodput_down_kbps: kbps(sent(engine.rx_rate, engine.tx_rate)),
+            best_single_up_kbps: kbps(sent(tx_best, rx_best)),
+            best_single_down_kbps: kbps(sent(rx_best, tx_best)),
+            hold_ms: ms(engine.hold_us),
+            retransmitted: engine.retransmitted,
+            duplicated: engine.duplicated,
+            released_late: engine.released_late,
+        },
+    }
+}
+
+fn path(
+    p: &engine::PathSnapshot,
+    peer: &PeerSnapshot,
+    report: &Report,
+    wans: Option<&Wans>,
+) -> Path {
+    let entry = wans.and_then(|w| w.entries().iter().find(|e| e.path == p.id));
+    let origin = peer.paths.iter().find(|o| o.id == p.id).and_then(|o| o.origin);
+    let pair = |own: u64, other: u64| if wans.is_some() { (own, other) } else { (other, own) };
+    let (loss_up, loss_down) = pair(p.tx_loss_ppm, p.rx_loss_ppm);
+    let (rate_up, rate_down) = pair(p.tx_rate, p.rx_rate);
+    let (capacity_up, capacity_down) = pair(p.tx_capacity, p.rx_capacity);
+    let device = entry.and_then(|e| e.wan.as_ref()).map(|w| w.device.clone());
+    Path {
+        wan: entry.map_or_else(|| format!("path{}", p.id.0), |e| e.name.clone()),
+        device: device.unwrap_or_default(),
+        local: local(p.id, origin, entry, report),
+        remote: origin.map(|o| o.remote.to_string()).unwrap_or_default(),
+        state: state_name(p.state).to_owned(),
+        reason: p.reason.to_string(),
+        rtt_ms: ms(p.rtt_us),
+        rtt_min_ms: ms(p.rtt_min_us),
+        jitter_ms: ms(p.jitter_us),
+        loss_up_percent: percent(loss_up),
+        loss_down_percent: percent(loss_down),
+        rate_up_kbps: kbps(rate_up),
+        rate_down_kbps: kbps(rate_down),
+        capacity_up_kbps: kbps(capacity_up),
+        capacity_down_kbps: kbps(capacity_down),
+        mtu: u32::from(p.mtu),
+        rx_bytes: p.rx_bytes,
+        tx_bytes: p.tx_bytes,
+        quota_used_mb: 0,
+    }
+}
+
+/// The address and port that a path is sent from: of the WAN on a router, the one that was asked
+/// on a server.
+fn local(
+    id: PathId,
+    origin: Option<crate::endpoint::Origin>,
+    entry: Option<&super::wans::Entry>,
+    report: &Report,
+) -> String {
+    let Some(origin) = origin else { return String::new() };
+    if let Some(local) = origin.local {
+        return local.to_string();
+    }
+    let v4 = origin.remote.is_ipv4();
+    let source = entry.and_then(|e| e.wan.as_ref()).and_then(|w| if v4 { w.v4 } else { w.v6 });
+    let family = crate::net::udp::Family::of(origin.remote.ip());
+    let ports = report.ports.get(&id.0);
+    let port = ports.and_then(|p| p.iter().find(|(f, _)| *f == family)).map_or(0, |p| p.1);
+    source.map(|s| std::net::SocketAddr::new(s.address, port).to_string()).unwrap_or_default()
+}
+
+/// What was dropped, by reason.
+pub fn drops(report: &Report) -> BTreeMap<String, u64> {
+    let mut drops: BTreeMap<String, u64> =
+        report.endpoint.drops.iter().map(|(d, n)| (d.as_str().to_owned(), n)).collect();
+    let mut add = |name: &str, n: u64| *drops.entry(name.to_owned()).or_default() += n;
+    add("tun packet too long", report.tun.too_long);
+    add("tun packet malformed", report.tun.malformed);
+    add("tun packet refused", report.tun.refused);
+    for peer in &report.endpoint.peers {
+        add("queue management", peer.engine.dropped_aqm);
+        add("queue full", peer.engine.dropped_full);
+        add("packet too long", peer.engine.too_long);
+    }
+    drops
+}

@@ -1,0 +1,478 @@
+//! The running tunnel: device, routes, watcher, data plane and endpoint for one configuration.
+//!
+//! How: [`Tunnel::start`] sets everything up, [`Tunnel::stop`] takes everything back. In between
+//! the owner calls [`wait`](Tunnel::wait), which may be cancelled at any time, and hands what it
+//! returns to [`handle`](Tunnel::handle), which may not.
+//!
+//! Routes into the tunnel are set on a router when the first session with the peer is there, and
+//! stay until the tunnel stops: a flow must not leak out of the tunnel during an outage. A server
+//! has them from the start.
+
+use super::Error;
+use super::dataplane::{Command, DataPlane, Report};
+use super::report;
+use super::resolve::resolve;
+use super::wans::Wans;
+use crate::config::{self, Config, KeySource, Role};
+use crate::crypto::keys::{PresharedKey, PrivateKey};
+use crate::endpoint::{self, Endpoint, PeerId, PeerSettings, PeerState};
+use crate::engine;
+use crate::net::netlink::{Network, Wan, Watcher};
+use crate::net::system::{Desired, Ids, STATE_FILE, System, wan_routes};
+use crate::net::tun::Tun;
+use crate::net::udp::{Options, UdpSocket};
+use crate::net::{Prefix, clock, nft};
+use crate::status::Status;
+use crate::time::{MS, SEC};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
+
+/// MTU of the device until the paths have shown theirs.
+const MTU_FIRST: u32 = 1400;
+/// Names of endpoints are looked up again after this time while there is no connection.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
+/// Longest private key file, bytes.
+const KEY_FILE_MAX: u64 = 4096;
+
+/// A peer of the configuration and its number in the data plane.
+struct PeerEntry {
+    id: PeerId,
+    name: String,
+    state: PeerState,
+    mtu: Option<u16>,
+}
+
+/// Something to [`handle`](Tunnel::handle).
+pub enum Input {
+    /// The network has changed.
+    Network(Arc<Network>),
+    /// The watcher has ended.
+    WatcherLost(std::io::Error),
+    /// The data plane tells something.
+    Event(PeerId, endpoint::Event),
+    /// It is time to look names up again.
+    Resolve,
+}
+
+/// See the module.
+pub struct Tunnel {
+    config: Config,
+    system: System,
+    desired: Desired,
+    /// On a router.
+    watcher: Option<Watcher>,
+    network: Arc<Network>,
+    wans: Wans,
+    data: DataPlane,
+    events: UnboundedReceiver<(PeerId, endpoint::Event)>,
+    peers: Vec<PeerEntry>,
+    /// Whether the routes into the tunnel are set.
+    routed: bool,
+}
+
+impl Tunnel {
+    /// Sets everything up, after removing what an earlier run may have left behind.
+    ///
+    /// # Errors
+    /// The key cannot be read, or the system refuses something; what was set up is taken back.
+    pub async fn start(config: Config) -> Result<Tunnel, Error> {
+        let key = private_key(&config.main.private_key)?;
+        let system = System::open(ids(&config.main.routing), Path::new(STATE_FILE)).await?;
+        let device = &config.main.device;
+        let tun = Tun::open(device, true).map_err(|error| Error::io(device, error))?;
+        let mark = config.main.routing.fwmark;
+        let (server, watcher) = match &config.main.role {
+            Role::Server(server) => {
+                let options = Options { mark, port: server.listen_port, ..Options::default() };
+                let sockets = UdpSocket::open_server(&options);
+                let port = format!("UDP port {}", server.listen_port);
+                (sockets.map_err(|error| Error::io(&port, error))?, None)
+            }
+            Role::Client(_) => {
+                let watcher = Watcher::start(device).await;
+                (Vec::new(), Some(watcher.map_err(|error| Error::io("netlink", error))?))
+            }
+        };
+        let mut endpoint = new_endpoint(&config, key)?;
+        let mut peers = Vec::new();
+        for peer in &config.peers {
+            let added = endpoint.add_peer(clock::now(), settings(peer));
+            let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
+            let state = PeerState::Connecting;
+            peers.push(PeerEntry { id, name: peer.name.clone(), state, mtu: None });
+        }
+        let desired = Desired {
+            device: device.clone(),
+            ifindex: tun.ifindex(),
+            addresses: addresses(&config),
+            mtu: u32::from(config.main.mtu.unwrap_or(0)).max(MTU_FIRST),
+            ..Desired::default()
+        };
+        let numbers: Vec<PeerId> = peers.iter().map(|p| p.id).collect();
+        let (events_in, events) = unbounded_channel();
+        let data = DataPlane::start(endpoint, &numbers, tun, server, mark, events_in)
+            .map_err(|error| Error::io("data plane", error))?;
+        let mut tunnel = Tunnel {
+            routed: watcher.is_none(),
+            config,
+            system,
+            desired,
+            watcher,
+            network: Arc::default(),
+            wans: Wans::default(),
+            data,
+            events,
+            peers,
+        };
+        match tunnel.begin().await {
+            Ok(()) => Ok(tunnel),
+            Err(error) => {
+                tunnel.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        self.wish();
+        self.system.apply(&self.desired).await?;
+        self.resolve().await;
+        if let Some(watcher) = &mut self.watcher {
+            let network = watcher.current();
+            self.follow(network).await;
+        }
+        Ok(())
+    }
+
+    /// Says good-bye to the peers and takes everything back.
+    pub async fn stop(mut self) {
+        let undone = self.system.undo().await;
+        self.data.stop();
+        if let Err(error) = undone {
+            log::error!("cleaning up: {error}");
+        }
+    }
+
+    /// Waits for something to handle. May be cancelled.
+    pub async fn wait(&mut self) -> Input {
+        let connecting = self.watcher.is_some() && !self.is_up();
+        tokio::select! {
+            changed = async {
+                match &mut self.watcher {
+                    Some(watcher) => watcher.changed().await,
+                    None => std::future::pending().await,
+                }
+            } => changed.map_or_else(Input::WatcherLost, Input::Network),
+            Some((peer, event)) = self.events.recv() => Input::Event(peer, event),
+            () = tokio::time::sleep(RESOLVE_AGAIN), if connecting => Input::Resolve,
+        }
+    }
+
+    /// Does what has to be done.
+    pub async fn handle(&mut self, input: Input) {
+        match input {
+            Input::Network(network) => self.follow(network).await,
+            Input::WatcherLost(error) => {
+                log::warn!("netlink: {error}; starting anew");
+                match Watcher::start(&self.config.main.device).await {
+                    Ok(watcher) => self.watcher = Some(watcher),
+                    Err(error) => {
+                        log::error!("netlink: {error}");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+            Input::Event(peer, event) => self.on_event(peer, event).await,
+            Input::Resolve => self.resolve().await,
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.peers.iter().any(|p| p.state == PeerState::Up)
+    }
+
+    async fn on_event(&mut self, id: PeerId, event: endpoint::Event) {
+        let Some(peer) = self.peers.iter_mut().find(|p| p.id == id) else { return };
+        match event {
+            endpoint::Event::State(state) => {
+                log::info!("{}: {}", peer.name, state.as_str());
+                peer.state = state;
+                if state == PeerState::Up && !self.routed {
+                    self.routed = true;
+                    self.apply().await;
+                }
+            }
+            endpoint::Event::PathChanged(path, state) => {
+                let wan = self.wans.name(path).map_or_else(|| format!("path{}", path.0), str::to_owned);
+                log::info!("{}: {wan} is {}", peer.name, report::state_name(state));
+            }
+            endpoint::Event::AddressChanged(path, origin) => {
+                log::debug!("{}: path {} leads to {}", peer.name, path.0, origin.remote);
+            }
+            endpoint::Event::Mtu(mtu) => {
+                peer.mtu = Some(mtu);
+                self.apply().await;
+            }
+        }
+    }
+
+    /// The network is like this now.
+    async fn follow(&mut self, network: Arc<Network>) {
+        self.network = network;
+        let Role::Client(client) = &self.config.main.role else { return };
+        let (found, commands) = self.wans.update(&self.network, client);
+        for command in commands {
+            self.data.send(command);
+        }
+        let usable: Vec<Wan> = found.into_iter().filter(|w| w.fault.is_none()).collect();
+        self.desired.wans = wan_routes(&self.network, &usable);
+        self.apply().await;
+    }
+
+    /// Looks the peers' endpoints up.
+    async fn resolve(&mut self) {
+        if self.watcher.is_none() {
+            return;
+        }
+        for peer in &self.config.peers {
+            if let Some(entry) = self.peers.iter().find(|e| e.name == peer.name) {
+                let addresses = resolve(&peer.endpoints).await;
+                if !addresses.is_empty() {
+                    self.data.send(Command::SetEndpoints(entry.id, addresses));
+                }
+            }
+        }
+    }
+
+    /// Makes the system as it should be; what it refuses is logged.
+    async fn apply(&mut self) {
+        self.wish();
+        if let Err(error) = self.system.apply(&self.desired).await {
+            log::error!("{error}");
+        }
+    }
+
+    /// Writes down how the system should be, from configuration and state.
+    fn wish(&mut self) {
+        let Config { main, peers } = &self.config;
+        let mtu = self.peers.iter().filter_map(|p| p.mtu).min();
+        self.desired.mtu = match (main.mtu, mtu) {
+            (Some(fixed), _) => u32::from(fixed),
+            (None, Some(found)) => u32::from(found),
+            (None, None) => MTU_FIRST,
+        };
+        self.desired.addresses = addresses(&self.config);
+        let routed = peers.iter().filter(|p| p.route_allowed_ips && self.routed);
+        self.desired.routes = routed
+            .flat_map(|p| &p.allowed_ips)
+            .map(|c| Prefix::new(c.address(), c.prefix()))
+            .collect();
+        let own = main.addresses.iter().map(|a| a.address);
+        self.desired.forwarding = matches!(main.role, Role::Server(_));
+        self.desired.tables = Some(match &main.role {
+            Role::Client(_) => nft::Tables {
+                masquerade_into_tunnel: own.collect(),
+                accept_forward: true,
+                mss_clamp: main.mss_clamp,
+                ..nft::Tables::default()
+            },
+            Role::Server(server) => nft::Tables {
+                masquerade_sources: if server.nat { inner_networks(&self.config) } else { vec![] },
+                forwards: forwards(&server.forwards),
+                accept_forward: true,
+                mss_clamp: main.mss_clamp,
+                ..nft::Tables::default()
+            },
+        });
+    }
+
+    /// Everything there is to see, but for what the program knows of itself.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let report = self.report().await?;
+        let client = self.watcher.is_some();
+        let wans = client.then_some(&self.wans);
+        let peers = self.peers.iter().filter_map(|entry| {
+            let snapshot = report.endpoint.peers.iter().find(|p| p.id == entry.id)?;
+            Some(report::peer(&entry.name, snapshot, &report, wans))
+        });
+        let state = match (client, self.is_up()) {
+            (_, true) | (false, _) => "up",
+            (true, false) if self.routed => "down",
+            (true, false) => "connecting",
+        };
+        Ok(Status {
+            state: state.to_owned(),
+            device: self.desired.device.clone(),
+            mtu: self.desired.mtu,
+            addresses: self.config.main.addresses.iter().map(ToString::to_string).collect(),
+            peers: peers.collect(),
+            drops: report::drops(&report),
+            ..Status::default()
+        })
+    }
+
+    async fn report(&self) -> Result<Box<Report>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.data.send(Command::Report(reply));
+        answer.await.map_err(|_| Error::DataPlane)
+    }
+
+    /// Begins anew with every peer.
+    pub fn reconnect(&self) {
+        self.data.send(Command::Reconnect);
+    }
+
+    /// Uses a WAN in another way until the next start; whether there is such a WAN.
+    pub async fn set_mode(&mut self, wan: &str, mode: config::Mode) -> bool {
+        let mode = match mode {
+            config::Mode::Active => engine::Mode::Active,
+            config::Mode::Backup => engine::Mode::Backup,
+            config::Mode::Off => engine::Mode::Off,
+        };
+        let known = self.wans.set_mode(wan, mode);
+        if known {
+            self.follow(self.network.clone()).await;
+        }
+        known
+    }
+
+    /// Takes over a configuration that needs no new device: sessions that it does not concern go
+    /// on.
+    ///
+    /// # Errors
+    /// The data plane refuses a new peer.
+    pub async fn reconfigure(
+        &mut self,
+        new: Config,
+        change: &config::Difference,
+    ) -> Result<(), Error> {
+        let gone = change.peers.removed.iter().chain(&change.peers.changed);
+        let kept = |name: &String| unchanged_key(&self.config, &new, name);
+        for name in gone.filter(|name| !kept(name)).cloned().collect::<Vec<_>>() {
+            self.peers.retain(|entry| {
+                if entry.name == name {
+                    self.data.send(Command::RemovePeer(entry.id));
+                }
+                entry.name != name
+            });
+        }
+        self.config = new;
+        for peer in &self.config.peers {
+            if let Some(entry) = self.peers.iter().find(|e| e.name == peer.name) {
+                self.data.send(Command::UpdatePeer(entry.id, Box::new(settings(peer))));
+                continue;
+            }
+            let (reply, answer) = oneshot::channel();
+            self.data.send(Command::AddPeer(Box::new(settings(peer)), reply));
+            let added = answer.await.map_err(|_| Error::DataPlane)?;
+            let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
+            let state = PeerState::Connecting;
+            self.peers.push(PeerEntry { id, name: peer.name.clone(), state, mtu: None });
+        }
+        for command in self.wans.forget(&change.wans.removed) {
+            self.data.send(command);
+        }
+        self.resolve().await;
+        self.follow(self.network.clone()).await;
+        self.apply().await;
+        Ok(())
+    }
+}
+
+/// Whether a peer of both configurations is the same device, so that its session goes on.
+fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
+    let key = |c: &Config| c.peers.iter().find(|p| p.name == name).map(|p| p.public_key);
+    key(old).is_some() && key(old) == key(new)
+}
+
+fn ids(routing: &config::Routing) -> Ids {
+    Ids {
+        table: routing.table,
+        priority: routing.rule_priority,
+        mark: routing.fwmark,
+        mask: routing.fwmask,
+        ..Ids::default()
+    }
+}
+
+fn addresses(config: &Config) -> Vec<Prefix> {
+    config.main.addresses.iter().map(|a| Prefix::new(a.address, a.prefix)).collect()
+}
+
+/// Where packets that leave the tunnel come from: the device's networks and the peers' own.
+fn inner_networks(config: &Config) -> Vec<Prefix> {
+    let own = config.main.addresses.iter().map(config::InterfaceAddress::network);
+    let peers = config.peers.iter().flat_map(|p| p.allowed_ips.iter().copied());
+    own.chain(peers)
+        .filter(|c| !c.is_default())
+        .map(|c| Prefix::new(c.address(), c.prefix()))
+        .collect()
+}
+
+fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {
+    let mut out = Vec::new();
+    for forward in list {
+        let ports = forward.src_ports.first..=forward.src_ports.last;
+        for (port, to) in ports.zip(forward.dest_ports.first..) {
+            let to = std::net::SocketAddr::new(forward.dest_ip, to);
+            for (wanted, protocol) in [
+                (forward.protocol.tcp(), nft::Protocol::Tcp),
+                (forward.protocol.udp(), nft::Protocol::Udp),
+            ] {
+                if wanted {
+                    out.push(nft::Forward { protocol, port, to });
+                }
+            }
+        }
+    }
+    out
+}
+
+fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Error> {
+    let mut seed = [0; 32];
+    clock::random(&mut seed).map_err(|error| Error::io("random numbers", error))?;
+    let client = matches!(config.main.role, Role::Client(_));
+    let settings = endpoint::Settings {
+        role: if client { endpoint::Role::Client } else { endpoint::Role::Server },
+        private_key,
+        seed,
+        engine: engine::Settings {
+            seed: 0,
+            hold_max_us: u64::from(config.main.hold_ms_max) * MS,
+            memory: config.main.memory_mb as usize * (1 << 20),
+            probe_interval_us: u64::from(config.main.probe_interval_s) * SEC,
+            client,
+        },
+    };
+    Ok(Endpoint::new(settings, clock::now()))
+}
+
+fn settings(peer: &config::Peer) -> PeerSettings {
+    let prefix = |c: &config::Cidr| endpoint::Prefix::new(c.address(), c.prefix());
+    PeerSettings {
+        public_key: peer.public_key,
+        preshared_key: peer.preshared_key.clone().unwrap_or_else(PresharedKey::none),
+        allowed_ips: peer.allowed_ips.iter().filter_map(prefix).collect(),
+    }
+}
+
+fn private_key(source: &KeySource) -> Result<PrivateKey, Error> {
+    let path = match source {
+        KeySource::Inline(key) => return Ok(key.clone()),
+        KeySource::File(path) => path,
+    };
+    use std::io::Read;
+    use std::os::unix::fs::MetadataExt;
+    let name = path.display().to_string();
+    let failed = |error| Error::io(&name, error);
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
+        log::warn!("{name} can be read by others: chmod 600");
+    }
+    let mut text = zeroize::Zeroizing::new(String::new());
+    file.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+    text.trim().parse().map_err(|_| Error::Key(name.clone()))
+}

@@ -1,0 +1,261 @@
+//! The router's WANs: from what netlink shows to what the data plane should use.
+//!
+//! Each WAN keeps its path number for as long as the program runs, so that a link that comes back
+//! continues where it was. Pure: networks in, commands out.
+
+use super::dataplane::{Command, WanPlan};
+use crate::config::{self, WanLink};
+use crate::engine::{Mode, PathSettings, Reason};
+use crate::net::netlink::{Network, Selection, Wan, WanFault, wans};
+use crate::net::udp::Family;
+use crate::wire::{PATHS_MAX, PathId};
+use std::collections::BTreeMap;
+
+/// What is known of a WAN.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name: of the section in the configuration, else of the device.
+    pub name: String,
+    /// Its path's number.
+    pub path: PathId,
+    /// As netlink shows it; `None` when it is not to be seen any more.
+    pub wan: Option<Wan>,
+    /// As the data plane was told last.
+    plan: Option<WanPlan>,
+    /// Whether the data plane was told that it is lost.
+    lost: bool,
+}
+
+/// All WANs of a router.
+#[derive(Debug, Default)]
+pub struct Wans {
+    entries: Vec<Entry>,
+    /// Modes set by command, until the next start.
+    modes: BTreeMap<String, Mode>,
+    /// The names for which there was no number left, told once.
+    refused: Vec<String>,
+}
+
+impl Wans {
+    /// The WANs that have been seen.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The name of a path's WAN.
+    pub fn name(&self, path: PathId) -> Option<&str> {
+        self.entries.iter().find(|e| e.path == path).map(|e| e.name.as_str())
+    }
+
+    /// Sets a mode by command; whether there is such a WAN.
+    pub fn set_mode(&mut self, name: &str, mode: Mode) -> bool {
+        let known = self.entries.iter().any(|e| e.name == name);
+        if known {
+            self.modes.insert(name.to_owned(), mode);
+        }
+        known
+    }
+
+    /// The WANs of `network` under `client`'s configuration, and what the data plane has to be
+    /// told so that it uses them.
+    pub fn update(&mut self, network: &Network, client: &config::Client) -> (Vec<Wan>, Vec<Command>) {
+        let found = wans(network, &selection(client));
+        let mut commands = Vec::new();
+        for wan in &found {
+            match self.entry(&wan.name) {
+                Some(index) => self.follow(index, wan, client, &mut commands),
+                None if !self.refused.contains(&wan.name) => {
+                    log::warn!("{} is not used: at most {PATHS_MAX} WANs are", wan.name);
+                    self.refused.push(wan.name.clone());
+                }
+                None => {}
+            }
+        }
+        let configured = |name: &str| client.wans.iter().any(|w| w.name == name);
+        for entry in &mut self.entries {
+            if found.iter().any(|w| w.name == entry.name) {
+                continue;
+            }
+            entry.wan = None;
+            if configured(&entry.name) || entry.plan.is_none() || entry.lost {
+                continue;
+            }
+            entry.lost = true;
+            commands.push(Command::LoseWan(entry.path, Reason::LinkDown));
+        }
+        (found, commands)
+    }
+
+    /// Forgets WANs that a new configuration does not have any more.
+    pub fn forget(&mut self, names: &[String]) -> Vec<Command> {
+        let gone: Vec<Entry> =
+            self.entries.extract_if(.., |entry| names.contains(&entry.name)).collect();
+        gone.into_iter().map(|entry| Command::CloseWan(entry.path)).collect()
+    }
+
+    /// The place of the WAN with this name, made if there is a number left for it. The number of
+    /// a discovered WAN that has gone may be taken over.
+    fn entry(&mut self, name: &str) -> Option<usize> {
+        if let Some(index) = self.entries.iter().position(|e| e.name == name) {
+            return Some(index);
+        }
+        let free = (0..PATHS_MAX as u8).map(PathId);
+        let mut free = free.filter(|&id| self.entries.iter().all(|e| e.path != id));
+        let path = match free.next() {
+            Some(path) => path,
+            None => {
+                let gone = self.entries.iter().position(|e| e.wan.is_none())?;
+                self.entries.remove(gone).path
+            }
+        };
+        let name = name.to_owned();
+        self.entries.push(Entry { name, path, wan: None, plan: None, lost: false });
+        Some(self.entries.len() - 1)
+    }
+
+    fn follow(
+        &mut self,
+        index: usize,
+        wan: &Wan,
+        client: &config::Client,
+        commands: &mut Vec<Command>,
+    ) {
+        let entry = &mut self.entries[index];
+        let before = entry.wan.replace(wan.clone());
+        if let Some(fault) = wan.fault {
+            if !entry.lost {
+                entry.lost = true;
+                log::info!("{}: {}", entry.name, fault.reason());
+                commands.push(Command::LoseWan(entry.path, reason(fault)));
+            }
+            return;
+        }
+        let section = client.wans.iter().find(|w| w.name == entry.name);
+        let mode = self.modes.get(&entry.name).copied().unwrap_or(match section.map(|s| s.mode) {
+            None | Some(config::Mode::Active) => Mode::Active,
+            Some(config::Mode::Backup) => Mode::Backup,
+            Some(config::Mode::Off) => Mode::Off,
+        });
+        let plan = plan(entry.path, wan, mode, section);
+        let way = |w: &Wan| (w.v4.map(|s| (s.address, s.gateway)), w.v6.map(|s| (s.address, s.gateway)));
+        let moved = entry.lost
+            || before.is_some_and(|b| way(&b) != way(wan) || b.ifindex != wan.ifindex);
+        if moved || entry.plan.as_ref() != Some(&plan) {
+            commands.push(Command::SetWan { plan: Box::new(plan.clone()), moved });
+        }
+        entry.lost = false;
+        entry.plan = Some(plan);
+    }
+}
+
+fn selection(client: &config::Client) -> Selection {
+    let device = |link: &WanLink| match link {
+        WanLink::Interface(name) | WanLink::Device(name) => name.clone(),
+    };
+    let (off, used): (Vec<_>, Vec<_>) =
+        client.wans.iter().partition(|w| w.mode == config::Mode::Off);
+    Selection {
+        discover: client.discover,
+        configured: used.iter().map(|w| (w.name.clone(), device(&w.link))).collect(),
+        excluded: off.iter().map(|w| device(&w.link)).collect(),
+    }
+}
+
+fn plan(path: PathId, wan: &Wan, mode: Mode, section: Option<&config::Wan>) -> WanPlan {
+    let bytes = |kbps: Option<u32>| kbps.map(|k| u64::from(k) * 125);
+    let mut families = Vec::new();
+    families.extend(wan.v4.map(|_| Family::V4));
+    families.extend(wan.v6.map(|_| Family::V6));
+    WanPlan {
+        path,
+        device: wan.device.clone(),
+        ifindex: wan.ifindex,
+        families,
+        settings: PathSettings {
+            mode,
+            metered: section.is_some_and(|s| s.metered),
+            send_rate_max: bytes(section.and_then(|s| s.max_upload_kbps)),
+            receive_rate_max: bytes(section.and_then(|s| s.max_download_kbps)),
+            link_mtu: wan.mtu.clamp(1280, 9000) as u16,
+            ip_overhead: 28,
+        },
+    }
+}
+
+fn reason(fault: WanFault) -> Reason {
+    match fault {
+        WanFault::Absent | WanFault::Down | WanFault::NoCarrier => Reason::LinkDown,
+        WanFault::NoRoute | WanFault::NoAddress => Reason::NoAddress,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::netlink::{Address, Interface, Route};
+
+    fn client(discover: bool, wans: Vec<config::Wan>) -> config::Client {
+        config::Client { discover, wans }
+    }
+
+    fn names(commands: &[Command]) -> Vec<String> {
+        commands
+            .iter()
+            .map(|c| match c {
+                Command::SetWan { plan, moved } => format!("set {} moved {moved}", plan.device),
+                Command::LoseWan(path, reason) => format!("lose {} {reason}", path.0),
+                Command::CloseWan(path) => format!("close {}", path.0),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn network(devices: &[(&str, &str, bool)]) -> Network {
+        let mut network = Network::default();
+        for (i, &(name, address, carrier)) in devices.iter().enumerate() {
+            let interface = Interface {
+                name: name.into(),
+                up: true,
+                carrier,
+                mtu: 1500,
+                addresses: vec![Address::new(address.parse().unwrap(), 24)],
+                defaults: vec![Route::new(Some("10.0.0.1".parse().unwrap()), 10)],
+                ..Interface::default()
+            };
+            network.interfaces.insert(i as u32 + 2, interface);
+        }
+        network
+    }
+
+    #[test]
+    fn a_wan_comes_moves_goes_and_returns_under_one_number() {
+        let mut wans = Wans::default();
+        let c = client(true, vec![]);
+        let steps = [
+            (network(&[("wan0", "10.0.0.2", true)]), vec!["set wan0 moved false"]),
+            (network(&[("wan0", "10.0.0.2", true)]), vec![]),
+            (network(&[("wan0", "10.0.0.3", true)]), vec!["set wan0 moved true"]),
+            (network(&[]), vec!["lose 0 link is down"]),
+            (network(&[("wan0", "10.0.0.3", true)]), vec!["set wan0 moved true"]),
+        ];
+        for (network, expected) in steps {
+            let (_, commands) = wans.update(&network, &c);
+            assert_eq!(names(&commands), expected);
+        }
+        assert_eq!(wans.entries().len(), 1);
+    }
+
+    #[test]
+    fn a_seventeenth_wan_is_refused_and_may_take_the_place_of_one_that_has_gone() {
+        let all: Vec<String> = (0..17).map(|i| format!("wan{i}")).collect();
+        let list: Vec<_> = all.iter().map(|n| (n.as_str(), "10.0.0.2", true)).collect();
+        let mut wans = Wans::default();
+        let c = client(true, vec![]);
+        let (_, commands) = wans.update(&network(&list), &c);
+        assert_eq!(commands.len(), 16);
+        let (_, commands) = wans.update(&network(&list[1..]), &c);
+        assert!(names(&commands).contains(&"lose 0 link is down".to_owned()));
+        let (_, commands) = wans.update(&network(&list[1..]), &c);
+        assert_eq!(names(&commands), ["set wan16 moved false"]);
+    }
+}

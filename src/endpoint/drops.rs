@@ -1,0 +1,163 @@
+//! Why something was not taken: one counter per reason.
+//!
+//! Why: whoever can send to an open port can send anything. An answer would serve as a reflector
+//! or an oracle, and a line of log for each would fill the disk. A number per reason is what
+//! remains, and it tells a wrong key from a wrong preshared key and both from noise.
+
+use crate::crypto::Error;
+
+/// Why a datagram or an inner packet was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Drop {
+    /// No message of this protocol, or one that is cut short or contradicts itself.
+    Malformed,
+    /// No session has this receiver index (any more).
+    UnknownSession,
+    /// The packet number was accepted before, or is too old to tell.
+    Replayed,
+    /// The authentication tag does not match.
+    Undecryptable,
+    /// A handshake message that was not made for our public key.
+    BadMac,
+    /// A handshake with a public key that is no peer's.
+    UnknownKey,
+    /// A peer without our preshared key.
+    WrongPresharedKey,
+    /// A handshake of another version of the protocol.
+    WrongVersion,
+    /// An initiation that is older than one that was answered, or was answered often enough.
+    StaleInitiation,
+    /// More initiations per second than are computed.
+    InitiationRate,
+    /// A message that this role does not take: an initiation at a client, a path that the client
+    /// has not opened.
+    Unexpected,
+    /// A peer's public key with which nothing can be agreed on: the configuration is wrong.
+    WeakKey,
+    /// An inner packet that is no whole IP packet.
+    NotIp,
+    /// An inner packet to an address that is no peer's.
+    UnknownDestination,
+    /// An inner packet from an address that is not the sending peer's.
+    SpoofedSource,
+    /// A datagram that would have exceeded three times what its unproven address has sent.
+    Unproven,
+    /// A datagram for a path whose address is not known.
+    NoAddress,
+}
+
+impl Drop {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Drop; 17] = [
+        Drop::Malformed,
+        Drop::UnknownSession,
+        Drop::Replayed,
+        Drop::Undecryptable,
+        Drop::BadMac,
+        Drop::UnknownKey,
+        Drop::WrongPresharedKey,
+        Drop::WrongVersion,
+        Drop::StaleInitiation,
+        Drop::InitiationRate,
+        Drop::Unexpected,
+        Drop::WeakKey,
+        Drop::NotIp,
+        Drop::UnknownDestination,
+        Drop::SpoofedSource,
+        Drop::Unproven,
+        Drop::NoAddress,
+    ];
+
+    /// The reason's name in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Drop::Malformed => "malformed",
+            Drop::UnknownSession => "unknown session",
+            Drop::Replayed => "replayed",
+            Drop::Undecryptable => "undecryptable",
+            Drop::BadMac => "bad mac",
+            Drop::UnknownKey => "unknown key",
+            Drop::WrongPresharedKey => "wrong preshared key",
+            Drop::WrongVersion => "wrong version",
+            Drop::StaleInitiation => "stale initiation",
+            Drop::InitiationRate => "initiation rate",
+            Drop::Unexpected => "unexpected",
+            Drop::WeakKey => "weak key",
+            Drop::NotIp => "not ip",
+            Drop::UnknownDestination => "unknown destination",
+            Drop::SpoofedSource => "spoofed source",
+            Drop::Unproven => "unproven address",
+            Drop::NoAddress => "no address",
+        }
+    }
+}
+
+impl From<Error> for Drop {
+    fn from(error: Error) -> Drop {
+        match error {
+            // An index that was changed on the way is damage; a handshake that is spent has no
+            // use for a second answer.
+            Error::Malformed | Error::WrongIndex => Drop::Malformed,
+            Error::Spent => Drop::UnknownSession,
+            Error::WrongMac => Drop::BadMac,
+            Error::Decrypt => Drop::Undecryptable,
+            Error::WrongVersion(_) => Drop::WrongVersion,
+            Error::WrongPsk => Drop::WrongPresharedKey,
+            Error::WeakKey => Drop::WeakKey,
+        }
+    }
+}
+
+/// The counters.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Drops([u64; Drop::ALL.len()]);
+
+impl Drops {
+    /// Counts one.
+    pub(super) fn count(&mut self, reason: Drop) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How many were dropped for `reason`.
+    pub fn get(&self, reason: Drop) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// How many were dropped.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The reasons that have occurred, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Drop, u64)> + '_ {
+        Drop::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_reason_has_its_own_counter_and_name() {
+        for (place, reason) in Drop::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+        let names: BTreeSet<_> = Drop::ALL.map(Drop::as_str).into_iter().collect();
+        assert_eq!(names.len(), Drop::ALL.len());
+    }
+
+    #[test]
+    fn counts() {
+        let mut drops = Drops::default();
+        drops.count(Drop::Replayed);
+        drops.count(Drop::Replayed);
+        drops.count(Drop::NoAddress);
+        assert_eq!(drops.get(Drop::Replayed), 2);
+        assert_eq!(drops.total(), 3);
+        let seen: Vec<_> = drops.iter().collect();
+        assert_eq!(seen, [(Drop::Replayed, 2), (Drop::NoAddress, 1)]);
+    }
+}

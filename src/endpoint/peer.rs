@@ -1,0 +1,352 @@
+//! One peer: its keys, its connection, and what there is of each of its paths.
+//!
+//! Why: sessions come and go every two minutes, a connection (the engine, the packet numbers and
+//! the replay windows) lasts as long as both programs run.
+//!
+//! How: each side's *instance* names its end of a connection. When the peer comes with another
+//! one, it has restarted: our end begins anew as well, under a session that only knows the new
+//! connection. When we begin anew on our own, because the peer has said good-bye or somebody
+//! wants to reconnect, we draw another instance and so tell the peer.
+//!
+//! While no session can seal, the engine stands still: packets wait in its entrance, whose bound
+//! is the engine's, and no timer of it runs.
+
+use std::collections::VecDeque;
+
+use super::address::{Addresses, Origin, Validated};
+use super::attempts::{Attempts, Cause, Flights};
+use super::drops::{Drop, Drops};
+use super::session::{Indices, LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
+use super::{Event, PeerId, PeerState};
+use crate::buffer::Pool;
+use crate::crypto::guard::InitGuard;
+use crate::crypto::keys::{PresharedKey, PublicKey};
+use crate::crypto::replay::ReplayWindow;
+use crate::crypto::rng::{Dice, SecretRng};
+use crate::engine::{self, Engine, PathSettings, PathState};
+use crate::time::Time;
+use crate::wire::{PATHS_MAX, PathId};
+
+/// Events that wait for the caller at most; the oldest are dropped.
+pub(super) const EVENTS_MAX: usize = 1024;
+
+/// Bytes of the outer headers (RFC 791 §3.1, RFC 8200 §3, RFC 768).
+const OVERHEAD_V4: u16 = 20 + 8;
+const OVERHEAD_V6: u16 = 40 + 8;
+/// What a path that the client has opened is taken to carry until the path MTU is known, bytes
+/// (Ethernet).
+const MTU_UNKNOWN: u16 = 1500;
+
+/// The settings of a path that the other side has opened over `origin`.
+pub(super) fn settings_for(origin: &Origin) -> PathSettings {
+    PathSettings {
+        mode: engine::Mode::Active,
+        metered: false,
+        send_rate_max: None,
+        receive_rate_max: None,
+        link_mtu: MTU_UNKNOWN,
+        ip_overhead: overhead(origin),
+    }
+}
+
+/// Bytes of the outer headers on the way to `origin`.
+fn overhead(origin: &Origin) -> u16 {
+    // An IPv4 address in IPv6 clothes is what a socket for both families shows.
+    if origin.remote.ip().to_canonical().is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 }
+}
+
+/// One path of a peer.
+#[derive(Debug)]
+pub(super) struct PathSlot {
+    /// A path that was closed leaves its window here, so that it cannot be replayed when it is
+    /// opened again under the same session.
+    pub open: bool,
+    pub window: ReplayWindow,
+    pub addresses: Addresses,
+    pub settings: PathSettings,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
+impl PathSlot {
+    pub fn new(settings: PathSettings) -> PathSlot {
+        PathSlot {
+            open: true,
+            window: ReplayWindow::new(),
+            addresses: Addresses::default(),
+            settings,
+            rx_bytes: 0,
+            tx_bytes: 0,
+        }
+    }
+}
+
+/// What of a peer is waiting in which queue of the endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Queued {
+    pub transmit: bool,
+    pub deliver: bool,
+    pub timer: bool,
+}
+
+/// A peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub id: PeerId,
+    pub key: PublicKey,
+    pub psk: PresharedKey,
+    pub client: bool,
+    template: engine::Settings,
+    pub engine: Engine,
+    /// Names our end of the connection.
+    pub instance: u64,
+    /// Names the peer's end.
+    pub remote_instance: Option<u64>,
+    pub sessions: Sessions,
+    pub flights: Flights,
+    pub attempts: Attempts,
+    pub guard: InitGuard,
+    pub paths: [Option<Box<PathSlot>>; PATHS_MAX],
+    /// The last authentic datagram.
+    pub heard: Option<Time>,
+    /// The last handshake that ended in a session.
+    pub handshake: Option<Time>,
+    /// The engine hears nothing on any path.
+    pub silent: bool,
+    told: PeerState,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub wake: Time,
+    pub queued: Queued,
+}
+
+impl Peer {
+    pub fn new(
+        now: Time,
+        id: PeerId,
+        (key, psk): (PublicKey, PresharedKey),
+        mut template: engine::Settings,
+        client: bool,
+        rng: &mut SecretRng,
+    ) -> Peer {
+        template.client = client;
+        template.seed = rng.next_u64();
+        let attempts = if client { Attempts::new(now) } else { Attempts::none() };
+        let told = if client { PeerState::Connecting } else { PeerState::Down };
+        Peer {
+            id,
+            key,
+            psk,
+            client,
+            engine: Engine::new(template.clone(), now),
+            template,
+            instance: rng.next_u64(),
+            remote_instance: None,
+            sessions: Sessions::default(),
+            flights: Flights::default(),
+            attempts,
+            guard: InitGuard::new(),
+            paths: [const { None }; PATHS_MAX],
+            heard: None,
+            handshake: None,
+            silent: false,
+            told,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            wake: Time::FAR,
+            queued: Queued::default(),
+        }
+    }
+
+    pub fn path(&mut self, id: PathId) -> Option<&mut PathSlot> {
+        self.paths.get_mut(id.index())?.as_deref_mut().filter(|slot| slot.open)
+    }
+
+    /// The paths that are open.
+    pub fn paths(&self) -> impl Iterator<Item = (PathId, &PathSlot)> {
+        let numbered = self.paths.iter().enumerate();
+        let slots = numbered.filter_map(|(id, slot)| Some((PathId(id as u8), slot.as_deref()?)));
+        slots.filter(|(_, slot)| slot.open)
+    }
+
+    /// What to say of the connection.
+    pub fn state(&self) -> PeerState {
+        match (self.sessions.current(), self.client) {
+            (Some(_), _) if !self.silent => PeerState::Up,
+            (_, true) => PeerState::Connecting,
+            (_, false) => PeerState::Down,
+        }
+    }
+
+    /// Begins our end of the connection anew: a client with the paths it was told, a server with
+    /// none. Whatever the engine held is lost; the session that knew it must be gone already.
+    pub fn rebuild(&mut self, now: Time) {
+        self.template.seed = self.template.seed.wrapping_add(1);
+        self.engine = Engine::new(self.template.clone(), now);
+        self.silent = false;
+        if !self.client {
+            self.paths = [const { None }; PATHS_MAX];
+            return;
+        }
+        for (id, slot) in self.paths.iter_mut().enumerate() {
+            if let Some(slot) = slot {
+                slot.window = ReplayWindow::new();
+                if slot.open {
+                    self.engine.open_path(now, PathId(id as u8), slot.settings);
+                }
+            }
+        }
+    }
+
+    /// Ends the connection on our own: nothing of it is usable any more, on either side.
+    pub fn reset(&mut self, now: Time, rng: &mut SecretRng, indices: &mut Indices) {
+        self.sessions.clear(indices);
+        self.flights.clear(indices);
+        self.instance = rng.next_u64();
+        self.remote_instance = None;
+        self.rebuild(now);
+        self.attempts.begin(now, Cause::Connect);
+    }
+
+    /// The first datagram under the next session has been opened: the initiator has it, so it is
+    /// the current one from now on. Of another run of its program, nothing else is left then.
+    pub fn promote(&mut self, now: Time, indices: &mut Indices) {
+        let Some(next) = self.sessions.get(Slot::Next) else { return };
+        let remote_instance = next.remote_instance;
+        if self.remote_instance != Some(remote_instance) {
+            self.sessions.drop_used(indices);
+            if self.remote_instance.replace(remote_instance).is_some() {
+                self.rebuild(now);
+            }
+        }
+        self.sessions.promote(now, now + LIFE_US, indices);
+        self.handshake = Some(now);
+    }
+
+    /// A datagram under the current session has been opened: the responder has it as well, so
+    /// the next handshake can wait until the session grows old.
+    pub fn confirm(&mut self, now: Time, dice: &mut Dice) {
+        if self.attempts.cause() == Cause::Unconfirmed {
+            let made = self.handshake.unwrap_or(now);
+            let rekey = made + REKEY_AFTER_US + dice.below(REKEY_JITTER_US);
+            self.attempts.settled(now.max(rekey));
+        }
+    }
+
+    /// Takes in what the engine has to tell. `from`: where the datagram came from that has just
+    /// been handled. Returns whether the peer has said good-bye.
+    pub fn take_events(
+        &mut self,
+        now: Time,
+        from: Option<&Origin>,
+        events: &mut VecDeque<(PeerId, Event)>,
+    ) -> bool {
+        let mut closed = false;
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                engine::Event::Validated(path) => self.validated(now, path, from, events),
+                engine::Event::PathChanged(path, state) => {
+                    if matches!(state, PathState::Active | PathState::Backup | PathState::Held) {
+                        self.silent = false;
+                        if self.attempts.cause() == Cause::Silent {
+                            self.attempts.answered(now);
+                        }
+                    }
+                    push(events, self.id, Event::PathChanged(path, state));
+                }
+                engine::Event::PeerSilent => {
+                    self.silent = true;
+                    self.attempts.begin(now, Cause::Silent);
+                }
+                engine::Event::PeerClosed => closed = true,
+                engine::Event::Mtu(mtu) => push(events, self.id, Event::Mtu(mtu)),
+            }
+        }
+        closed
+    }
+
+    fn validated(
+        &mut self,
+        now: Time,
+        id: PathId,
+        from: Option<&Origin>,
+        events: &mut VecDeque<(PeerId, Event)>,
+    ) {
+        let (Some(from), Some(slot)) = (from, self.paths[id.index()].as_deref_mut()) else {
+            return;
+        };
+        if let Validated::Moved(origin) = slot.addresses.validated(from) {
+            let overhead = overhead(&origin);
+            if slot.settings.ip_overhead != overhead {
+                slot.settings.ip_overhead = overhead;
+                self.engine.open_path(now, id, slot.settings);
+            }
+            push(events, self.id, Event::AddressChanged(id, origin));
+        }
+    }
+
+    /// Tells a change of state, once.
+    pub fn tell_state(&mut self, events: &mut VecDeque<(PeerId, Event)>) {
+        let state = self.state();
+        if state != self.told {
+            self.told = state;
+            push(events, self.id, Event::State(state));
+        }
+    }
+
+    /// Hands an opened payload to the engine and sees to the address it came from. Returns
+    /// whether the peer has said good-bye.
+    pub fn take_payload(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        received: Received<'_>,
+        (drops, events): (&mut Drops, &mut VecDeque<(PeerId, Event)>),
+    ) -> bool {
+        let Received { path: id, number, newest, from, payload, wire_len } = received;
+        let taken = self.engine.handle_payload(now, pool, id, number, payload, wire_len);
+        if taken.is_err() {
+            drops.count(Drop::Malformed);
+        }
+        // Before the source is looked at: what this datagram proves, it proves of an address that
+        // was challenged before it came.
+        let closed = self.take_events(now, Some(&from), events);
+        let Some(slot) = self.paths[id.index()].as_deref_mut() else { return closed };
+        slot.rx_bytes += wire_len as u64;
+        if slot.addresses.observe(now, from, wire_len, newest) {
+            self.engine.revalidate(now, id);
+        }
+        closed
+    }
+
+    /// When the peer wants to be woken.
+    pub fn poll_timeout(&self) -> Time {
+        let mut next = self.attempts.next().min(self.sessions.poll_timeout());
+        next = next.min(self.flights.poll_timeout());
+        if self.sessions.current().is_some() {
+            next = next.min(self.engine.poll_timeout());
+        }
+        next
+    }
+}
+
+/// A datagram that was opened.
+#[derive(Debug)]
+pub(super) struct Received<'a> {
+    pub path: PathId,
+    pub number: u64,
+    /// Whether its number is the highest of its path.
+    pub newest: bool,
+    pub from: Origin,
+    pub payload: &'a [u8],
+    /// Bytes of the datagram, without IP and UDP headers.
+    pub wire_len: usize,
+}
+
+/// Queues an event; the oldest makes room.
+fn push(events: &mut VecDeque<(PeerId, Event)>, peer: PeerId, event: Event) {
+    if events.len() >= EVENTS_MAX {
+        events.pop_front();
+    }
+    events.push_back((peer, event));
+}

@@ -1,0 +1,210 @@
+//! What is sent: batches of sealed datagrams.
+//!
+//! Why: a system call per datagram costs more than sealing it. The kernel takes many at once, and
+//! with UDP segmentation offload many of one size to one address as a single one, if they lie
+//! back to back in memory.
+//!
+//! How: the engine writes its payload into the batch right behind the place of the header, and it
+//! is sealed there. A datagram that goes to several addresses is there once, with an entry for
+//! each. Peers take turns, [`TURN`] datagrams each, so that a busy one delays the others by no
+//! more than that and still fills a segmentation run.
+//!
+//! Limits: [`BATCH_BYTES`] and about [`BATCH_DATAGRAMS`] per batch; nothing is allocated for a
+//! datagram once the batch exists.
+
+use core::net::{IpAddr, SocketAddr};
+use core::ops::Range;
+
+use super::Endpoint;
+use super::address::{Origin, SocketId};
+use super::drops::{Drop, Drops};
+use super::peer::Peer;
+use crate::buffer::Pool;
+use crate::crypto::handshake::{INIT_LEN, RESPONSE_LEN};
+use crate::time::Time;
+use crate::wire::TAG_LEN;
+use crate::wire::header::{self, DataHeader};
+
+/// Bytes of a batch: what one segmentation run can have at most (a UDP datagram's 65,535).
+pub const BATCH_BYTES: usize = 64 * 1024;
+/// Datagrams of a batch, after which it counts as full (`UDP_MAX_SEGMENTS` of Linux).
+pub const BATCH_DATAGRAMS: usize = 64;
+/// The longest datagram, bytes: an inner packet that fills a buffer, in its frame.
+pub const DATAGRAM_MAX: usize = 2048;
+/// Datagrams in a row of one peer.
+const TURN: usize = 16;
+/// Handshake messages that wait to be sent at most: the oldest are dropped.
+const OUTBOX_MAX: usize = 256;
+
+/// One datagram of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Datagram {
+    /// The socket to send it with.
+    pub socket: SocketId,
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// The source address to send it from; `None`: the system's choice.
+    pub src_ip: Option<IpAddr>,
+    /// Where it lies in [`TransmitBatch::bytes`].
+    pub range: Range<usize>,
+}
+
+/// Datagrams to send.
+#[derive(Debug)]
+pub struct TransmitBatch {
+    bytes: Box<[u8]>,
+    used: usize,
+    datagrams: Vec<Datagram>,
+}
+
+impl TransmitBatch {
+    /// An empty batch, to be used again and again.
+    pub fn new() -> TransmitBatch {
+        TransmitBatch {
+            bytes: vec![0; BATCH_BYTES].into_boxed_slice(),
+            used: 0,
+            // A probe goes to a few addresses at once.
+            datagrams: Vec::with_capacity(BATCH_DATAGRAMS + 16),
+        }
+    }
+
+    /// The bytes that the datagrams' ranges are of.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+
+    /// The datagrams in the order in which they are to be sent.
+    pub fn datagrams(&self) -> &[Datagram] {
+        &self.datagrams
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.used = 0;
+        self.datagrams.clear();
+    }
+
+    fn has_room(&self) -> bool {
+        self.datagrams.len() < BATCH_DATAGRAMS && self.bytes.len() - self.used >= DATAGRAM_MAX
+    }
+
+    /// The place of the next datagram.
+    fn place(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.used..self.used + DATAGRAM_MAX]
+    }
+
+    fn add(&mut self, len: usize, to: &Origin) {
+        let Origin { socket, remote, local } = *to;
+        let range = self.used..self.used + len;
+        self.datagrams.push(Datagram { socket, to: remote, src_ip: local, range });
+    }
+}
+
+impl Default for TransmitBatch {
+    fn default() -> Self {
+        TransmitBatch::new()
+    }
+}
+
+/// A handshake message that waits to be sent.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    bytes: [u8; INIT_LEN],
+    len: usize,
+    to: Vec<Origin>,
+}
+
+impl Handshake {
+    /// An INIT, the same to every address.
+    pub fn init(bytes: [u8; INIT_LEN], to: Vec<Origin>) -> Handshake {
+        Handshake { bytes, len: INIT_LEN, to }
+    }
+
+    /// A RESPONSE.
+    pub fn response(response: [u8; RESPONSE_LEN], to: Origin) -> Handshake {
+        let mut bytes = [0; INIT_LEN];
+        bytes[..RESPONSE_LEN].copy_from_slice(&response);
+        Handshake { bytes, len: RESPONSE_LEN, to: vec![to] }
+    }
+}
+
+impl Endpoint {
+    /// Queues a handshake message.
+    pub(super) fn send_handshake(&mut self, handshake: Handshake) {
+        if self.outbox.len() >= OUTBOX_MAX {
+            self.outbox.pop_front();
+        }
+        self.outbox.push_back(handshake);
+    }
+
+    /// Replaces the contents of `out` by what is to be sent now. Returns `false` when that is
+    /// nothing; otherwise there may be more.
+    pub fn poll_transmit(&mut self, now: Time, pool: &mut Pool, out: &mut TransmitBatch) -> bool {
+        out.clear();
+        while out.has_room() {
+            let Some(message) = self.outbox.pop_front() else { break };
+            out.place()[..message.len].copy_from_slice(&message.bytes[..message.len]);
+            message.to.iter().for_each(|to| out.add(message.len, to));
+            out.used += message.len;
+        }
+        while out.has_room() {
+            let Some(id) = self.ready.pop_front() else { break };
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            peer.queued.transmit = peer.transmit(now, pool, out, &mut self.drops);
+            if peer.queued.transmit {
+                self.ready.push_back(id);
+            }
+            self.observe(now, id);
+        }
+        !out.is_empty()
+    }
+}
+
+impl Peer {
+    /// Takes a turn. Returns whether there may be more to send.
+    fn transmit(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        out: &mut TransmitBatch,
+        drops: &mut Drops,
+    ) -> bool {
+        let Some(session) = self.sessions.current() else { return false };
+        for _ in 0..TURN {
+            if !out.has_room() {
+                return true;
+            }
+            let place = out.place();
+            let payload = &mut place[header::LEN..DATAGRAM_MAX - TAG_LEN];
+            let Some(transmit) = self.engine.poll_transmit(now, pool, payload) else {
+                return false;
+            };
+            let path = transmit.path;
+            let len = header::LEN + transmit.len + TAG_LEN;
+            let head = DataHeader::bytes(path, session.remote_index, transmit.number.value());
+            let (place, sealed) = place[..len].split_at_mut(header::LEN);
+            place.copy_from_slice(&head);
+            if session.seal.seal(transmit.number, &head, sealed).is_err() {
+                continue;
+            }
+            let Some(slot) = self.paths[path.index()].as_deref_mut() else { continue };
+            let first = out.datagrams.len();
+            let unproven = slot.addresses.targets(transmit.target, len, |to| out.add(len, &to));
+            let count = out.datagrams.len() - first;
+            if unproven > 0 {
+                drops.count(Drop::Unproven);
+            } else if count == 0 {
+                drops.count(Drop::NoAddress);
+            }
+            if count > 0 {
+                slot.tx_bytes += (len * count) as u64;
+                out.used += len;
+            }
+        }
+        true
+    }
+}

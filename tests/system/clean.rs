@@ -1,0 +1,106 @@
+//! Nothing is left behind, and nothing foreign is taken away.
+
+use onebox::net::nft::{self, Forward, Protocol, Tables};
+use onebox::net::system::{Ids, System};
+use onebox::net::tun::Tun;
+
+use crate::routing::{full_tunnel, two_wans};
+use crate::world::{Namespace, StateFile, block_on, command, ip};
+
+fn tables() -> Tables {
+    Tables {
+        mss_clamp: true,
+        masquerade_sources: vec![
+            "10.99.0.0/24".parse().unwrap(),
+            "192.168.1.0/24".parse().unwrap(),
+            "192.168.0.0/16".parse().unwrap(),
+            "fd99::/64".parse().unwrap(),
+        ],
+        masquerade_into_tunnel: vec!["10.99.0.2".parse().unwrap(), "fd99::2".parse().unwrap()],
+        forwards: vec![
+            Forward { protocol: Protocol::Tcp, port: 443, to: "192.168.1.9:8443".parse().unwrap() },
+            Forward { protocol: Protocol::Udp, port: 53, to: "[fd99::9]:53".parse().unwrap() },
+        ],
+        accept_forward: true,
+    }
+}
+
+fn forwarding() -> String {
+    let read = |key: &str| std::fs::read_to_string(format!("/proc/sys/net/{key}")).unwrap();
+    read("ipv4/ip_forward") + &read("ipv6/conf/all/forwarding") + &read("ipv6/conf/wan1/accept_ra")
+}
+
+#[test]
+fn after_a_crash_only_what_is_ours_is_removed() {
+    let Some((client, _internet)) = two_wans() else { return };
+    client.run(|| {
+        let state = StateFile::new();
+        std::fs::write("/proc/sys/net/ipv6/conf/wan1/accept_ra", "1").unwrap();
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
+        // Somebody else's, in our table and at our priority.
+        ip("rule add from 203.0.113.9 lookup 51830 priority 902");
+        ip("-6 rule add from 2001:db8:9::9 lookup 51830 priority 903");
+        ip("route add 203.0.113.0/24 dev wan1 table 51830");
+        ip("-6 route add 2001:db8:77::/64 dev wan1 table 51830");
+        let seen = || {
+            let all = ip("rule show") + &ip("-6 rule show") + &ip("route show table all");
+            let all = all + &ip("-6 route show table all");
+            all.lines().filter(|l| !l.contains("onebox0")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = (seen(), forwarding());
+        block_on(async {
+            let tun = Tun::open("onebox0", true).unwrap();
+            let mut desired = full_tunnel(&tun).await;
+            desired.tables = Some(tables());
+            desired.forwarding = true;
+            let mut crashed = System::open(Ids::default(), &state.0).await.unwrap();
+            crashed.apply(&desired).await.unwrap();
+            assert_eq!(forwarding(), "1\n1\n2\n");
+            assert!(command("nft", "list table inet onebox").0);
+            // No undo, as after kill -9; the device stays to make it harder.
+            drop(crashed);
+            assert_ne!(seen(), before.0);
+
+            let mut next = System::open(Ids::default(), &state.0).await.unwrap();
+            assert_eq!((seen(), forwarding()), before);
+            assert!(!command("nft", "list table inet onebox").0);
+            assert!(!state.0.exists());
+
+            next.apply(&desired).await.unwrap();
+            next.undo().await.unwrap();
+            assert_eq!((seen(), forwarding()), before);
+        });
+    });
+}
+
+#[test]
+fn the_table_is_in_force_and_goes() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let text = nft::ruleset("onebox0", &tables());
+        nft::check(&text).unwrap();
+        assert!(!command("nft", "list table inet onebox").0, "checking puts nothing in force");
+        assert!(command("nft", "add table inet foreign").0);
+        nft::replace("onebox0", &tables()).unwrap();
+        let (_, listed) = command("nft", "list table inet onebox");
+        for rule in [
+            "tcp option maxseg size set rt mtu",
+            "masquerade",
+            "tcp dport 443 dnat ip to 192.168.1.9:8443",
+            "udp dport 53 dnat ip6 to [fd99::9]:53",
+        ] {
+            assert!(listed.contains(rule), "{rule} is not in {listed}");
+        }
+        // The second takes the place of the first.
+        nft::replace("onebox0", &Tables::default()).unwrap();
+        let (_, listed) = command("nft", "list table inet onebox");
+        assert!(listed.contains("maxseg") && !listed.contains("dnat"));
+        let refused = nft::check("table inet onebox { nonsense }").unwrap_err();
+        assert!(matches!(refused, nft::Error::Refused(_)), "{refused}");
+        nft::remove().unwrap();
+        nft::remove().unwrap();
+        assert!(!command("nft", "list table inet onebox").0);
+        assert!(command("nft", "list table inet foreign").0);
+    });
+}
