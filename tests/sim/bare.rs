@@ -15,7 +15,7 @@ use crate::link::Datagram;
 use crate::node::{Kept, LinkEvent, Node, Outgoing};
 use crate::packet::Side;
 use onebox::buffer::Pool;
-use onebox::engine::{Engine, Event, Mode, PathSettings, Reason, Settings, Target};
+use onebox::engine::{Engine, Event, Mode, PathSettings, Reason, Settings, Snapshot, Target};
 use onebox::time::{MS, SEC, Time};
 use onebox::wire::{OVERHEAD, PATHS_MAX, PathId, ip};
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 /// Bytes of the IPv4 and UDP header.
 const IP_OVERHEAD: u16 = 28;
 /// Bytes of packets that an engine may keep.
-const MEMORY: usize = 32 << 20;
+pub const MEMORY: usize = 32 << 20;
 
 /// How a path is opened.
 pub fn path_settings() -> PathSettings {
@@ -137,11 +137,12 @@ impl Node for Bare {
         if self.out.is_empty() {
             let transmit = self.engine.poll_transmit(now, &mut self.pool, &mut self.scratch)?;
             let link = transmit.path.index();
+            let number = transmit.number.value();
             let (valid, seen) = self.ports[link];
             let current = if valid == 0 { seen } else { valid };
-            self.send(link, current, transmit.number, transmit.len);
+            self.send(link, current, number, transmit.len);
             if transmit.target == Target::Probe && self.side == Side::Server && seen != current {
-                self.send(link, seen, transmit.number, transmit.len);
+                self.send(link, seen, number, transmit.len);
             }
         }
         self.read_events(None);
@@ -155,7 +156,7 @@ impl Node for Bare {
         Some(packet)
     }
 
-    fn poll_timeout(&self) -> Time {
+    fn poll_timeout(&mut self) -> Time {
         self.engine.poll_timeout()
     }
 
@@ -169,29 +170,33 @@ impl Node for Bare {
     }
 
     fn describe(&self, now: Time) -> String {
-        let s = self.engine.snapshot(now);
-        let mut text = format!(
-            "hold {} ms, resent {}, late {}, aqm {}, full {}, too long {};",
-            s.hold_us / MS,
-            s.retransmitted,
-            s.released_late,
-            s.dropped_aqm,
-            s.dropped_full,
-            s.too_long
-        );
-        for p in &s.paths {
-            text += &format!(
-                " [{} {:?}/{:?} rtt {} min {} ms, loss {:.1} %, {:.1} of {:.1} Mbit/s]",
-                p.id.0,
-                p.state,
-                p.reason,
-                p.rtt_us / MS,
-                p.rtt_min_us / MS,
-                p.tx_loss_ppm as f64 / 1e4,
-                p.tx_rate as f64 / 125e3,
-                p.tx_capacity as f64 / 125e3,
-            );
-        }
-        text
+        describe(&self.engine.snapshot(now))
     }
+}
+
+/// What an engine believes, in a line.
+pub fn describe(s: &Snapshot) -> String {
+    let mut text = format!(
+        "hold {} ms, resent {}, late {}, aqm {}, full {}, too long {};",
+        s.hold_us / MS,
+        s.retransmitted,
+        s.released_late,
+        s.dropped_aqm,
+        s.dropped_full,
+        s.too_long
+    );
+    for p in &s.paths {
+        text += &format!(
+            " [{} {:?}/{:?} rtt {} min {} ms, loss {:.1} %, {:.1} of {:.1} Mbit/s]",
+            p.id.0,
+            p.state,
+            p.reason,
+            p.rtt_us / MS,
+            p.rtt_min_us / MS,
+            p.tx_loss_ppm as f64 / 1e4,
+            p.tx_rate as f64 / 125e3,
+            p.tx_capacity as f64 / 125e3,
+        );
+    }
+    text
 }

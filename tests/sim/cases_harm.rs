@@ -26,7 +26,7 @@ fn faulty(name: &'static str, spec: Spec, least: f64) {
         .at_least("up finished", 1.0, |o| f64::from(u8::from(o.flow("up").finished.is_some())))
         .at_least("down finished", 1.0, |o| f64::from(u8::from(o.flow("down").finished.is_some())))
         .at_most("broken", 0.0, |o| (o.flow("up").resets + o.flow("down").resets) as f64)
-        .run(Kind::Bare);
+        .run_both();
 }
 
 fn fast() -> Spec {

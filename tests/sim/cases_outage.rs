@@ -40,7 +40,7 @@ fn a_silent_blackhole_is_outlived() {
                 .at_least("E 5 s after its return", 0.8, |o| {
                     o.efficiency("tcp", 14.0, 16.0) + o.efficiency("checked", 14.0, 16.0)
                 })
-                .run(Kind::Bare);
+                .run_both();
         }
     }
 }
@@ -59,7 +59,7 @@ fn carrier_loss_costs_next_to_nothing() {
             .at_least("E 3 s after its return", 0.8, |o| {
                 o.efficiency("tcp", 12.0, 16.0) + o.efficiency("checked", 12.0, 16.0)
             })
-            .run(Kind::Bare);
+            .run_both();
     }
 }
 
@@ -73,7 +73,7 @@ fn a_nat_rebinding_is_followed() {
             .at_least("E 2 s after", 0.8, |o| {
                 o.efficiency("tcp", 10.0, 16.0) + o.efficiency("checked", 10.0, 16.0)
             })
-            .run(Kind::Bare);
+            .run_both();
     }
 }
 
@@ -87,7 +87,7 @@ fn the_only_link_rebinds() {
         .at_most("longest stall, ms", 1000.0, |o| o.stall_ms("tcp", 4.0, 10.0))
         .at_most("longest gap of pings, ms", 1000.0, |o| o.gap_ms("ping", 4.0, 9.0))
         .at_least("Mbit/s after", 40.0, |o| o.mbps("tcp", 7.0, 10.0))
-        .run(Kind::Bare);
+        .run_both();
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_flapping_link_does_no_harm() {
         .at_least("Mbit/s while it flaps", 0.7 * 50.0 * TCP_SHARE, |o| {
             o.mbps("tcp", 4.0, 12.0) + o.mbps("checked", 4.0, 12.0)
         })
-        .run(Kind::Bare);
+        .run_both();
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_brown_out_does_no_harm() {
             .at_least("E 4 s after", 0.8, |o| {
                 o.efficiency("tcp", 14.0, 16.0) + o.efficiency("checked", 14.0, 16.0)
             })
-            .run(Kind::Bare);
+            .run_both();
     }
 }
 
@@ -135,7 +135,7 @@ fn one_way_death_is_outlived() {
                 .at_least("Mbit/s 1 s after", 0.8 * 50.0 * TCP_SHARE, |o| {
                     o.mbps("tcp", 6.0, 16.0) + o.mbps("checked", 6.0, 16.0)
                 })
-                .run(Kind::Bare);
+                .run_both();
         }
     }
 }
@@ -154,7 +154,7 @@ fn all_links_gone_and_back() {
         .at_least("E 5 s after", 0.8, |o| {
             o.efficiency("tcp", 16.0, 20.0) + o.efficiency("checked", 16.0, 20.0)
         })
-        .run(Kind::Bare);
+        .run_both();
 }
 
 #[test]
@@ -169,23 +169,35 @@ fn a_link_added_at_run_time_is_used() {
             .lasts(15 * SEC)
             .at_most("longest stall, ms", 100.0, |o| o.stall_ms("tcp", 2.0, 15.0))
             .at_least("E 3 s after", 0.85, |o| o.efficiency("tcp", 8.0, 15.0))
-            .run(Kind::Bare);
+            .run_both();
     }
 }
 
 #[test]
-fn a_restart_is_outlived() {
+fn a_restart_of_both_is_outlived() {
     // Without a handshake both ends have to begin anew together.
-    loaded("both ends restart", Way::Down)
-        .at(5 * SEC, "restart", |w| {
-            w.restart(Side::Server);
-            w.restart(Side::Client);
+    restarted("both ends restart", &[Side::Server, Side::Client], Kind::Bare);
+    restarted("both ends restart", &[Side::Server, Side::Client], Kind::Sealed);
+}
+
+#[test]
+fn a_restart_of_the_server_is_outlived() {
+    restarted("the server restarts", &[Side::Server], Kind::Sealed);
+}
+
+#[test]
+fn a_restart_of_the_router_is_outlived() {
+    restarted("the router restarts", &[Side::Client], Kind::Sealed);
+}
+
+fn restarted(name: &'static str, sides: &'static [Side], kind: Kind) {
+    loaded(name, Way::Down)
+        .at(5 * SEC, "restart", |w| sides.iter().for_each(|&side| w.restart(side)))
+        .at_most("longest gap of pings, ms", 2000.0, |o| o.gap_ms("ping", 4.0, 10.0))
+        .at_least("E 5 s after", 0.8, |o| {
+            o.efficiency("tcp", 10.0, 16.0) + o.efficiency("checked", 10.0, 16.0)
         })
-        .at_most("longest stall, ms", 1000.0, |o| o.stall_ms("tcp", 4.0, 10.0))
-        .at_least("E 3 s after", 0.8, |o| {
-            o.efficiency("tcp", 8.0, 16.0) + o.efficiency("checked", 8.0, 16.0)
-        })
-        .run(Kind::Bare);
+        .run(kind);
 }
 
 #[test]
@@ -205,5 +217,5 @@ fn a_backup_link_waits_until_it_is_needed() {
         .at_least("stream, Mbit/s after", 9.5, |o| o.mbps("stream", 7.0, 10.0))
         // Four seconds of the stream are 5 MB.
         .at_most("MB over the backup", 6.5, |o| o.links[1][1].wire_bytes as f64 / 1e6)
-        .run(Kind::Bare);
+        .run_both();
 }

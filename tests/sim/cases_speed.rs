@@ -30,7 +30,7 @@ fn two_equal_links_give_their_sum() {
             .links([fast(), fast()])
             .flow("tcp", Flow::bulk(way))
             .at_least("E", 0.85, |o| o.efficiency("tcp", 2.0, 10.0))
-            .run(Kind::Bare);
+            .run_both();
     }
 }
 
@@ -190,5 +190,5 @@ fn smoltcp_gets_every_byte() {
         .lasts(15 * SEC)
         .at_least("up finished", 1.0, |o| f64::from(u8::from(o.flow("up").finished.is_some())))
         .at_least("down finished", 1.0, |o| f64::from(u8::from(o.flow("down").finished.is_some())))
-        .run(Kind::Bare);
+        .run_both();
 }

@@ -72,7 +72,7 @@ impl Host {
                 slot.wakes = Time::FAR;
                 self.touched.push(i);
             }
-            self.wakes = Time::FAR;
+            self.wakes = self.slots.iter().map(|s| s.wakes).min().unwrap_or(Time::FAR);
         }
         while let Some(&i) = self.touched.last() {
             let slot = &mut self.slots[i];

@@ -7,7 +7,8 @@
 //! How, from the bottom up: [`rng`] one random stream per entity; [`link`] one direction of a
 //! link; [`packet`] inner packets; [`host`] with [`stream`], the model TCP [`tcp`] and real TCP
 //! [`smol`] as applications, named by [`flow`]; [`node`] what an end of the tunnel is to the
-//! world, made of engines alone ([`bare`]) or of nothing ([`plain`]); [`world`] the events, and
+//! world, made of engines alone ([`bare`]), of whole endpoints
+//! ([`sealed`]) or of nothing ([`plain`]); [`world`] the events, and
 //! [`oracle`] what must hold at every step; [`scenario`] lists of steps and expectations;
 //! [`report`] figures. `cases_*` are the scenarios.
 //!
@@ -29,6 +30,7 @@ mod plain;
 mod report;
 mod rng;
 mod scenario;
+mod sealed;
 mod smol;
 mod stream;
 mod tcp;

@@ -51,7 +51,7 @@ pub trait Node {
     /// A packet for the host behind this end; asked until there is nothing.
     fn poll_deliver(&mut self) -> Option<Vec<u8>>;
     /// When it wants to be woken.
-    fn poll_timeout(&self) -> Time;
+    fn poll_timeout(&mut self) -> Time;
     /// The longest packet that the tunnel takes whole.
     fn mtu(&self) -> u16;
     /// What it keeps.

@@ -50,7 +50,7 @@ impl Node for Plain {
         self.inbox.pop_front()
     }
 
-    fn poll_timeout(&self) -> Time {
+    fn poll_timeout(&mut self) -> Time {
         Time::FAR
     }
 

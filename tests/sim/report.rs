@@ -37,6 +37,8 @@ pub struct Record {
     pub cuts: u64,
     /// TCP: reductions taken back as spurious.
     pub undone: u64,
+    /// TCP: why slow start ended first, when, and at which window in segments.
+    pub slow_start_end: Option<(&'static str, Time, f64)>,
     /// TCP: retransmission timeouts.
     pub timeouts: u64,
 }

@@ -21,6 +21,7 @@ use crate::node::Node;
 use crate::packet::{SIDES, Side};
 use crate::plain::Plain;
 use crate::report::{self, Record};
+use crate::sealed::Sealed;
 use crate::world::{Factory, World};
 use onebox::time::{SEC, Time};
 use std::fmt::Write;
@@ -31,6 +32,8 @@ use std::rc::Rc;
 pub enum Kind {
     /// Two engines back to back.
     Bare,
+    /// Two endpoints, with handshake and cryptography.
+    Sealed,
     /// No tunnel: the plain link, or with several links the naive splitter.
     Plain,
 }
@@ -206,9 +209,10 @@ impl Scenario {
     /// Plays it once, without looking at the expectations.
     pub fn play(&self, kind: Kind) -> Outcome {
         let seed = self.seed;
-        let factory: Factory = Box::new(move |side, session| -> Box<dyn Node> {
+        let factory: Factory = Box::new(move |side, session, now| -> Box<dyn Node> {
             match kind {
                 Kind::Bare => Box::new(Bare::new(side, session, seed)),
+                Kind::Sealed => Box::new(Sealed::new(side, session, seed, now)),
                 Kind::Plain => Box::new(Plain::default()),
             }
         });
@@ -253,6 +257,15 @@ impl Scenario {
         }
     }
 
+    /// Runs it with engines alone, and then with whole endpoints.
+    ///
+    /// # Panics
+    /// As [`run`](Scenario::run).
+    pub fn run_both(&self) {
+        self.run(Kind::Bare);
+        self.run(Kind::Sealed);
+    }
+
     /// Plays it twice and checks everything.
     ///
     /// # Panics
@@ -285,12 +298,13 @@ impl Scenario {
             let series: Vec<String> = series.iter().map(|v| format!("{v:.0}")).collect();
             let _ = writeln!(
                 report,
-                "  {name}: corrupt {}, resent {}, cuts {}, undone {}, timeouts {}; Mbit/s {}",
+                "  {name}: corrupt {}, resent {}, cuts {}, undone {}, timeouts {}, {:?}; Mbit/s {}",
                 received.corrupt,
                 sent.resent,
                 sent.cuts,
                 sent.undone,
                 sent.timeouts,
+                sent.slow_start_end,
                 series.join(" ")
             );
         }

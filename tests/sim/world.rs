@@ -19,6 +19,8 @@ use std::collections::BinaryHeap;
 
 /// Rounds that an end may take at one point in time before it is called busy.
 const ROUNDS_MAX: usize = 100_000;
+/// Wake-ups in a row at one point in time that an end may ask for.
+const AT_ONCE_MAX: usize = 4;
 
 /// Both directions of a link, and what the router knows of it.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl Ord for Queued {
 
 /// Makes the node of a side: at the begin, and again when it restarts; the number says how often
 /// it has been made before.
-pub type Factory = Box<dyn Fn(Side, u32) -> Box<dyn Node>>;
+pub type Factory = Box<dyn Fn(Side, u32, Time) -> Box<dyn Node>>;
 
 /// The world.
 pub struct World {
@@ -100,7 +102,7 @@ impl World {
             now: Time::ZERO,
             wans: Vec::new(),
             hosts: SIDES.map(Host::new),
-            nodes: SIDES.map(|side| factory(side, 0)),
+            nodes: SIDES.map(|side| factory(side, 0, Time::ZERO)),
             oracle: Oracle::default(),
             slack_us: 0,
             factory,
@@ -148,7 +150,7 @@ impl World {
     /// An end is killed and starts again.
     pub fn restart(&mut self, side: Side) {
         self.starts[side as usize] += 1;
-        self.nodes[side as usize] = (self.factory)(side, self.starts[side as usize]);
+        self.nodes[side as usize] = (self.factory)(side, self.starts[side as usize], self.now);
         if side == Side::Client {
             for link in 0..self.wans.len() {
                 if self.wans[link].carrier {
@@ -232,6 +234,25 @@ impl World {
             self.oracle.woken(now, side);
             self.nodes[i].timeout(now);
         }
+        self.drain(side);
+        // What has just happened may be due to be looked at at once, but not for ever.
+        for _ in 0..AT_ONCE_MAX {
+            if self.nodes[i].poll_timeout() > now {
+                break;
+            }
+            self.oracle.woken(now, side);
+            self.nodes[i].timeout(now);
+            self.drain(side);
+        }
+        let wakes = self.nodes[i].poll_timeout();
+        self.oracle.drained(now, side, wakes, self.nodes[i].kept(now));
+        let late = self.timers.below(self.slack_us + 1);
+        self.wakes[i] = if wakes == Time::FAR { wakes } else { wakes.max(now + 1) + late };
+    }
+
+    /// Moves packets until there are none.
+    fn drain(&mut self, side: Side) {
+        let (i, now) = (side as usize, self.now);
         for round in 0.. {
             assert!(round < ROUNDS_MAX, "{side:?} never has enough at {now:?}");
             let mut idle = true;
@@ -254,10 +275,6 @@ impl World {
                 break;
             }
         }
-        let wakes = self.nodes[i].poll_timeout();
-        self.oracle.drained(now, side, wakes, self.nodes[i].kept(now));
-        let late = self.timers.below(self.slack_us + 1);
-        self.wakes[i] = if wakes == Time::FAR { wakes } else { wakes.max(now + 1) + late };
     }
 
     fn transmit(&mut self, side: Side, link: usize, mut datagram: Datagram) {

@@ -33,6 +33,8 @@ pub struct Cubic {
     last_ack: Time,
     round_delay_us: u64,
     samples: u32,
+    /// Why slow start ended first, when, and at which window.
+    pub ended: Option<(&'static str, Time, f64)>,
 }
 
 impl Cubic {
@@ -52,6 +54,7 @@ impl Cubic {
             last_ack: Time::ZERO,
             round_delay_us: u64::MAX,
             samples: 0,
+            ended: None,
         }
     }
 
@@ -76,15 +79,20 @@ impl Cubic {
         if now.since(self.last_ack) <= TRAIN_GAP_US {
             self.last_ack = now;
             if now.since(self.round_start) > self.delay_min_us / 2 {
-                self.ssthresh = self.cwnd;
+                self.end_slow_start("ACK train", now);
             }
         }
         self.round_delay_us = self.round_delay_us.min(rtt_us);
         self.samples += 1;
         let threshold = (self.delay_min_us / 8).clamp(4 * MS, 16 * MS);
         if self.samples >= HYSTART_SAMPLES && self.round_delay_us > self.delay_min_us + threshold {
-            self.ssthresh = self.cwnd;
+            self.end_slow_start("delay", now);
         }
+    }
+
+    fn end_slow_start(&mut self, why: &'static str, now: Time) {
+        self.ssthresh = self.cwnd;
+        self.ended.get_or_insert((why, now, self.cwnd));
     }
 
     /// `acked` segments were acknowledged while the window was the limit.

@@ -164,6 +164,7 @@ impl Sender {
             self.srtt_us = (7 * self.srtt_us + rtt_us) / 8;
         }
         self.cubic.sample(now, rtt_us, self.una, self.next);
+        self.record.slow_start_end = self.cubic.ended;
     }
 
     /// Books a segment that has arrived; returns its round trip when that is unambiguous.
