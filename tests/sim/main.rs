@@ -17,6 +17,8 @@
 
 // Builders and figures that only some scenarios use.
 #![allow(dead_code, missing_docs)]
+// A test may stop where it finds the impossible.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod bare;
 mod environments;

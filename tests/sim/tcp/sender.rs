@@ -62,7 +62,8 @@ pub struct Sender {
     rttvar_us: u64,
     min_rtt_us: u64,
     backoff: u32,
-    /// Proportional rate reduction: delivered and sent since recovery began, flight at its begin.
+    /// Proportional rate reduction: delivered and sent since recovery began, window at its
+    /// begin.
     prr: (u64, u64, u64),
     /// What was sent last of what has arrived: when, and its number.
     rack: (Time, u64),
@@ -274,7 +275,7 @@ impl Sender {
     fn enter(&mut self, after_timeout: bool) {
         let before = (self.cubic.cwnd, self.cubic.ssthresh);
         self.cubic.lost();
-        self.prr = (0, 0, self.in_flight().max(1));
+        self.prr = (0, 0, (before.0 as u64).max(1));
         self.undo_left = 0;
         self.record.cuts += 1;
         let until = self.next;
@@ -336,19 +337,25 @@ impl Sender {
     }
 
     fn may_send(&self) -> bool {
-        let flight = self.in_flight();
-        match self.state {
-            State::Recovery { after_timeout: false, .. } => {
-                let (delivered, sent, start) = self.prr;
-                let limit = if flight as f64 > self.cubic.ssthresh {
-                    (delivered as f64 * self.cubic.ssthresh / start as f64).ceil() as u64
-                } else {
-                    delivered + 1
-                };
-                sent < limit && (flight as f64) < self.cubic.cwnd || sent == 0
-            }
-            _ => (flight as f64) < self.cubic.cwnd.floor(),
+        (self.in_flight() as f64) < self.cubic.cwnd.floor().max(1.0)
+    }
+
+    /// Proportional rate reduction (RFC 6937, as Linux `tcp_cwnd_reduction`): the window while
+    /// losses are repaired.
+    fn reduce(&mut self, newly: u64, advanced: bool) {
+        if !matches!(self.state, State::Recovery { after_timeout: false, .. }) {
+            return;
         }
+        self.prr.0 += newly;
+        let (delivered, sent, start) = self.prr;
+        let (flight, ssthresh) = (self.in_flight(), self.cubic.ssthresh as u64);
+        let more = if flight > ssthresh {
+            (delivered * ssthresh).div_ceil(start).saturating_sub(sent)
+        } else {
+            let grown = delivered.saturating_sub(sent).max(newly) + u64::from(advanced);
+            grown.min(ssthresh - flight)
+        };
+        self.cubic.cwnd = (flight + more.max(u64::from(sent == 0))) as f64;
     }
 
     fn resend(&mut self, now: Time) -> Option<u64> {
@@ -402,10 +409,11 @@ impl App for Sender {
         if let Some(rtt) = rtt {
             self.measure(now, rtt);
         }
-        self.prr.0 += count;
         let advanced = self.una > before;
         self.leave(advanced, s.tsecr);
+        let lost = self.lost;
         self.detect(now);
+        self.reduce(count, advanced && self.lost <= lost);
         let growing = match self.state {
             State::Open => true,
             State::Recovery { after_timeout, .. } => after_timeout,
