@@ -87,6 +87,11 @@ fn environments() {
             mbps[1],
         );
         for o in outcomes.iter().filter(|_| verbose) {
+            let f = o.sender("tcp");
+            println!(
+                "    sent again {}, cuts {}, undone {}, timeouts {}, {:?}",
+                f.resent, f.cuts, f.undone, f.timeouts, f.slow_start_end
+            );
             println!("    {:?}\n    {}\n    {}", o.links, o.beliefs[0], o.beliefs[1]);
             let series = o.flow("tcp").series(0, (LASTS * 1e6) as u64, SEC / 2);
             println!("    {}", series.iter().map(|v| format!("{v:.0} ")).collect::<String>());

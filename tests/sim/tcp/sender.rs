@@ -14,6 +14,9 @@ const RTO_MIN_US: u64 = 200 * MS;
 const RTO_MAX_US: u64 = 120 * SEC;
 /// Duplicate acknowledgements that prove loss while no reordering was seen (RFC 5681 §3.2).
 const DUPLICATES: u64 = 3;
+/// Recoveries without a D-SACK after which RACK's window is narrow again (Linux
+/// `TCP_RACK_RECOVERY_THRESH`).
+const STEPS_PERSIST: u32 = 16;
 /// The receiver's window, bytes.
 const WINDOW: u64 = 16 << 20;
 
@@ -71,6 +74,8 @@ pub struct Sender {
     reordering_seen: bool,
     reordering_steps: u64,
     steps_round: u64,
+    /// Recoveries after which the steps are forgotten.
+    steps_persist: u32,
     undo_left: i64,
     timeout_at: Time,
     reorder_at: Time,
@@ -111,6 +116,7 @@ impl Sender {
             reordering_seen: false,
             reordering_steps: 1,
             steps_round: 0,
+            steps_persist: 0,
             undo_left: 0,
             timeout_at: Time::FAR,
             reorder_at: Time::FAR,
@@ -230,6 +236,7 @@ impl Sender {
         self.undo_left -= 1;
         if self.una > self.steps_round {
             self.steps_round = self.next;
+            self.steps_persist = STEPS_PERSIST;
             self.reordering_steps = (self.reordering_steps + 1).min(255);
             self.reordering_seen = true;
         }
@@ -277,6 +284,10 @@ impl Sender {
         self.cubic.lost();
         self.prr = (0, 0, (before.0 as u64).max(1));
         self.undo_left = 0;
+        self.steps_persist = self.steps_persist.saturating_sub(1);
+        if self.steps_persist == 0 {
+            self.reordering_steps = 1;
+        }
         self.record.cuts += 1;
         let until = self.next;
         self.state = State::Recovery { until, before, first_resend: None, after_timeout };
