@@ -28,7 +28,10 @@ const QUANTUM: i32 = 1514;
 /// CoDel's target for a short path. Above RFC 8289's 5 ms: flows do not wait in each other's
 /// queue, so this delays only the flow that builds it, and one CUBIC flow needs some to keep a
 /// path full.
-const TARGET_MIN_US: u64 = 10 * MS;
+const TARGET_MIN_US: u64 = 15 * MS;
+/// Further wait that is tolerated while the rate of a path is still being searched for: a drop
+/// then would end the flow's own slow start long before the path is full.
+const SEARCH_US: u64 = 150 * MS;
 /// CoDel's interval for a short path (RFC 8289 §4.2).
 const INTERVAL_MIN_US: u64 = 100 * MS;
 /// Packets dropped in one go when the bound is exceeded (RFC 8290 §4.1.2).
@@ -100,10 +103,11 @@ pub struct Aqm {
 
 impl Aqm {
     /// For paths of which the longest has round trip `rtt_us`, and which need `ahead_us` of wait
-    /// to be served in order.
-    pub fn new(rtt_us: u64, ahead_us: u64) -> Aqm {
+    /// to be served in order. `searching` says that the rate of one is not known yet.
+    pub fn new(rtt_us: u64, ahead_us: u64, searching: bool) -> Aqm {
+        let search_us = if searching { SEARCH_US } else { 0 };
         Aqm {
-            target_us: TARGET_MIN_US.max(rtt_us / 4) + ahead_us,
+            target_us: TARGET_MIN_US.max(rtt_us / 2) + ahead_us + search_us,
             interval_us: INTERVAL_MIN_US.max(rtt_us + ahead_us),
         }
     }

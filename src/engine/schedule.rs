@@ -194,8 +194,10 @@ impl Engine {
         if self.store.is_full() {
             return None;
         }
-        let longest = order.ids().filter_map(|id| self.path(id)).map(|p| p.feedback.smoothed());
-        let aqm = Aqm::new(longest.max().unwrap_or(0), order.spread());
+        let paths = || order.ids().filter_map(|id| self.path(id));
+        let longest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
+        let searching = paths().any(|p| !p.rate.is_settled());
+        let aqm = Aqm::new(longest, order.spread(), searching);
         let mut outgoing = self.entrance.pop(now, pool, Want { ahead, max_len }, aqm)?;
         if let Some((first, count)) = outgoing.skip.take()
             && outgoing.ordered
