@@ -1,0 +1,202 @@
+//! An end of the tunnel without cryptography: an [`Engine`] alone.
+//!
+//! Why: the engine is where speed and order are decided, and a run without sealing is several
+//! times faster and sees its payloads.
+//!
+//! How: a datagram is the engine's payload, and its number travels beside it; header, tag, UDP
+//! and IPv4 header are counted, not written. The server opens a path when something comes on it,
+//! keeps the address that was validated, and answers probes to the newest one seen, as the
+//! endpoint does.
+//!
+//! Limits: no handshake, so that both ends have to restart together; a datagram of another
+//! session or with a flipped bit is dropped, as it would not authenticate.
+
+use crate::link::Datagram;
+use crate::node::{Kept, LinkEvent, Node, Outgoing};
+use crate::packet::Side;
+use onebox::buffer::Pool;
+use onebox::engine::{Engine, Event, Mode, PathSettings, Reason, Settings, Snapshot, Target};
+use onebox::time::{MS, SEC, Time};
+use onebox::wire::{OVERHEAD, PATHS_MAX, PathId, ip};
+use std::collections::VecDeque;
+
+/// Bytes of the IPv4 and UDP header.
+const IP_OVERHEAD: u16 = 28;
+/// Bytes of packets that an engine may keep.
+pub const MEMORY: usize = 32 << 20;
+
+/// How a path is opened.
+pub fn path_settings() -> PathSettings {
+    PathSettings {
+        mode: Mode::Active,
+        metered: false,
+        send_rate_max: None,
+        receive_rate_max: None,
+        link_mtu: 1500,
+        ip_overhead: IP_OVERHEAD,
+    }
+}
+
+/// An engine between a host and links.
+#[derive(Debug)]
+pub struct Bare {
+    side: Side,
+    session: u32,
+    engine: Engine,
+    pool: Pool,
+    /// The client's port on each path: as validated, and as last seen.
+    ports: [(u16, u16); PATHS_MAX],
+    out: VecDeque<Outgoing>,
+    scratch: Vec<u8>,
+}
+
+impl Bare {
+    /// An end that has been started `session` times before.
+    pub fn new(side: Side, session: u32, seed: u64) -> Bare {
+        let settings = Settings {
+            seed: seed ^ (side as u64 + 1) ^ u64::from(session) << 8,
+            hold_max_us: 2 * SEC,
+            memory: MEMORY,
+            probe_interval_us: 15 * SEC,
+            client: side == Side::Client,
+        };
+        Bare {
+            side,
+            session,
+            engine: Engine::new(settings, Time::ZERO),
+            pool: Pool::new(1024),
+            ports: [(0, 0); PATHS_MAX],
+            out: VecDeque::new(),
+            scratch: vec![0; 2048],
+        }
+    }
+
+    fn send(&mut self, link: usize, port: u16, number: u64, len: usize) {
+        let bytes = self.scratch[..len].to_vec();
+        let ip_len = len + OVERHEAD + usize::from(IP_OVERHEAD);
+        let session = self.session;
+        let datagram = Datagram { bytes, number, ip_len, port, session, corrupted: false };
+        self.out.push_back(Outgoing { link, datagram });
+    }
+
+    fn read_events(&mut self, came_from: Option<u16>) {
+        while let Some(event) = self.engine.poll_event() {
+            if let (Event::Validated(id), Some(port)) = (event, came_from) {
+                self.ports[id.index()].0 = port;
+            }
+        }
+    }
+}
+
+impl Node for Bare {
+    fn push(&mut self, now: Time, packet: &[u8]) {
+        if let Some(view) = ip::Packet::parse(packet) {
+            let buf = self.pool.copy(packet);
+            self.engine.push_packet(now, &mut self.pool, buf, &view);
+        }
+    }
+
+    fn receive(&mut self, now: Time, link: usize, datagram: &Datagram) {
+        if datagram.corrupted || datagram.session != self.session {
+            return;
+        }
+        let id = PathId(link as u8);
+        if self.side == Side::Server && !self.engine.has_path(id) {
+            self.engine.open_path(now, id, path_settings());
+        }
+        let moved = self.side == Side::Server && self.ports[link].1 != datagram.port;
+        self.ports[link].1 = datagram.port;
+        if moved && self.ports[link].0 != 0 {
+            self.engine.revalidate(now, id);
+        }
+        let pool = &mut self.pool;
+        let number = datagram.number;
+        let result =
+            self.engine.handle_payload(now, pool, id, number, &datagram.bytes, datagram.ip_len);
+        assert!(result.is_ok(), "{:?} finds the peer's payload malformed", self.side);
+        self.read_events(Some(datagram.port));
+    }
+
+    fn link_event(&mut self, now: Time, link: usize, event: LinkEvent) {
+        let id = PathId(link as u8);
+        match event {
+            LinkEvent::Up if self.engine.has_path(id) => self.engine.revalidate(now, id),
+            LinkEvent::Up => self.engine.open_path(now, id, path_settings()),
+            LinkEvent::CarrierLost => self.engine.path_lost(now, id, Reason::LinkDown),
+            LinkEvent::Remove => self.engine.close_path(now, id),
+            LinkEvent::Backup => self.engine.set_mode(now, id, Mode::Backup),
+            LinkEvent::Active => self.engine.set_mode(now, id, Mode::Active),
+        }
+    }
+
+    fn timeout(&mut self, now: Time) {
+        self.engine.handle_timeout(now, &mut self.pool);
+    }
+
+    fn poll_transmit(&mut self, now: Time) -> Option<Outgoing> {
+        if self.out.is_empty() {
+            let transmit = self.engine.poll_transmit(now, &mut self.pool, &mut self.scratch)?;
+            let link = transmit.path.index();
+            let number = transmit.number.value();
+            let (valid, seen) = self.ports[link];
+            let current = if valid == 0 { seen } else { valid };
+            self.send(link, current, number, transmit.len);
+            if transmit.target == Target::Probe && self.side == Side::Server && seen != current {
+                self.send(link, seen, number, transmit.len);
+            }
+        }
+        self.read_events(None);
+        self.out.pop_front()
+    }
+
+    fn poll_deliver(&mut self) -> Option<Vec<u8>> {
+        let buf = self.engine.poll_deliver()?;
+        let packet = buf.bytes().to_vec();
+        self.pool.give(buf);
+        Some(packet)
+    }
+
+    fn poll_timeout(&mut self) -> Time {
+        self.engine.poll_timeout()
+    }
+
+    fn mtu(&self) -> u16 {
+        self.engine.mtu()
+    }
+
+    fn kept(&self, now: Time) -> Kept {
+        let s = self.engine.snapshot(now);
+        Kept { bytes: s.held_bytes + s.queued_bytes, bytes_max: MEMORY / 2 }
+    }
+
+    fn describe(&self, now: Time) -> String {
+        describe(&self.engine.snapshot(now))
+    }
+}
+
+/// What an engine believes, in a line.
+pub fn describe(s: &Snapshot) -> String {
+    let mut text = format!(
+        "hold {} ms, resent {}, late {}, aqm {}, full {}, too long {};",
+        s.hold_us / MS,
+        s.retransmitted,
+        s.released_late,
+        s.dropped_aqm,
+        s.dropped_full,
+        s.too_long
+    );
+    for p in &s.paths {
+        text += &format!(
+            " [{} {:?}/{:?} rtt {} min {} ms, loss {:.1} %, {:.1} of {:.1} Mbit/s]",
+            p.id.0,
+            p.state,
+            p.reason,
+            p.rtt_us / MS,
+            p.rtt_min_us / MS,
+            p.tx_loss_ppm as f64 / 1e4,
+            p.tx_rate as f64 / 125e3,
+            p.tx_capacity as f64 / 125e3,
+        );
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! Speed: one TCP flow over several links, both ways, never worse than the best of them.
+
+use crate::flow::{Flow, Way};
+use crate::link::Spec;
+use crate::report::TCP_SHARE;
+use crate::scenario::{Kind, Scenario};
+use onebox::time::{MS, SEC};
+
+const WAYS: [Way; 2] = [Way::Up, Way::Down];
+
+fn fast() -> Spec {
+    Spec::new(50_000, 20_000)
+}
+
+#[test]
+fn one_link_through_the_tunnel_costs_its_header_only() {
+    for way in WAYS {
+        Scenario::new("one link")
+            .links([fast()])
+            .flow("tcp", Flow::bulk(way))
+            .at_least("E", 0.90, |o| o.efficiency("tcp", 2.0, 10.0))
+            .run(Kind::Bare);
+    }
+}
+
+#[test]
+fn two_equal_links_give_their_sum() {
+    for way in WAYS {
+        Scenario::new("two links of 50 Mbit/s and 20 ms")
+            .links([fast(), fast()])
+            .flow("tcp", Flow::bulk(way))
+            .at_least("E", 0.85, |o| o.efficiency("tcp", 2.0, 10.0))
+            .run_both();
+    }
+}
+
+#[test]
+fn two_equal_links_with_late_timers_give_their_sum() {
+    Scenario::new("two links, timers up to 1 ms late")
+        .slack(MS)
+        .links([fast(), fast()])
+        .flow("tcp", Flow::bulk(Way::Down))
+        .at_least("E", 0.85, |o| o.efficiency("tcp", 2.0, 10.0))
+        .run(Kind::Bare);
+}
+
+#[test]
+fn a_link_of_three_times_the_delay_helps() {
+    for way in WAYS {
+        Scenario::new("20 and 70 ms")
+            .links([fast(), Spec::new(50_000, 70_000)])
+            .flow("tcp", Flow::bulk(way))
+            .lasts(15 * SEC)
+            .at_least("Mbit/s", 50.0 * TCP_SHARE, |o| o.mbps("tcp", 3.0, 15.0))
+            .run(Kind::Bare);
+    }
+}
+
+#[test]
+fn a_link_that_loses_one_percent_helps() {
+    for way in WAYS {
+        Scenario::new("clean and 1 % loss")
+            .links([fast(), fast().loss(10_000)])
+            .flow("tcp", Flow::bulk(way))
+            .lasts(15 * SEC)
+            .at_least("Mbit/s", 50.0 * TCP_SHARE, |o| o.mbps("tcp", 3.0, 15.0))
+            .run(Kind::Bare);
+    }
+}
+
+#[test]
+fn a_slow_and_bad_link_does_no_harm() {
+    for way in WAYS {
+        Scenario::new("50 Mbit/s beside 2 Mbit/s with 400 ms and 5 % loss")
+            .links([fast(), Spec::new(2_000, 400_000).loss(50_000)])
+            .flow("tcp", Flow::bulk(way))
+            .lasts(20 * SEC)
+            .at_least("Mbit/s", 0.95 * 0.954 * 50.0 * TCP_SHARE, |o| o.mbps("tcp", 4.0, 20.0))
+            .run(Kind::Bare);
+    }
+}
+
+#[test]
+fn several_flows_share_all_links() {
+    let mut s = Scenario::new("four flows over three links")
+        .links([fast(), Spec::new(30_000, 35_000), Spec::new(20_000, 10_000)])
+        .lasts(12 * SEC);
+    const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+    for name in NAMES {
+        s = s.flow(name, Flow::bulk(Way::Down));
+    }
+    s.at_least("E of all", 0.85, |o| NAMES.iter().map(|n| o.efficiency(n, 3.0, 12.0)).sum())
+        .at_least("E of the least", 0.10, |o| {
+            NAMES.iter().map(|n| o.efficiency(n, 3.0, 12.0)).fold(f64::MAX, f64::min)
+        })
+        .run(Kind::Bare);
+}
+
+#[test]
+fn both_ways_at_once() {
+    Scenario::new("bulk up and down at once")
+        .links([fast(), fast()])
+        .flow("up", Flow::bulk(Way::Up))
+        .flow("down", Flow::bulk(Way::Down))
+        .lasts(12 * SEC)
+        .at_least("E up", 0.80, |o| o.efficiency("up", 3.0, 12.0))
+        .at_least("E down", 0.80, |o| o.efficiency("down", 3.0, 12.0))
+        .run(Kind::Bare);
+}
+
+#[test]
+fn pings_cost_nothing_while_idle() {
+    Scenario::new("ping without load")
+        .links([fast(), Spec::new(50_000, 30_000)])
+        .flow("ping", Flow::ping(10 * MS))
+        .at_most("median, ms", 42.0, |o| o.percentile_ms("ping", 1.0, 9.0, 50.0))
+        .at_most("99th percentile, ms", 42.0, |o| o.percentile_ms("ping", 1.0, 9.0, 99.0))
+        .at_most("lost", 0.0, |o| o.lost("ping", 0.6, 9.0))
+        .run(Kind::Bare);
+}
+
+#[test]
+fn pings_stay_short_under_load() {
+    for way in WAYS {
+        Scenario::new("ping beside bulk")
+            .links([fast(), fast()])
+            .flow("tcp", Flow::bulk(way))
+            .flow("ping", Flow::ping(10 * MS))
+            .at_most("95th percentile, ms", 70.0, |o| o.percentile_ms("ping", 3.0, 9.0, 95.0))
+            .at_most("lost", 0.0, |o| o.lost("ping", 3.0, 9.0))
+            .run(Kind::Bare);
+    }
+}
+
+#[test]
+fn voice_and_constant_datagrams_pass_whole() {
+    Scenario::new("voice and 60 Mbit/s of datagrams over two links")
+        .links([fast(), fast()])
+        .flow("voice", Flow::voice(Way::Up))
+        .flow("stream", Flow::constant(Way::Up, 60_000))
+        .at_most("voice lost", 0.0, |o| o.lost("voice", 2.0, 9.0))
+        .at_most("voice, 99th percentile, ms", 40.0, |o| o.percentile_ms("voice", 2.0, 9.0, 99.0))
+        .at_least("stream, Mbit/s", 59.0, |o| o.mbps("stream", 3.0, 9.0))
+        .run(Kind::Bare);
+}
+
+#[test]
+fn short_flows_finish_beside_bulk() {
+    let mut s = Scenario::new("short flows beside bulk")
+        .links([fast(), fast()])
+        .flow("tcp", Flow::bulk(Way::Down));
+    const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+    for (name, at) in NAMES.into_iter().zip(2u64..) {
+        s = s.flow(name, Flow::transfer(Way::Down, 100_000).from(at * SEC));
+    }
+    for (name, at) in NAMES.into_iter().zip(2u64..) {
+        s = s.at_most(format!("{name}, ms"), 600.0, move |o| {
+            let finished = o.sender(name).finished.map_or(f64::INFINITY, |t| t.0 as f64);
+            (finished - (at * SEC) as f64) / 1000.0
+        });
+    }
+    s.run(Kind::Bare);
+}
+
+#[test]
+fn the_rate_follows_a_link_that_slows_down() {
+    Scenario::new("LTE from 40 to 5 Mbit/s and back, beside 20 Mbit/s")
+        .links([Spec::new(20_000, 20_000), Spec::new(40_000, 30_000)])
+        .flow("tcp", Flow::bulk(Way::Down))
+        .flow("ping", Flow::ping(10 * MS))
+        .at(5 * SEC, "B falls to 5 Mbit/s", |w| w.change_link(1, |l| l.kbps = 5_000))
+        .at(10 * SEC, "B is back at 40 Mbit/s", |w| w.change_link(1, |l| l.kbps = 40_000))
+        .lasts(16 * SEC)
+        .at_least("Mbit/s before", 48.0, |o| o.mbps("tcp", 2.0, 5.0))
+        .at_least("Mbit/s while slow", 18.0, |o| o.mbps("tcp", 6.0, 10.0))
+        .at_least("Mbit/s after", 44.0, |o| o.mbps("tcp", 12.0, 16.0))
+        .at_most("ping, 95th percentile while slow, ms", 100.0, |o| {
+            o.percentile_ms("ping", 6.0, 10.0, 95.0)
+        })
+        .at_most("stall, ms", 200.0, |o| o.stall_ms("tcp", 2.0, 16.0))
+        .run(Kind::Bare);
+}
+
+#[test]
+fn smoltcp_gets_every_byte() {
+    Scenario::new("smoltcp over two unequal links")
+        .links([fast(), Spec::new(30_000, 60_000)])
+        .flow("up", Flow::checked(Way::Up, 20_000_000))
+        .flow("down", Flow::checked(Way::Down, 20_000_000))
+        .lasts(15 * SEC)
+        .at_least("up finished", 1.0, |o| f64::from(u8::from(o.flow("up").finished.is_some())))
+        .at_least("down finished", 1.0, |o| f64::from(u8::from(o.flow("down").finished.is_some())))
+        .run_both();
+}
