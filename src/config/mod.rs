@@ -20,10 +20,10 @@ pub mod model;
 pub mod parse;
 pub mod uci;
 
+pub use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 pub use address::{Cidr, Endpoint, Host, InterfaceAddress};
 pub use diagnostic::{Diagnostic, Severity, has_errors};
 pub use diff::{Difference, diff};
-pub use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 pub use model::{
     Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
     Wan, WanLink,

@@ -4,12 +4,12 @@ use super::address::DEFAULT_PORT;
 use super::checks::{self, Found};
 use super::diagnostic::{Diagnostic, Severity, has_errors};
 use super::fields::{Fields, decimal};
-use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use super::model::{
     Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
     Wan, WanLink,
 };
 use super::uci::{self, Section};
+use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use std::path::PathBuf;
 
 const KEY: &str = "a key, 44 characters of base64";

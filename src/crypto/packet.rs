@@ -230,7 +230,10 @@ only one tip for the future, sunscreen would be it.";
         }
         assert_eq!(open.open(2, 77, b"header", &mut sealed.clone()), Err(Error::Decrypt));
         assert_eq!(open.open(3, 78, b"header", &mut sealed.clone()), Err(Error::Decrypt));
-        assert_eq!(open.open(3, 77 + (1 << 32), b"header", &mut sealed.clone()), Err(Error::Decrypt));
+        assert_eq!(
+            open.open(3, 77 + (1 << 32), b"header", &mut sealed.clone()),
+            Err(Error::Decrypt)
+        );
         assert_eq!(open.open(3, 77, b"Header", &mut sealed.clone()), Err(Error::Decrypt));
         assert_eq!(open.open(3, 77, b"header", &mut sealed), Ok(8));
         assert_eq!(&sealed[..8], b"a packet");

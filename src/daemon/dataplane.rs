@@ -196,8 +196,10 @@ impl Worker {
         events: UnboundedSender<(PeerId, endpoint::Event)>,
     ) -> io::Result<Worker> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let timer =
-            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
         epoll.add(&tun, EpollEvent::new(EpollFlags::EPOLLIN, TUN))?;
         epoll.add(timer.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
         epoll.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
@@ -311,7 +313,8 @@ impl Worker {
         let Some(socket) = sockets.get(&id) else { return };
         for _ in 0..ROUND {
             let result = socket.recv_batch(receive, |origin, datagram| {
-                let from = Origin { socket: SocketId(id), remote: origin.from, local: origin.local };
+                let from =
+                    Origin { socket: SocketId(id), remote: origin.from, local: origin.local };
                 endpoint.handle_datagram(now, pool, from, datagram);
             });
             match result {
@@ -356,8 +359,8 @@ impl Worker {
             let mut last = size;
             at += 1;
             while let Some(next) = datagrams.get(at) {
-                let same = (next.socket, next.to, next.src_ip)
-                    == (first.socket, first.to, first.src_ip);
+                let same =
+                    (next.socket, next.to, next.src_ip) == (first.socket, first.to, first.src_ip);
                 // Only the last one of a train may be shorter.
                 if !same || next.range.start != end || next.range.len() > size || last < size {
                     break;
@@ -449,8 +452,8 @@ impl Worker {
             }
             let device = Some(plan.device.clone());
             let options = Options { device, mark: self.mark, ..Options::default() };
-            let opened = UdpSocket::open(family, &options)
-                .and_then(|socket| self.add_socket(socket));
+            let opened =
+                UdpSocket::open(family, &options).and_then(|socket| self.add_socket(socket));
             match opened {
                 Ok(id) => kept.push((family, id)),
                 Err(error) => log::warn!("no {family:?} socket on {}: {error}", plan.device),
@@ -480,8 +483,11 @@ impl Worker {
             for &remote in remotes {
                 let family = Family::of(remote.ip());
                 let sockets = wan.sockets.iter().filter(|(f, _)| *f == family);
-                candidates
-                    .extend(sockets.map(|&(_, socket)| Origin { socket, remote, local: None }));
+                candidates.extend(sockets.map(|&(_, socket)| Origin {
+                    socket,
+                    remote,
+                    local: None,
+                }));
             }
             // Until the path is proved, nobody knows which family it will use: the longer header
             // fits in any case.

@@ -80,7 +80,8 @@ impl Tunnel {
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
     pub async fn start(config: Config) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
-        let system = System::open(ids(&config.main.routing), &state_file(&config.main.control)).await?;
+        let system =
+            System::open(ids(&config.main.routing), &state_file(&config.main.control)).await?;
         let device = &config.main.device;
         let tun = Tun::open(device, true).map_err(|error| Error::io(device, error))?;
         let mark = config.main.routing.fwmark;
@@ -206,7 +207,8 @@ impl Tunnel {
                 }
             }
             endpoint::Event::PathChanged(path, state) => {
-                let wan = self.wans.name(path).map_or_else(|| format!("path{}", path.0), str::to_owned);
+                let wan =
+                    self.wans.name(path).map_or_else(|| format!("path{}", path.0), str::to_owned);
                 log::info!("{}: {wan} is {}", peer.name, report::state_name(state));
             }
             endpoint::Event::AddressChanged(path, origin) => {

@@ -58,7 +58,11 @@ impl Wans {
 
     /// The WANs of `network` under `client`'s configuration, and what the data plane has to be
     /// told so that it uses them.
-    pub fn update(&mut self, network: &Network, client: &config::Client) -> (Vec<Wan>, Vec<Command>) {
+    pub fn update(
+        &mut self,
+        network: &Network,
+        client: &config::Client,
+    ) -> (Vec<Wan>, Vec<Command>) {
         let found = wans(network, &selection(client));
         let mut commands = Vec::new();
         for wan in &found {
@@ -137,9 +141,10 @@ impl Wans {
             Some(config::Mode::Off) => Mode::Off,
         });
         let plan = plan(entry.path, wan, mode, section);
-        let way = |w: &Wan| (w.v4.map(|s| (s.address, s.gateway)), w.v6.map(|s| (s.address, s.gateway)));
-        let moved = entry.lost
-            || before.is_some_and(|b| way(&b) != way(wan) || b.ifindex != wan.ifindex);
+        let way =
+            |w: &Wan| (w.v4.map(|s| (s.address, s.gateway)), w.v6.map(|s| (s.address, s.gateway)));
+        let moved =
+            entry.lost || before.is_some_and(|b| way(&b) != way(wan) || b.ifindex != wan.ifindex);
         if moved || entry.plan.as_ref() != Some(&plan) {
             commands.push(Command::SetWan { plan: Box::new(plan.clone()), moved });
         }

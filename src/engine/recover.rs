@@ -245,7 +245,7 @@ mod tests {
         for (number, &place) in places.iter().enumerate() {
             let mut content = [NONE; CONTENT_MAX];
             content[0] = place;
-            log.on_sent(Time(0), number as u64, 100, true, content);
+            log.on_sent(Time(0), number as u64, 100, true, content, 0, true);
         }
         log.abandon(|s| store.on_lost(s));
     }

@@ -81,7 +81,7 @@ impl Engine {
         for path in self.paths().filter(|p| p.health.is_usable()) {
             let reserve = path.settings.metered || path.health.mode() == Mode::Backup;
             if !reserve || reserves {
-                order.add(path.delay(zero) + path.stall_us(now) as i64, path.id);
+                order.add(path.delay(now, zero) + path.stall_us(now) as i64, path.id);
             }
         }
         order

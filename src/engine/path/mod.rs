@@ -34,6 +34,10 @@ const SILENCE_MAX_US: u64 = 250 * MS;
 const SILENCE_EVIDENCE: u64 = 8;
 /// Distance of pings while the connection is in use.
 const PING_BUSY_US: u64 = 200 * MS;
+/// What may have been sent lately for a delay to count as the link's own, and the time in which
+/// it is forgotten by half.
+const CALM_BYTES: u64 = 6000;
+const CALM_US: u64 = 50 * MS;
 /// Time over which rates and losses are averaged for people.
 const METER_US: u64 = SEC;
 
@@ -149,6 +153,12 @@ pub struct Path {
     /// Last time an acknowledgement brought something new.
     last_progress: Time,
     clock: PeerClock,
+    /// When the link has sent everything it was given, at the believed rate.
+    free_at: Time,
+    /// Bytes sent lately.
+    recent_bytes: u64,
+    /// Measured delay less the predicted one, smoothed, microseconds.
+    surprise: i64,
     /// Tail-loss probes sent since the last progress.
     probes: u32,
 }
@@ -182,6 +192,9 @@ impl Path {
             rx_bytes: 0,
             last_progress: now,
             clock: PeerClock::default(),
+            free_at: now,
+            recent_bytes: 0,
+            surprise: 0,
             probes: 0,
         }
     }
@@ -197,10 +210,20 @@ impl Path {
         self.rate.window(&self.feedback, &self.owd).saturating_sub(self.sent.in_flight())
     }
 
-    /// Relative one-way delay, microseconds; before the first sample, half the round trip on the
-    /// scale of `zero`, the base of some path that has one.
-    pub fn delay(&self, zero: i64) -> i64 {
-        self.owd.smoothed().unwrap_or(zero + self.rtt.smoothed() as i64 / 2)
+    /// Predicted one-way delay of a datagram sent now, microseconds on the relative scale that all
+    /// paths share: the least that was seen, the wait behind what we have sent ourselves, and by
+    /// how much such predictions have been too low lately (jitter, others' queues). Before the
+    /// first sample, half the round trip above `zero`, the base of some path that has one.
+    pub fn delay(&self, now: Time, zero: i64) -> i64 {
+        match self.owd.base() {
+            Some(base) => base + self.queue_us(now) as i64 + self.surprise.max(0),
+            None => zero + self.rtt.smoothed() as i64 / 2,
+        }
+    }
+
+    /// How long a datagram sent now waits behind those sent before, at the believed rate.
+    fn queue_us(&self, now: Time) -> u64 {
+        self.free_at.since(now)
     }
 
     /// Notes a datagram that was sent.
@@ -219,7 +242,26 @@ impl Path {
             self.last_progress = now;
             self.probes = 0;
         }
-        self.sent.on_sent(now, number, wire_len as u16, elicits_ack, content);
+        let queue_us = self.queue_us(now);
+        // Halved for each CALM_US that pass.
+        let passed = now.since(self.last_sent) / CALM_US;
+        self.recent_bytes = (self.recent_bytes >> passed.min(63)) + wire_len;
+        let calm = self.recent_bytes <= CALM_BYTES;
+        // Until the rate is found, it is taken for what the pacer allows.
+        let rate = match self.rate.is_settled() {
+            true => self.rate.bandwidth(),
+            false => self.rate.pacing(&self.feedback, &self.owd),
+        };
+        self.free_at = self.free_at.max(now) + wire_len * SEC / rate.max(1);
+        self.sent.on_sent(
+            now,
+            number,
+            wire_len as u16,
+            elicits_ack,
+            content,
+            queue_us as u32,
+            calm,
+        );
         if has_data {
             self.pacer.on_sent(now, wire_len, self.rate.pacing(&self.feedback, &self.owd));
             self.last_data = now;
@@ -247,11 +289,13 @@ impl Path {
         }
         self.last_progress = now;
         self.probes = 0;
-        if let Some(sent) = outcome.newest_sent {
+        if let Some((sent, queue_us, calm)) = outcome.newest_sent {
             let sample = now.since(sent).saturating_sub(u64::from(ack.delay_us)).max(1);
             self.feedback.add(now, sample);
-            let calm = self.rate.is_calm(self.sent.in_flight(), &self.feedback);
-            self.owd.add(now, arrived as i64 - sent.0 as i64, calm);
+            let delay = arrived as i64 - sent.0 as i64;
+            self.owd.add(now, delay, calm);
+            let base = self.owd.base().unwrap_or(delay);
+            self.surprise += (delay - base - i64::from(queue_us) - self.surprise) / 8;
         }
         let in_flight = self.sent.in_flight();
         self.rate.on_ack(

@@ -182,13 +182,6 @@ impl Rate {
         self.limited_until = self.delivered + in_flight.max(1);
     }
 
-    /// Whether so little is in flight that we cannot have built a queue: what varies then is the
-    /// link's jitter.
-    pub fn is_calm(&self, in_flight: u64, rtt: &Rtt) -> bool {
-        let calm_phase = matches!(self.phase, Phase::Cruise | Phase::Startup);
-        calm_phase && in_flight <= (self.bandwidth() * rtt.min() / 4_000_000).max(MIN_WINDOW)
-    }
-
     /// `bytes` were newly acknowledged; the newest of them had arrived at `arrived` on the peer's
     /// clock. `in_flight` is what remains.
     pub fn on_ack(
@@ -284,7 +277,7 @@ impl Rate {
         let limit = queue_limit(rtt);
         let bw = self.bandwidth();
         match self.phase {
-            Phase::Startup => self.watch_overuse(now, queue, 4 * limit, rtt),
+            Phase::Startup => self.watch_overuse(now, queue, limit, rtt),
             Phase::Drain => {
                 let empty = in_flight <= bw * (rtt.min() + owd.spread()) / 1_000_000;
                 if queue <= limit / 3 && (empty || elapsed > rtt.smoothed()) {
@@ -414,8 +407,7 @@ mod tests {
                 }
                 if let Some((sent, arrives)) = newest {
                     self.rtt.add(now, now.since(sent));
-                    let calm = self.rate.is_calm(self.flying, &self.rtt);
-                    self.owd.add(now, arrives.0 as i64 - sent.0 as i64, calm);
+                    self.owd.add(now, arrives.0 as i64 - sent.0 as i64, false);
                     let flying = self.flying;
                     self.rate.on_ack(now, bytes, arrives.0, flying, &mut self.rtt, &mut self.owd);
                     if to.since(now) < 1_000_000 {

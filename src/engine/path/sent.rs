@@ -36,6 +36,10 @@ pub struct Sent {
     pub size: u16,
     /// Places of the inner packets in the store; [`NONE`] where there is none.
     pub content: [u32; CONTENT_MAX],
+    /// Wait in the link's queue that was predicted for it, microseconds.
+    pub queue_us: u32,
+    /// Whether so little had been sent lately that nothing of ours can have been in its way.
+    pub calm: bool,
     elicits_ack: bool,
     state: State,
 }
@@ -45,8 +49,9 @@ pub struct Sent {
 pub struct Outcome {
     /// Bytes newly acknowledged.
     pub acked_bytes: u64,
-    /// When the newest of them was sent, if the highest number is new.
-    pub newest_sent: Option<Time>,
+    /// The newest of them, if the highest number is new: when it was sent, the wait predicted for
+    /// it, and whether it was calm.
+    pub newest_sent: Option<(Time, u32, bool)>,
     /// Datagrams newly acknowledged.
     pub acked: u64,
 }
@@ -72,6 +77,7 @@ pub struct SentLog {
 
 impl SentLog {
     /// Notes datagram `number`; numbers come in order, without gaps.
+    #[allow(clippy::too_many_arguments)] // Each is a field of the entry.
     pub fn on_sent(
         &mut self,
         now: Time,
@@ -79,6 +85,8 @@ impl SentLog {
         size: u16,
         elicits_ack: bool,
         content: [u32; CONTENT_MAX],
+        queue_us: u32,
+        calm: bool,
     ) {
         if self.log.is_empty() {
             self.first = number;
@@ -89,7 +97,7 @@ impl SentLog {
             self.outstanding += 1;
             self.packets_sent += 1;
         }
-        self.log.push_back(Sent { time: now, size, content, elicits_ack, state });
+        self.log.push_back(Sent { time: now, size, content, queue_us, calm, elicits_ack, state });
         self.prune(now, 0);
     }
 
@@ -153,7 +161,7 @@ impl SentLog {
                 out.acked += 1;
                 if self.largest_acked.is_none_or(|l| number > l) {
                     self.largest_acked = Some(number);
-                    out.newest_sent = Some(entry.time);
+                    out.newest_sent = Some((entry.time, entry.queue_us, entry.calm));
                 }
                 each(entry);
             }
@@ -238,7 +246,15 @@ mod tests {
     fn log(n: u64) -> SentLog {
         let mut log = SentLog::default();
         for number in 0..n {
-            log.on_sent(Time(number * 1000), number, 100, true, [number as u32, NONE, NONE, NONE]);
+            log.on_sent(
+                Time(number * 1000),
+                number,
+                100,
+                true,
+                [number as u32, NONE, NONE, NONE],
+                0,
+                true,
+            );
         }
         log
     }
@@ -247,7 +263,7 @@ mod tests {
     fn a_packet_is_lost_when_three_later_ones_arrived() {
         let mut log = log(6);
         let out = log.on_ack([(1, 2)].into_iter(), |_| {});
-        assert_eq!((out.acked, out.newest_sent), (2, Some(Time(2000))));
+        assert_eq!((out.acked, out.newest_sent), (2, Some((Time(2000), 0, true))));
         let mut lost = Vec::new();
         log.detect_lost(Time(6000), 40_000, |s| lost.push(s.content[0]));
         assert!(lost.is_empty());
@@ -290,7 +306,7 @@ mod tests {
     fn memory_follows_what_is_outstanding() {
         let mut log = SentLog::default();
         for number in 0..10_000u64 {
-            log.on_sent(Time(number), number, 100, true, [NONE; CONTENT_MAX]);
+            log.on_sent(Time(number), number, 100, true, [NONE; CONTENT_MAX], 0, true);
             log.on_ack([(0, number)].into_iter(), |_| {});
             log.detect_lost(Time(number), 1000, |_| {});
         }
