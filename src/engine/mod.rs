@@ -255,6 +255,8 @@ impl Engine {
 
     /// The link of a path is gone: what was on its way goes over the others at once.
     pub fn path_lost(&mut self, now: Time, id: PathId, reason: Reason) {
+        // The peer need not find out by itself.
+        self.tell_status = self.settings.client;
         self.change(now, id, |path| path.health.on_link_lost(now, reason));
     }
 

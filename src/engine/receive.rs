@@ -88,9 +88,12 @@ impl Engine {
         let place = paths.get_mut(ack.path.index());
         let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
         let outcome = path.on_ack(now, ack, |sent| store.on_acked(sent, pool));
-        if outcome.acked > 0 {
-            let rtt = path.feedback.smoothed().max(path.feedback.min() + path.owd.spread());
-            path.sent.detect_lost(now, rtt, |sent| store.on_lost(sent));
+        if outcome.acked == 0 {
+            return;
+        }
+        path.detect_lost(now, |sent| store.on_lost(sent));
+        if let Some(percent) = path.brown_out(now, outcome.acked) {
+            self.change(now, ack.path, |path| path.health.on_brown_out(now, percent));
         }
     }
 
@@ -126,13 +129,15 @@ impl Engine {
         let mode = match mode {
             0 => Mode::Active,
             1 => Mode::Backup,
-            _ => Mode::Off,
+            2 => Mode::Off,
+            _ => return self.path_lost(now, id, Reason::LinkDown),
         };
         self.change(now, id, |path| {
             path.settings.metered = metered;
             path.settings.mode = mode;
             path.rate.set_max((rate_max > 0).then_some(u64::from(rate_max) * 125));
             path.health.set_mode(now, mode);
+            path.health.on_link(now);
         });
     }
 

@@ -45,8 +45,7 @@ impl Engine {
             let Engine { paths, store, .. } = self;
             let Some(path) = paths[index].as_deref_mut() else { continue };
             if path.sent.loss_time() <= now {
-                let rtt = path.feedback.smoothed().max(path.feedback.min() + path.owd.spread());
-                path.sent.detect_lost(now, rtt, |sent| store.on_lost(sent));
+                path.detect_lost(now, |sent| store.on_lost(sent));
             }
             if path.probe_timeout() <= now {
                 path.sent.oldest_content(2, |sent| store.hurry(sent));

@@ -222,6 +222,7 @@ impl Engine {
                 Frame::PathStatus {
                     path: path.id,
                     mode: match path.settings.mode {
+                        _ if !path.health.is_linked() => 3,
                         Mode::Active => 0,
                         Mode::Backup => 1,
                         Mode::Off => 2,

@@ -68,7 +68,7 @@ pub enum Frame<'a> {
     PathStatus {
         /// Which path.
         path: PathId,
-        /// 0 active, 1 backup, 2 off.
+        /// 0 active, 1 backup, 2 off, 3 the link is gone for now.
         mode: u8,
         /// Whether its bytes cost money.
         metered: bool,

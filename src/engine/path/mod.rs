@@ -101,6 +101,20 @@ impl Meter {
     }
 }
 
+/// Datagrams acknowledged and lost since a short while ago.
+#[derive(Debug, Default)]
+struct BrownOut {
+    since: Time,
+    acked: u64,
+    lost: u64,
+}
+
+/// Datagrams over which a brown-out is judged, the loss that is one, and the time in which they
+/// must have been sent.
+const BROWN_OUT_SAMPLE: u64 = 40;
+const BROWN_OUT_PERCENT: u64 = 60;
+const BROWN_OUT_US: u64 = 2 * SEC;
+
 /// One path.
 #[derive(Debug)]
 pub struct Path {
@@ -155,6 +169,7 @@ pub struct Path {
     clock: PeerClock,
     /// When the link has sent everything it was given, at the believed rate.
     free_at: Time,
+    brown_out: BrownOut,
     /// Bytes sent lately.
     recent_bytes: u64,
     /// Measured delay less the predicted one, smoothed, microseconds.
@@ -193,6 +208,7 @@ impl Path {
             last_progress: now,
             clock: PeerClock::default(),
             free_at: now,
+            brown_out: BrownOut::default(),
             recent_bytes: 0,
             surprise: 0,
             probes: 0,
@@ -298,15 +314,36 @@ impl Path {
             self.surprise += (delay - base - i64::from(queue_us) - self.surprise) / 8;
         }
         let in_flight = self.sent.in_flight();
-        self.rate.on_ack(
-            now,
-            outcome.acked_bytes,
-            arrived,
-            in_flight,
-            &mut self.feedback,
-            &mut self.owd,
-        );
+        self.rate.on_ack(now, outcome.acked_bytes, arrived, in_flight, &self.feedback, &self.owd);
         outcome
+    }
+
+    /// Finds what is lost. `each` sees every datagram.
+    pub fn detect_lost(&mut self, now: Time, each: impl FnMut(&Sent)) {
+        let rtt = self.feedback.smoothed().max(self.feedback.min() + self.owd.spread());
+        let before = self.sent.packets_lost;
+        let lost = self.sent.detect_lost(now, rtt, each);
+        self.rate.on_lost(lost);
+        self.brown_out.lost += self.sent.packets_lost - before;
+    }
+
+    /// The share of datagrams that is lost, percent, when it is so large that the path is of no
+    /// use. Asked after each acknowledgement.
+    pub fn brown_out(&mut self, now: Time, acked: u64) -> Option<u64> {
+        let count = &mut self.brown_out;
+        count.acked += acked;
+        let total = count.acked + count.lost;
+        if total < BROWN_OUT_SAMPLE {
+            return None;
+        }
+        let percent = count.lost * 100 / total;
+        let young = now.since(count.since) < BROWN_OUT_US;
+        if percent < BROWN_OUT_PERCENT || !young {
+            *count = BrownOut { since: now, ..BrownOut::default() };
+            return None;
+        }
+        *count = BrownOut { since: now, ..BrownOut::default() };
+        Some(percent)
     }
 
     /// Since when nothing has been acknowledged although something is out.

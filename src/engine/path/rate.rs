@@ -10,9 +10,9 @@
 //! which no delay of acknowledgements can distort. Sending is paced at that bandwidth; now and
 //! then a little more is tried, then drained. Unlike BBR, one-way delay ends a probe early and a
 //! standing queue forces a drain and a new estimate: a rate that falls from 40 to 5 Mbit/s is
-//! followed in a few round trips, without waiting for loss. If a drain does not bring the delay
-//! down, the delay is the path's own (jitter in order, a longer route, another's queue) and becomes
-//! the new base.
+//! followed in a few round trips, without waiting for loss. What a drain leaves of the delay is the
+//! path's own (jitter in order, a longer route, another's queue): it is tolerated from then on, and
+//! only what comes on top of it counts.
 //!
 //! Limits: random loss never lowers the rate by itself. Samples taken while there was not enough to
 //! send can raise the estimate, never lower it.
@@ -33,9 +33,13 @@ const MIN_WINDOW: u64 = 4 * 1500;
 const SLACK_US: u64 = 12 * MS;
 /// Standing delay that is tolerated, at least.
 const QUEUE_MIN_US: u64 = 12 * MS;
+/// Delay that is tolerated beyond the least one, at most: more is somebody's bufferbloat.
+const TOLERATED_MAX_US: u64 = 100 * MS;
 /// Growth per round below which the rate is taken as found, percent
 /// (draft-ietf-ccwg-bbr §5.3.1.2).
 const FULL_GROWTH: u64 = 125;
+/// Loss in a round that shows, with a rate that has stopped growing, that the link is full, percent.
+const STARTUP_LOSS: u64 = 10;
 /// Shortest span of a delivery-rate sample.
 const SAMPLE_MIN_US: u64 = 40 * MS;
 /// Longest span of a delivery-rate sample.
@@ -80,13 +84,19 @@ pub struct Rate {
     filter_since: Time,
     latest: u64,
     round_end: u64,
+    /// Bytes delivered when the round began, and lost in it.
+    round_begin: u64,
+    round_lost: u64,
     full: u64,
     full_rounds: u32,
     /// Estimate when the present probe began, and how many in a row have succeeded.
     up_from: u64,
     up_wins: u32,
     queue_since: Option<Time>,
-    drain_rebase: bool,
+    /// Standing delay that was left when we last sent less than the rate.
+    tolerated: u64,
+    /// Standing delay when the present probe began.
+    up_queue: u64,
     last_probe: Time,
     max: Option<u64>,
 }
@@ -105,12 +115,15 @@ impl Rate {
             filter_since: now,
             latest: 0,
             round_end: 0,
+            round_begin: 0,
+            round_lost: 0,
             full: 0,
             full_rounds: 0,
             up_from: 0,
             up_wins: 0,
             queue_since: None,
-            drain_rebase: false,
+            tolerated: 0,
+            up_queue: 0,
             last_probe: now,
             max,
         }
@@ -168,7 +181,8 @@ impl Rate {
     /// Bytes that may be in flight.
     pub fn window(&self, rtt: &Rtt, owd: &Owd) -> u64 {
         let bw = self.bandwidth();
-        let span = rtt.min() + owd.spread() + SLACK_US;
+        // What is tolerated one way comes back the other way as well, more often than not.
+        let span = rtt.min() + owd.spread() + 2 * self.tolerated + SLACK_US;
         let bdp = bw * span / 1_000_000;
         match self.phase {
             Phase::Startup => (bdp * 5 / 2).max(INITIAL_WINDOW),
@@ -190,16 +204,18 @@ impl Rate {
         bytes: u64,
         arrived: u64,
         in_flight: u64,
-        rtt: &mut Rtt,
-        owd: &mut Owd,
+        rtt: &Rtt,
+        owd: &Owd,
     ) {
         self.limited = self.delivered < self.limited_until;
         self.delivered += bytes;
         self.add_point(arrived);
         self.sample(now, rtt, owd);
         if self.delivered >= self.round_end {
-            self.round_end = self.delivered + in_flight;
             self.on_round(now, rtt, owd);
+            self.round_end = self.delivered + in_flight;
+            self.round_begin = self.delivered;
+            self.round_lost = 0;
         }
         self.steer(now, in_flight, rtt, owd);
     }
@@ -213,6 +229,11 @@ impl Rate {
             self.history.pop_front();
         }
         self.history.push_back((arrived, self.delivered));
+    }
+
+    /// `bytes` were found to be lost.
+    pub fn on_lost(&mut self, bytes: u64) {
+        self.round_lost += bytes;
     }
 
     /// Takes a delivery-rate sample over the last round trip or so.
@@ -242,7 +263,7 @@ impl Rate {
 
     /// A round trip's worth of data has been acknowledged.
     fn on_round(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
-        if self.phase != Phase::Startup || self.limited || self.latest == 0 {
+        if self.phase != Phase::Startup || self.latest == 0 {
             return;
         }
         let bw = self.bandwidth();
@@ -251,8 +272,11 @@ impl Rate {
             self.full_rounds = 0;
             return;
         }
-        self.full_rounds += 1;
-        if self.full_rounds >= 3 || self.queue(owd) > queue_limit(rtt) {
+        self.full_rounds += u32::from(!self.limited);
+        // A link without a queue worth the name drops what is too much (a policer, a small buffer).
+        let round = self.delivered - self.round_begin;
+        let lossy = round > INITIAL_WINDOW && self.round_lost * 100 > round * STARTUP_LOSS;
+        if self.full_rounds >= 3 || lossy || self.queue(owd) > queue_limit(rtt) {
             self.enter(now, Phase::Drain);
         }
     }
@@ -266,35 +290,37 @@ impl Rate {
         self.phase = phase;
         self.phase_since = now;
         self.queue_since = None;
-        if phase != Phase::Drain {
-            self.drain_rebase = false;
-        }
     }
 
-    fn steer(&mut self, now: Time, in_flight: u64, rtt: &mut Rtt, owd: &mut Owd) {
+    fn steer(&mut self, now: Time, in_flight: u64, rtt: &Rtt, owd: &Owd) {
         let elapsed = now.since(self.phase_since);
         let queue = self.queue(owd);
         let limit = queue_limit(rtt);
         let bw = self.bandwidth();
+        let empty = in_flight <= bw * (rtt.min() + owd.spread()) / 1_000_000;
         match self.phase {
-            Phase::Startup => self.watch_overuse(now, queue, limit, rtt),
+            Phase::Startup => {}
             Phase::Drain => {
-                let empty = in_flight <= bw * (rtt.min() + owd.spread()) / 1_000_000;
-                if queue <= limit / 3 && (empty || elapsed > rtt.smoothed()) {
-                    self.enter(now, Phase::Cruise);
-                } else if elapsed > 3 * rtt.smoothed() / 2 + 5 * limit {
-                    if self.drain_rebase && queue > limit {
-                        owd.rebase(now);
-                        rtt.reset_min(now, rtt.smoothed());
-                    }
+                let done = queue <= limit / 3 && (empty || elapsed > rtt.smoothed());
+                let late = elapsed > 3 * rtt.smoothed() / 2 + 5 * limit;
+                // Even what we send now does not get through: the link is slower still.
+                let paced = bw * self.gain_percent() / 100;
+                if late && queue > self.tolerated + limit && self.latest < paced * 9 / 10 {
+                    self.lower(now);
+                    self.enter(now, Phase::Drain);
+                } else if done || late {
+                    self.tolerated = queue.min(TOLERATED_MAX_US);
                     self.enter(now, Phase::Cruise);
                 }
             }
             Phase::Cruise => {
+                self.tolerated = self.tolerated.min(queue.max(limit / 3));
                 let period = (6 * rtt.smoothed()).max(PROBE_EVERY_US);
-                if !self.limited && queue <= limit / 2 && now.since(self.last_probe) > period {
+                let calm = queue <= self.tolerated + limit / 2;
+                if !self.limited && calm && now.since(self.last_probe) > period {
                     self.up_from = bw;
                     self.up_wins = 0;
+                    self.up_queue = queue;
                     self.last_probe = now;
                     self.enter(now, Phase::Up);
                 } else {
@@ -303,18 +329,17 @@ impl Rate {
             }
             Phase::Up => {
                 let won = bw * 100 > self.up_from * 112;
-                if queue > limit {
-                    self.enter(now, Phase::Down);
-                } else if won && elapsed > rtt.smoothed() {
+                if won && elapsed > rtt.smoothed() {
                     self.up_from = bw;
                     self.up_wins += 1;
                     self.enter(now, Phase::Up);
-                } else if elapsed > 2 * rtt.smoothed() + SAMPLE_MIN_US {
+                } else if queue > self.up_queue.max(self.tolerated) + limit
+                    || elapsed > 2 * rtt.smoothed() + SAMPLE_MIN_US
+                {
                     self.enter(now, Phase::Down);
                 }
             }
             Phase::Down => {
-                let empty = in_flight <= bw * (rtt.min() + owd.spread()) / 1_000_000;
                 if empty || elapsed > rtt.smoothed() + SAMPLE_MIN_US {
                     self.enter(now, Phase::Cruise);
                 }
@@ -324,18 +349,22 @@ impl Rate {
 
     /// A queue that stands for a round trip: the link has become slower than we think.
     fn watch_overuse(&mut self, now: Time, queue: u64, limit: u64, rtt: &Rtt) {
-        if queue <= limit {
+        if queue <= self.tolerated + limit {
             self.queue_since = None;
             return;
         }
         let since = *self.queue_since.get_or_insert(now);
         if now.since(since) > rtt.smoothed() {
-            if self.latest > 0 {
-                self.filter = [self.latest.min(self.bandwidth()), 0];
-                self.filter_since = now;
-            }
+            self.lower(now);
             self.enter(now, Phase::Drain);
-            self.drain_rebase = true;
+        }
+    }
+
+    /// Takes what is being delivered for all there is.
+    fn lower(&mut self, now: Time) {
+        if self.latest > 0 {
+            self.filter = [self.latest.min(self.bandwidth()), 0];
+            self.filter_since = now;
         }
     }
 
@@ -409,7 +438,7 @@ mod tests {
                     self.rtt.add(now, now.since(sent));
                     self.owd.add(now, arrives.0 as i64 - sent.0 as i64, false);
                     let flying = self.flying;
-                    self.rate.on_ack(now, bytes, arrives.0, flying, &mut self.rtt, &mut self.owd);
+                    self.rate.on_ack(now, bytes, arrives.0, flying, &self.rtt, &self.owd);
                     if to.since(now) < 1_000_000 {
                         delivered += bytes;
                         worst = worst.max(self.free_at.since(now));
@@ -428,7 +457,7 @@ mod tests {
             let (delivered, queue) = line.run(Time(0), Time(3_000_000), capacity);
             assert!(delivered * 100 > capacity * 96, "{delivered} of {capacity}");
             // A few whole packets are always allowed.
-            let bound = 40_000.max(8 * 1400 * 1_000_000 / capacity);
+            let bound = 45_000.max(8 * 1400 * 1_000_000 / capacity);
             assert!(queue < bound, "{queue} us of queue at {capacity}");
         }
     }

@@ -54,12 +54,6 @@ impl Windowed {
     pub fn get(&self) -> Option<i64> {
         self.buckets.iter().flatten().min().map(|v| v * self.sign)
     }
-
-    /// Forgets everything but `value`.
-    pub fn reset(&mut self, now: Time, value: i64) {
-        self.buckets = [None; BUCKETS];
-        self.add(now, value);
-    }
 }
 
 /// Round-trip time of a path.
@@ -110,11 +104,6 @@ impl Rtt {
     /// Least of the last seconds, microseconds.
     pub fn min(&self) -> u64 {
         self.min.get().map_or(self.smoothed(), |v| v as u64)
-    }
-
-    /// The least one is no longer to be had: the route has changed.
-    pub fn reset_min(&mut self, now: Time, value_us: u64) {
-        self.min.reset(now, value_us as i64);
     }
 
     /// Probe timeout (RFC 9002 §6.2.1) with the peer's acknowledgement delay.
@@ -223,14 +212,6 @@ impl Owd {
             _ => 0,
         }
     }
-
-    /// The delay does not fall when we send less: it is the path's own. Takes it as the new base.
-    pub fn rebase(&mut self, now: Time) {
-        let recent = self.floor.unwrap_or(i64::MAX).min(self.low);
-        if recent != i64::MAX {
-            self.base.reset(now, recent);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -276,8 +257,6 @@ mod tests {
             owd.add(Time(t * 4000), 130_000, false);
         }
         assert_eq!(owd.standing(), 30_000);
-        owd.rebase(Time(800_000));
-        assert_eq!(owd.standing(), 0);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Reason {
     BackupConfigured,
     /// Nothing was acknowledged for so many milliseconds.
     Silent(u64),
+    /// So many percent of what was sent were lost.
+    Lossy(u64),
     /// It answers again, and has to do so a few times more.
     Returning,
     /// The link lost its carrier or was taken down.
@@ -58,6 +60,7 @@ impl fmt::Display for Reason {
             Reason::InUse => f.write_str("in use"),
             Reason::BackupConfigured => f.write_str("backup, not needed"),
             Reason::Silent(ms) => write!(f, "nothing acknowledged for {ms} ms"),
+            Reason::Lossy(percent) => write!(f, "{percent} % of the packets are lost"),
             Reason::Returning => f.write_str("answers again, being confirmed"),
             Reason::LinkDown => f.write_str("link is down"),
             Reason::NoAddress => f.write_str("link has no address or gateway"),
@@ -128,6 +131,11 @@ impl Health {
         self.mode
     }
 
+    /// Whether its link is there, as far as is known.
+    pub fn is_linked(&self) -> bool {
+        self.linked
+    }
+
     /// Whether data may be sent on it.
     pub fn is_usable(&self) -> bool {
         matches!(self.state, PathState::Active | PathState::Backup)
@@ -192,12 +200,21 @@ impl Health {
 
     /// Data has gone unanswered for `silence_us`.
     pub fn on_silence(&mut self, now: Time, silence_us: u64) {
+        self.suspect(now, Reason::Silent(silence_us / MS));
+    }
+
+    /// Most of what is sent is lost: worse than nothing.
+    pub fn on_brown_out(&mut self, now: Time, percent: u64) {
+        self.suspect(now, Reason::Lossy(percent));
+    }
+
+    fn suspect(&mut self, now: Time, reason: Reason) {
         if !self.is_usable() {
             return;
         }
         let calm = now.since(self.since) > CALM_US;
         self.needed = if calm { PROOFS } else { (self.needed + 1).clamp(PROOFS, PROOFS_MAX) };
-        self.enter(now, PathState::Suspect, Reason::Silent(silence_us / MS));
+        self.enter(now, PathState::Suspect, reason);
         self.start_probing(now);
     }
 
