@@ -171,7 +171,9 @@ impl Initiator {
 
 impl fmt::Debug for Initiator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Initiator").field("sender_index", &self.sender_index).finish_non_exhaustive()
+        f.debug_struct("Initiator")
+            .field("sender_index", &self.sender_index)
+            .finish_non_exhaustive()
     }
 }
 
