@@ -346,3 +346,50 @@ impl Cipher for ChaChaPoly {
         Ok(text.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::vectors::unhex;
+
+    #[test]
+    fn rfc_7748_6_1() {
+        let array = |hex: &str| -> [u8; 32] { unhex(hex).try_into().unwrap() };
+        let alice = array("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
+        let bob = array("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb");
+        let alice_public =
+            array("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
+        let bob_public = array("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
+        let shared = array("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
+        for (secret, own, other) in
+            [(alice, alice_public, bob_public), (bob, bob_public, alice_public)]
+        {
+            let mut dh = X25519::new(PrivateKey::from_bytes([1; 32]));
+            dh.set(&secret);
+            let mut out = [0; 32];
+            dh.dh(&other, &mut out).unwrap();
+            assert_eq!((dh.pubkey(), out), (own.as_slice(), shared));
+        }
+    }
+
+    #[test]
+    fn a_result_of_zeros_is_refused() {
+        let dh = X25519::new(PrivateKey::from_bytes([1; 32]));
+        let mut one = [0; 32];
+        one[0] = 1;
+        for low_order in [[0; 32], one] {
+            assert!(dh.dh(&low_order, &mut [0; 32]).is_err());
+        }
+    }
+
+    #[test]
+    fn rfc_7693_appendix_b() {
+        let mut hash = Blake2s(Blake2s256::new());
+        hash.input(b"ab");
+        hash.input(b"c");
+        let mut out = [0; 32];
+        hash.result(&mut out);
+        let abc = "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982";
+        assert_eq!(out.as_slice(), unhex(abc));
+    }
+}
