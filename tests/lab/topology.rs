@@ -16,8 +16,10 @@
 use super::emulator::model::Profile;
 use super::emulator::{Ends, Link};
 use super::netns::Netns;
+use super::programs::poll_until;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Address of the server toward its provider.
 pub const SERVER: &str = "198.51.100.1";
@@ -202,7 +204,31 @@ impl Lab {
         for wan in wans {
             self.add_wan(index, *wan);
         }
+        self.settle(index);
         index
+    }
+
+    /// Wait until the wires answer over IPv6 too. The kernel handles news of carriers once a
+    /// second (linkwatch), and only after that a device takes part in neighbour discovery.
+    fn settle(&self, index: usize) {
+        let site = &self.sites[index];
+        let router6 = format!("fd00:{}::1", site.lan_number);
+        let wires = [
+            (&self.isp, SERVER6.to_string()),
+            (&self.server, "2001:db8:100::fe".to_string()),
+            (&self.server, INTERNET6.to_string()),
+            (&self.internet, SERVER_INSIDE6.to_string()),
+            (&site.router, site.lan_address6()),
+            (&site.lan, router6),
+        ];
+        for (from, to) in wires {
+            poll_until(Duration::from_secs(10), &format!("{to} answers"), || {
+                let mut ping = from.command("ping");
+                ping.args(["-n", "-q", "-c", "1", "-W", "0.1", &to]);
+                let output = ping.output().expect("ping");
+                output.status.success().then_some(())
+            });
+        }
     }
 
     /// Another WAN on a router, also while everything runs.
@@ -234,7 +260,8 @@ impl Lab {
 }
 
 /// What an end host needs to fill the links: windows large enough for every environment, and no
-/// memory of earlier connections. (CUBIC is chosen per socket: a namespace may not make it its
+/// memory of earlier connections. IPv6 addresses work at once, without the second that the search
+/// for duplicates takes. (CUBIC is chosen per socket: a namespace may not make it its
 /// default where the machine's own default is another one.)
 fn host(namespace: &Netns) {
     namespace.sysctl(&[
@@ -246,6 +273,8 @@ fn host(namespace: &Netns) {
         ("ipv6/conf/all/disable_ipv6", "0"),
         ("ipv6/conf/default/disable_ipv6", "0"),
         ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/default/dad_transmits", "0"),
     ]);
 }
 

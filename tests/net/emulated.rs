@@ -26,6 +26,10 @@ fn a_link_has_its_rate() {
 fn a_link_has_its_delay() {
     let lab = Lab::new(&[Wan::mbit_ms(50, 20)]);
     for address in [SERVER, SERVER6] {
+        // The addresses of the neighbours are learned first.
+        poll_until(Duration::from_secs(5), "the server answers", || {
+            (ping(&lab.site().router, address, 1, 10, &[]).median_ms() < 100.0).then_some(())
+        });
         let seen = ping(&lab.site().router, address, 25, 20, &[]);
         assert_eq!(seen.rtts_ms.len(), 25);
         let median = seen.median_ms();
@@ -39,8 +43,11 @@ fn jitter_spreads_the_delay() {
     let lab = Lab::new(&[Wan::mbit_ms(50, 10)]);
     lab.link(0).set("set up jitter=20ms");
     let seen = ping(&lab.site().router, SERVER, 100, 20, &[]);
-    assert!((25.0..35.0).contains(&seen.median_ms()), "{} ms", seen.median_ms());
-    assert!(seen.quantile_ms(0.95) > 36.0 && seen.quantile_ms(1.0) < 43.0);
+    let shares = [0.05, 0.5, 0.95].map(|share| seen.quantile_ms(share));
+    let ranges = [20.0..24.0, 25.0..35.0, 36.0..41.0];
+    for (ms, range) in shares.iter().zip(ranges) {
+        assert!(range.contains(ms), "5, 50 and 95 %: {shares:?} ms");
+    }
 }
 
 /// As many datagrams are lost as the link is told to lose; in bursts too.
@@ -48,7 +55,9 @@ fn jitter_spreads_the_delay() {
 fn loss_has_its_rate() {
     let lab = Lab::new(&[Wan::mbit_ms(100, 5)]);
     // 10 % independent; and in bursts: bad 1/10 of the time (1 % ÷ (1 % + 9 %)), half lost then.
-    for (setting, share) in [("loss=10%", 0.10), ("loss=0% burst=1%,9%,50%", 0.05)] {
+    // Some 15 000 frames, but only 140 bursts: the second figure is a rough one.
+    let cases = [("loss=10%", 0.10, 0.15), ("loss=0% burst=1%,9%,50%", 0.05, 0.4)];
+    for (setting, share, tolerance) in cases {
         lab.link(0).set(&format!("set up {setting}"));
         let before = lab.link(0).stats();
         let options = "-u -b 20M -l 500 -t 3 --bind-dev wan1";
@@ -58,7 +67,7 @@ fn loss_has_its_rate() {
             (after["up"][key].as_u64().unwrap() - before["up"][key].as_u64().unwrap()) as f64
         };
         let lost = more("dropped_loss") / more("in_frames");
-        assert!(close(lost, share, 0.15), "{setting}: {lost}");
+        assert!(close(lost, share, tolerance), "{setting}: {lost}");
     }
 }
 
@@ -123,6 +132,9 @@ fn rebinding_changes_the_port() {
     let lab = Lab::new(&[Wan::mbit_ms(50, 5)]);
     for (address, any) in [(SERVER, "0.0.0.0"), (SERVER6, "::")] {
         let bind = |port: u16| std::net::UdpSocket::bind((any, port)).unwrap();
+        poll_until(Duration::from_secs(5), "the server answers", || {
+            (ping(&lab.site().router, address, 1, 10, &[]).median_ms() < 100.0).then_some(())
+        });
         let far = lab.server.run(|| bind(4000));
         let near = lab.site().router.run(|| bind(4001));
         for socket in [&far, &near] {
@@ -152,6 +164,8 @@ fn rebinding_changes_the_port() {
 fn damage_duplicates_and_policing() {
     let lab = Lab::new(&[Wan::mbit_ms(50, 5)]);
     let (router, server) = (&lab.site().router, &lab.server);
+    // The addresses of the neighbours are learned first: damage would hit those questions too.
+    ping(router, SERVER, 1, 10, &[]);
     lab.link(0).set("set up corrupt=100%");
     {
         let echo = Echo::start(router, server, SERVER, Duration::from_millis(10), "0123456789");
