@@ -111,7 +111,6 @@ pub struct Lab {
     /// The host behind the server.
     pub internet: Netns,
     number: u32,
-    seed: u64,
     _one_at_a_time: MutexGuard<'static, ()>,
 }
 
@@ -122,15 +121,8 @@ impl Lab {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let [isp, server, internet] =
             ["isp", "server", "internet"].map(|name| Netns::create(number, name));
-        let mut lab = Lab {
-            sites: Vec::new(),
-            isp,
-            server,
-            internet,
-            number,
-            seed: 1,
-            _one_at_a_time: guard,
-        };
+        let mut lab =
+            Lab { sites: Vec::new(), isp, server, internet, number, _one_at_a_time: guard };
         lab.connect_server();
         lab.add_site(wans);
         lab
@@ -231,14 +223,20 @@ impl Lab {
         }
     }
 
-    /// Another WAN on a router, also while everything runs.
-    pub fn add_wan(&mut self, site: usize, wan: Wan) {
-        let site = &mut self.sites[site];
-        let number = site.first_wan + site.links.len() as u32;
+    /// Another WAN on a router.
+    fn add_wan(&mut self, site: usize, wan: Wan) {
+        let link = self.connect_wan(site, self.sites[site].links.len(), wan);
+        self.sites[site].links.push(link);
+    }
+
+    /// The link with this index of a router, also while everything runs: it lasts as long as what
+    /// this gives.
+    pub fn connect_wan(&self, site: usize, index: usize, wan: Wan) -> Link {
+        let site = &self.sites[site];
+        let number = site.first_wan + index as u32;
         let (device, gateway) = (format!("wan{number}"), format!("gw{number}"));
         let ends = Ends { router: (&site.router, &device), provider: (&self.isp, &gateway) };
-        self.seed += 1;
-        let link = Link::start(&ends, wan.up, wan.down, self.seed);
+        let link = Link::start(&ends, wan.up, wan.down, u64::from(number));
         // A long device queue: the emulator's queue has to be the only one that drops.
         self.isp.ip(&format!(
             "link set {gateway} txqueuelen 10000\n\
@@ -255,7 +253,7 @@ impl Lab {
              route add default via fd00:{number}::1 dev {device} metric {metric}\n",
             metric = 10 + number
         ));
-        site.links.push(link);
+        link
     }
 }
 

@@ -35,6 +35,7 @@ fn one_flow_fills_two_equal_links() {
     let _pair = Pair::up(&lab);
     for sends in [Sends::Up, Sends::Down] {
         let mbit = bonded(&lab, sends);
+        println!("{sends:?}: {mbit:.1} of {:.1} Mbit/s", PLAIN_TCP * 100.0);
         assert!(mbit >= 0.85 * PLAIN_TCP * 100.0, "{sends:?}: {mbit} Mbit/s");
     }
 }
@@ -48,6 +49,7 @@ fn an_idle_bond_adds_no_delay() {
     let bonded = ping(&lab.site().lan, INTERNET, 60, 30, &[]);
     assert_eq!(bonded.rtts_ms.len(), 60);
     let added = bonded.median_ms() - better;
+    println!("{added:.2} ms added to {better:.2} ms");
     assert!(added < 2.0, "{added} ms beyond {better} ms");
 }
 
@@ -74,6 +76,7 @@ fn better_than_the_best(lab: &Lab, links: &[usize]) {
             let _pair = Pair::up(lab);
             bonded(lab, sends)
         };
+        println!("{sends:?}: {mbit:.1} Mbit/s bonded, {best:.1} the best alone");
         assert!(mbit > best, "{sends:?}: {mbit} Mbit/s, the best alone {best} Mbit/s");
     }
 }
