@@ -4,6 +4,7 @@
 #[path = "mod.rs"]
 mod lab;
 
+mod demo;
 mod measure;
 
 use lab::topology::{Lab, Wan};
@@ -15,12 +16,14 @@ measure  figures of the emulator on this machine: rate, delay, queue, processor 
 hold     a router with WANS (2) links of 50 Mbit/s and 20 ms, until the end of the input;
          each line is `LINK COMMAND`, such as `0 set up rate=20mbit loss=1%`,
          `1 blackhole on`, `0 stats`
+demo     bonding from start to end
 ";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["measure"] => measure::run(),
+        ["demo"] => demo::run(),
         ["hold"] => hold(2),
         ["hold", wans] if wans.parse::<usize>().is_ok_and(|w| (1..=9).contains(&w)) => {
             hold(wans.parse().unwrap_or(2));

@@ -16,8 +16,10 @@
 use super::emulator::model::Profile;
 use super::emulator::{Ends, Link};
 use super::netns::Netns;
+use super::programs::poll_until;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Address of the server toward its provider.
 pub const SERVER: &str = "198.51.100.1";
@@ -109,7 +111,6 @@ pub struct Lab {
     /// The host behind the server.
     pub internet: Netns,
     number: u32,
-    seed: u64,
     _one_at_a_time: MutexGuard<'static, ()>,
 }
 
@@ -120,15 +121,8 @@ impl Lab {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let [isp, server, internet] =
             ["isp", "server", "internet"].map(|name| Netns::create(number, name));
-        let mut lab = Lab {
-            sites: Vec::new(),
-            isp,
-            server,
-            internet,
-            number,
-            seed: 1,
-            _one_at_a_time: guard,
-        };
+        let mut lab =
+            Lab { sites: Vec::new(), isp, server, internet, number, _one_at_a_time: guard };
         lab.connect_server();
         lab.add_site(wans);
         lab
@@ -202,17 +196,47 @@ impl Lab {
         for wan in wans {
             self.add_wan(index, *wan);
         }
+        self.settle(index);
         index
     }
 
-    /// Another WAN on a router, also while everything runs.
-    pub fn add_wan(&mut self, site: usize, wan: Wan) {
-        let site = &mut self.sites[site];
-        let number = site.first_wan + site.links.len() as u32;
+    /// Wait until the wires answer over IPv6 too. The kernel handles news of carriers once a
+    /// second (linkwatch), and only after that a device takes part in neighbour discovery.
+    fn settle(&self, index: usize) {
+        let site = &self.sites[index];
+        let router6 = format!("fd00:{}::1", site.lan_number);
+        let wires = [
+            (&self.isp, SERVER6.to_string()),
+            (&self.server, "2001:db8:100::fe".to_string()),
+            (&self.server, INTERNET6.to_string()),
+            (&self.internet, SERVER_INSIDE6.to_string()),
+            (&site.router, site.lan_address6()),
+            (&site.lan, router6),
+        ];
+        for (from, to) in wires {
+            poll_until(Duration::from_secs(10), &format!("{to} answers"), || {
+                let mut ping = from.command("ping");
+                ping.args(["-n", "-q", "-c", "1", "-W", "0.1", &to]);
+                let output = ping.output().expect("ping");
+                output.status.success().then_some(())
+            });
+        }
+    }
+
+    /// Another WAN on a router.
+    fn add_wan(&mut self, site: usize, wan: Wan) {
+        let link = self.connect_wan(site, self.sites[site].links.len(), wan);
+        self.sites[site].links.push(link);
+    }
+
+    /// The link with this index of a router, also while everything runs: it lasts as long as what
+    /// this gives.
+    pub fn connect_wan(&self, site: usize, index: usize, wan: Wan) -> Link {
+        let site = &self.sites[site];
+        let number = site.first_wan + index as u32;
         let (device, gateway) = (format!("wan{number}"), format!("gw{number}"));
         let ends = Ends { router: (&site.router, &device), provider: (&self.isp, &gateway) };
-        self.seed += 1;
-        let link = Link::start(&ends, wan.up, wan.down, self.seed);
+        let link = Link::start(&ends, wan.up, wan.down, u64::from(number));
         // A long device queue: the emulator's queue has to be the only one that drops.
         self.isp.ip(&format!(
             "link set {gateway} txqueuelen 10000\n\
@@ -229,12 +253,13 @@ impl Lab {
              route add default via fd00:{number}::1 dev {device} metric {metric}\n",
             metric = 10 + number
         ));
-        site.links.push(link);
+        link
     }
 }
 
 /// What an end host needs to fill the links: windows large enough for every environment, and no
-/// memory of earlier connections. (CUBIC is chosen per socket: a namespace may not make it its
+/// memory of earlier connections. IPv6 addresses work at once, without the second that the search
+/// for duplicates takes. (CUBIC is chosen per socket: a namespace may not make it its
 /// default where the machine's own default is another one.)
 fn host(namespace: &Netns) {
     namespace.sysctl(&[
@@ -246,6 +271,8 @@ fn host(namespace: &Netns) {
         ("ipv6/conf/all/disable_ipv6", "0"),
         ("ipv6/conf/default/disable_ipv6", "0"),
         ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/default/dad_transmits", "0"),
     ]);
 }
 
