@@ -114,9 +114,12 @@ pub fn ruleset(device: &str, tables: &Tables) -> String {
         if let Some(networks) = networks {
             source.push(format!("oifname != {device} {ip} saddr {networks} masquerade"));
         }
+        // Not `masquerade`: that forgets its connections with the device, and a restart of the
+        // program would reset them all.
         let own = tables.masquerade_into_tunnel.iter().filter(|a| a.is_ipv4() == v4);
-        if let Some(own) = set(own.map(IpAddr::to_string)) {
-            source.push(format!("oifname {device} {ip} saddr != {own} masquerade"));
+        let first = own.clone().next();
+        if let (Some(own), Some(first)) = (set(own.map(IpAddr::to_string)), first) {
+            source.push(format!("oifname {device} {ip} saddr != {own} snat {ip} to {first}"));
         }
     }
     chain(
@@ -311,7 +314,11 @@ table inet onebox {
             ..Tables::default()
         };
         let text = ruleset("onebox0", &tables);
-        assert!(text.contains("\t\toifname \"onebox0\" ip saddr != { 10.99.0.2 } masquerade\n"));
+        assert!(
+            text.contains(
+                "\t\toifname \"onebox0\" ip saddr != { 10.99.0.2 } snat ip to 10.99.0.2\n"
+            )
+        );
         assert!(!text.contains("ip6 saddr"));
     }
 
