@@ -178,7 +178,6 @@ impl fmt::Debug for Initiator {
 }
 
 /// An INIT that was read, and whose sender is known, but not answered yet.
-#[derive(Debug)]
 pub struct Incoming {
     /// The initiator's public key. Whether it is a known peer is for the caller to say.
     pub remote: PublicKey,
@@ -259,6 +258,16 @@ impl Incoming {
             remote_instance: self.stamp.instance,
         };
         Ok((established, datagram))
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("remote", &self.remote)
+            .field("remote_index", &self.remote_index)
+            .field("stamp", &self.stamp)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The running program: reads the configuration, keeps the [`tunnel`] up, obeys the command line.
+//! The running program: reads the configuration, keeps the tunnel up, obeys the command line.
 //!
 //! How: one thread runs tokio for everything that may wait (netlink, names, the control socket,
 //! signals), another the [`dataplane`]. A reload that needs no new device changes the running

@@ -18,7 +18,7 @@
 //!  handle_payload -> path (acks) -> resequence -> poll_deliver
 //! ```
 //!
-//! Limits: [`PATHS_MAX`](crate::wire::PATHS_MAX) paths; memory as [`Settings::memory`] says.
+//! Limits: [`PATHS_MAX`] paths; memory as [`Settings::memory`] says.
 
 pub mod entrance;
 pub mod path;

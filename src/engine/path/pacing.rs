@@ -1,7 +1,7 @@
 //! Pacing: datagrams leave at the rate that the link is believed to carry, in small bursts.
 //!
 //! A virtual clock that runs ahead by `size / rate` for each datagram; sending is allowed while
-//! it is not ahead of the real one. Letting it lag by [`BURST_US`] gives the shell something to
+//! it is not ahead of the real one. Letting it lag by `BURST_US` gives the shell something to
 //! batch and absorbs late timers.
 
 use crate::time::{MS, Time};

@@ -14,7 +14,7 @@ const INITIAL_US: u64 = 100 * MS;
 const MIN_WINDOW_US: u64 = 10 * SEC;
 const BUCKETS: usize = 5;
 
-/// The extreme of the last [`MIN_WINDOW_US`], in buckets, so that the memory is constant.
+/// The extreme of the last ten seconds, in buckets, so that the memory is constant.
 #[derive(Clone, Debug)]
 pub struct Windowed {
     buckets: [Option<i64>; BUCKETS],
