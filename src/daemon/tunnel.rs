@@ -80,6 +80,9 @@ impl Tunnel {
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
     pub async fn start(config: Config) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
+        for wan in config.wans().iter().filter(|wan| wan.quota_mb.is_some()) {
+            log::warn!("wan '{}': the quota is not enforced yet", wan.name);
+        }
         let system =
             System::open(ids(&config.main.routing), &state_file(&config.main.control)).await?;
         let device = &config.main.device;
