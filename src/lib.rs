@@ -7,11 +7,11 @@
 //! * [`engine`]: the bonding state machine of one peer over many paths.
 //! * [`endpoint`]: many peers behind one set of sockets.
 //! * [`config`]: typed configuration from UCI text.
-//! * behind the feature `daemon`: `net` (the system), `daemon` (the running program),
-//!   `openwrt`, `cli`, and `status`, the snapshot that people and programs are shown.
+//! * [`status`]: the snapshot that people and programs are shown.
+//! * behind the feature `daemon`: `net` (the system), `daemon` (the running program), `cli`.
 //!
-//! Everything above `config` in this list is pure: no socket, file, clock, thread or global
-//! randomness, so that it runs in the seeded simulation under `tests/sim`.
+//! Everything but the last line is pure: no socket, file, clock, thread or global randomness, so
+//! that it runs in the seeded simulation under `tests/sim`.
 
 pub mod buffer;
 pub mod config;
@@ -27,6 +27,4 @@ pub mod cli;
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod net;
-#[cfg(feature = "daemon")]
-pub mod openwrt;
 pub mod status;
