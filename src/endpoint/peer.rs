@@ -304,7 +304,8 @@ impl Peer {
         (drops, events): (&mut Drops, &mut VecDeque<(PeerId, Event)>),
     ) -> bool {
         let Received { path: id, number, newest, from, payload, wire_len } = received;
-        let taken = self.engine.handle_payload(now, pool, id, number, payload, wire_len);
+        let on_line = wire_len + usize::from(overhead(&from));
+        let taken = self.engine.handle_payload(now, pool, id, number, payload, on_line);
         if taken.is_err() {
             drops.count(Drop::Malformed);
         }
