@@ -94,7 +94,8 @@ fn keys_fit_together() {
     let (code, out, err) = onebox(&["pubkey"], "secret but no key\n");
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(
-        err.starts_with("onebox: standard input: not a key") && !err.contains("secret"),
+        err.starts_with("onebox: standard input: a key has 44 characters")
+            && !err.contains("secret"),
         "{err}"
     );
 }

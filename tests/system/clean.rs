@@ -93,7 +93,7 @@ fn the_table_is_in_force_and_goes() {
             assert!(listed.contains(rule), "{rule} is not in {listed}");
         }
         // The second takes the place of the first.
-        nft::replace("onebox0", &Tables::default()).unwrap();
+        nft::replace("onebox0", &Tables { mss_clamp: true, ..Tables::default() }).unwrap();
         let (_, listed) = command("nft", "list table inet onebox");
         assert!(listed.contains("maxseg") && !listed.contains("dnat"));
         let refused = nft::check("table inet onebox { nonsense }").unwrap_err();
