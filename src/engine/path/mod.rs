@@ -150,8 +150,6 @@ pub struct Path {
     pub last_ping: Time,
     /// When anything was last sent.
     pub last_sent: Time,
-    /// When data was last sent.
-    pub last_data: Time,
     /// A ping has to go out now: the tail of what was sent is unanswered.
     pub ping_now: bool,
     /// What the peer reports.
@@ -198,7 +196,6 @@ impl Path {
             pong: None,
             last_ping: now,
             last_sent: now,
-            last_data: Time::ZERO,
             ping_now: false,
             peer: PeerReport::default(),
             tx: Meter::default(),
@@ -280,7 +277,6 @@ impl Path {
         );
         if has_data {
             self.pacer.on_sent(now, wire_len, self.rate.pacing(&self.feedback, &self.owd));
-            self.last_data = now;
         }
         self.last_sent = now;
         self.tx_bytes += wire_len;

@@ -121,11 +121,6 @@ impl Health {
         self.reason
     }
 
-    /// Since when.
-    pub fn since(&self) -> Time {
-        self.since
-    }
-
     /// How the path may be used.
     pub fn mode(&self) -> Mode {
         self.mode
