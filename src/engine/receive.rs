@@ -137,7 +137,9 @@ impl Engine {
             path.settings.mode = mode;
             path.rate.set_max((rate_max > 0).then_some(u64::from(rate_max) * 125));
             path.health.set_mode(now, mode);
-            path.health.on_link(now);
+            if !path.health.is_linked() {
+                path.health.on_link(now);
+            }
         });
     }
 

@@ -10,6 +10,8 @@ const C: f64 = 0.4;
 const INITIAL: f64 = 10.0;
 /// HyStart starts to look at this window, segments (Linux `hystart_low_window`).
 const HYSTART_LOW: f64 = 16.0;
+/// Least growth for each segment acknowledged before the first loss (Linux `bictcp_update`).
+const INITIAL_STEP: f64 = 1.0 / 20.0;
 /// Samples of a round that HyStart looks at (Linux `HYSTART_MIN_SAMPLES`).
 const HYSTART_SAMPLES: u32 = 8;
 /// ACKs closer together than this make a train, microseconds (Linux `hystart_ack_delta_us`).
@@ -115,7 +117,12 @@ impl Cubic {
         }
         let t = (now.since(epoch) + srtt_us) as f64 / 1e6 - self.k;
         let target = (self.origin + C * t.powi(3)).clamp(self.cwnd, 1.5 * self.cwnd);
-        self.cwnd += (target - self.cwnd).max(0.01) / self.cwnd * acked;
+        let mut step = (target - self.cwnd).max(0.01) / self.cwnd;
+        if self.w_max == 0.0 {
+            // Linux: nothing is known before the first loss, hence at least 5 % each round trip.
+            step = step.max(INITIAL_STEP);
+        }
+        self.cwnd += step * acked;
         let alpha = if self.w_est < self.w_max { 3.0 * (1.0 - BETA) / (1.0 + BETA) } else { 1.0 };
         self.w_est += alpha * acked / self.cwnd;
         self.cwnd = self.cwnd.max(self.w_est);
