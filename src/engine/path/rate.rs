@@ -182,7 +182,7 @@ impl Rate {
     pub fn window(&self, rtt: &Rtt, owd: &Owd) -> u64 {
         let bw = self.bandwidth();
         // What is tolerated one way comes back the other way as well, more often than not.
-        let span = rtt.min() + owd.spread() + 2 * self.tolerated + SLACK_US;
+        let span = rtt.loaded() + 3 * owd.noise() + 2 * self.tolerated + SLACK_US;
         let bdp = bw * span / 1_000_000;
         match self.phase {
             Phase::Startup => (bdp * 5 / 2).max(INITIAL_WINDOW),
@@ -238,14 +238,14 @@ impl Rate {
 
     /// Takes a delivery-rate sample over the last round trip or so.
     fn sample(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
-        let window = rtt.smoothed().max(2 * owd.spread()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
+        let window = rtt.smoothed().max(20 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
         let Some(&(end, delivered)) = self.history.back() else { return };
         while self.history.get(1).is_some_and(|p| end - p.0 >= window) {
             self.history.pop_front();
         }
         let Some(&(begin, before)) = self.history.front() else { return };
         let span = end - begin;
-        if span < (window / 2).max(owd.spread()).min(window) {
+        if span < window / 2 {
             return;
         }
         // The first point's bytes arrived before the span began.
@@ -276,15 +276,11 @@ impl Rate {
         // A link without a queue worth the name drops what is too much (a policer, a small buffer).
         let round = self.delivered - self.round_begin;
         let lossy = round > INITIAL_WINDOW && self.round_lost * 100 > round * STARTUP_LOSS;
-        if self.full_rounds >= 3 || lossy || self.queue(owd) > queue_limit(rtt) {
+        if self.full_rounds >= 3 || lossy || owd.queue() > queue_limit(rtt, owd) {
             self.enter(now, Phase::Drain);
         }
     }
 
-    /// Standing delay beyond the link's own jitter.
-    fn queue(&self, owd: &Owd) -> u64 {
-        owd.standing().saturating_sub(owd.spread())
-    }
 
     fn enter(&mut self, now: Time, phase: Phase) {
         self.phase = phase;
@@ -294,10 +290,10 @@ impl Rate {
 
     fn steer(&mut self, now: Time, in_flight: u64, rtt: &Rtt, owd: &Owd) {
         let elapsed = now.since(self.phase_since);
-        let queue = self.queue(owd);
-        let limit = queue_limit(rtt);
+        let queue = owd.queue();
+        let limit = queue_limit(rtt, owd);
         let bw = self.bandwidth();
-        let empty = in_flight <= bw * (rtt.min() + owd.spread()) / 1_000_000;
+        let empty = in_flight <= bw * rtt.loaded() / 1_000_000;
         match self.phase {
             Phase::Startup => {}
             Phase::Drain => {
@@ -377,8 +373,8 @@ impl Rate {
 }
 
 /// Standing delay that is tolerated on a path.
-fn queue_limit(rtt: &Rtt) -> u64 {
-    (rtt.min() / 8).clamp(QUEUE_MIN_US, 4 * QUEUE_MIN_US)
+fn queue_limit(rtt: &Rtt, owd: &Owd) -> u64 {
+    (rtt.min() / 8).clamp(QUEUE_MIN_US, 4 * QUEUE_MIN_US) + 3 * owd.noise()
 }
 
 #[cfg(test)]

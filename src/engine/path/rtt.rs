@@ -56,17 +56,106 @@ impl Windowed {
     }
 }
 
+/// A delay under load: the mean over short windows of samples, how far samples lie from it, and
+/// the least mean of the last seconds.
+///
+/// Of a link with jitter the least sample says little: a flow of many packets has the jitter's
+/// upper end nearly always, for a late packet holds up those behind it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    began: Time,
+    sum: i64,
+    count: i64,
+    deviations: i64,
+    mean: Option<i64>,
+    deviation: i64,
+    base: Windowed,
+    /// Windows completed.
+    windows: u64,
+}
+
+/// Shortest window, samples that it needs, and the time after which it is given up without them.
+const LOADED_US: u64 = 30 * MS;
+const LOADED_SAMPLES: i64 = 6;
+const LOADED_MAX_US: u64 = 200 * MS;
+
+impl Default for Loaded {
+    fn default() -> Self {
+        Loaded {
+            began: Time::ZERO,
+            sum: 0,
+            count: 0,
+            deviations: 0,
+            mean: None,
+            deviation: 0,
+            base: Windowed::min(),
+            windows: 0,
+        }
+    }
+}
+
+impl Loaded {
+    /// Adds a sample of a time of load.
+    pub fn add(&mut self, now: Time, sample: i64) {
+        if self.count == 0 {
+            self.began = now;
+        }
+        let near = if self.count > 0 { self.sum / self.count } else { sample };
+        self.sum += sample;
+        self.count += 1;
+        self.deviations += (sample - near).abs();
+        let age = now.since(self.began);
+        if age < LOADED_US || (self.count < LOADED_SAMPLES && age < LOADED_MAX_US) {
+            return;
+        }
+        if self.count >= LOADED_SAMPLES {
+            let mean = self.sum / self.count;
+            self.mean = Some(mean);
+            self.deviation += (self.deviations / self.count - self.deviation) / 8;
+            self.base.add(now, mean);
+            self.windows += 1;
+        }
+        (self.sum, self.count, self.deviations) = (0, 0, 0);
+    }
+
+    /// Mean of the last complete window, microseconds.
+    pub fn mean(&self) -> Option<i64> {
+        self.mean
+    }
+
+    /// Mean distance of samples from their window's mean, smoothed, microseconds.
+    pub fn deviation(&self) -> u64 {
+        self.deviation.max(0) as u64
+    }
+
+    /// Least mean of the last seconds, microseconds.
+    pub fn base(&self) -> Option<i64> {
+        self.base.get()
+    }
+
+    /// How many windows have been completed.
+    pub fn windows(&self) -> u64 {
+        self.windows
+    }
+}
+
 /// Round-trip time of a path.
 #[derive(Clone, Debug)]
 pub struct Rtt {
     smoothed: Option<u64>,
     variation: u64,
     min: Windowed,
+    loaded: Loaded,
 }
 
 impl Default for Rtt {
     fn default() -> Self {
-        Rtt { smoothed: None, variation: INITIAL_US / 2, min: Windowed::min() }
+        Rtt {
+            smoothed: None,
+            variation: INITIAL_US / 2,
+            min: Windowed::min(),
+            loaded: Loaded::default(),
+        }
     }
 }
 
@@ -74,6 +163,7 @@ impl Rtt {
     /// Adds a sample (RFC 9002 §5.3).
     pub fn add(&mut self, now: Time, sample_us: u64) {
         self.min.add(now, sample_us as i64);
+        self.loaded.add(now, sample_us as i64);
         match self.smoothed {
             None => {
                 self.smoothed = Some(sample_us);
@@ -104,6 +194,11 @@ impl Rtt {
     /// Least of the last seconds, microseconds.
     pub fn min(&self) -> u64 {
         self.min.get().map_or(self.smoothed(), |v| v as u64)
+    }
+
+    /// Least of the last seconds under load, without a queue of ours: microseconds.
+    pub fn loaded(&self) -> u64 {
+        self.loaded.base().map_or(0, |v| v as u64).max(self.min())
     }
 
     /// Probe timeout (RFC 9002 §6.2.1) with the peer's acknowledgement delay.
@@ -137,6 +232,7 @@ pub struct Owd {
     smoothed: Option<i64>,
     base: Windowed,
     spread: Windowed,
+    loaded: Loaded,
     /// Short window: least sample, and when it began.
     low: i64,
     began: Time,
@@ -145,6 +241,10 @@ pub struct Owd {
     /// The last sample, if it was taken in calm.
     last: Option<i64>,
 }
+
+/// How far the least delay under load may lie above the least of all, beyond the jitter, before it
+/// is taken for a queue.
+const UNLOADED_US: i64 = 30 * MS as i64;
 
 /// Length of the short window: several acknowledgements.
 const SHORT_US: u64 = 25 * MS;
@@ -155,6 +255,7 @@ impl Default for Owd {
             smoothed: None,
             base: Windowed::min(),
             spread: Windowed::max(),
+            loaded: Loaded::default(),
             low: i64::MAX,
             began: Time::ZERO,
             floor: None,
@@ -172,6 +273,9 @@ impl Owd {
             Some(s) => s + (sample_us - s) / 8,
         });
         self.base.add(now, sample_us);
+        if !calm {
+            self.loaded.add(now, sample_us);
+        }
         if now.since(self.began) > SHORT_US {
             if self.low != i64::MAX {
                 self.floor = Some(self.low);
@@ -201,6 +305,28 @@ impl Owd {
     /// How far samples lie apart when we do not send much: the link's jitter, microseconds.
     pub fn spread(&self) -> u64 {
         self.spread.get().unwrap_or(0).max(0) as u64
+    }
+
+    /// Mean delay of the last short window of load beyond the least such mean of the last seconds,
+    /// microseconds: a queue, or a longer route.
+    pub fn queue(&self) -> u64 {
+        let (Some(mean), Some(base), Some(least)) =
+            (self.loaded.mean(), self.loaded.base(), self.base())
+        else {
+            return 0;
+        };
+        let base = base.min(least + self.spread() as i64 + UNLOADED_US);
+        (mean - base).max(0) as u64
+    }
+
+    /// What varies within short windows, microseconds.
+    pub fn noise(&self) -> u64 {
+        self.loaded.deviation()
+    }
+
+    /// How many windows [`queue`](Owd::queue) has seen.
+    pub fn windows(&self) -> u64 {
+        self.loaded.windows()
     }
 
     /// Microseconds by which even the quickest of the recent packets was late: a queue that
