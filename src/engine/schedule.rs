@@ -29,6 +29,9 @@ const SMALL_SHARE: usize = 3;
 /// Age at which a packet is no longer sent again, beyond the hold.
 const RESEND_SLACK_US: u64 = 100 * MS;
 
+/// Loss from which on repairs shape a flow, millionths.
+const LOSSY_PPM: u64 = 1000;
+
 /// The paths that may carry data, the fastest first.
 #[derive(Debug, Default)]
 pub(super) struct Order {
@@ -197,7 +200,8 @@ impl Engine {
         let paths = || order.ids().filter_map(|id| self.path(id));
         let longest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
         let searching = paths().any(|p| !p.rate.is_settled());
-        let aqm = Aqm::new(longest, order.spread(), searching);
+        let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
+        let aqm = Aqm::new(longest, order.spread(), repair, searching);
         let mut outgoing = self.entrance.pop(now, pool, Want { ahead, max_len }, aqm)?;
         if let Some((first, count)) = outgoing.skip.take()
             && outgoing.ordered
@@ -205,6 +209,20 @@ impl Engine {
             self.store.push_skip(outgoing.flow, first, count);
         }
         Some(self.store.keep(now, outgoing))
+    }
+
+    /// Whether repairs are frequent.
+    fn is_lossy(&self, order: &Order) -> bool {
+        order.ids().filter_map(|id| self.path(id)).any(|p| p.tx.loss_ppm > LOSSY_PPM)
+    }
+
+    /// How long a repair takes: we learn of the loss, and the packet comes again on the fastest
+    /// path. Microseconds.
+    pub(super) fn repair(&self, order: &Order) -> u64 {
+        let paths = || order.ids().filter_map(|id| self.path(id));
+        let learn = paths().map(|p| p.feedback.timeout(8 * MS) + p.owd.spread()).max();
+        let again = paths().map(|p| p.feedback.smoothed()).min();
+        learn.unwrap_or(0) + again.unwrap_or(0) / 2
     }
 
     /// Acknowledgements ride along when they are due anyway and there is room behind the packet.

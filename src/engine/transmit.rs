@@ -236,15 +236,10 @@ impl Engine {
     }
 
     /// How long the peer may keep a packet waiting: the spread of the delays of the paths in use,
-    /// and two recoveries (the sender learns of the loss, and the packet comes again on the fastest
-    /// path): of a link that loses 2 %, one repair in fifty is lost as well, several each second.
+    /// and two repairs: of a link that loses 2 %, one repair in fifty is lost as well, several each second.
     pub(super) fn hold(&self, now: Time) -> u64 {
         let order = self.order(now);
-        let paths = || order.ids().filter_map(|id| self.path(id));
-        let learn = paths().map(|p| p.feedback.timeout(8 * MS) + p.owd.spread()).max();
-        let again = paths().map(|p| p.feedback.smoothed()).min();
-        let recovery = learn.unwrap_or(0) + again.unwrap_or(0) / 2;
-        (order.spread() + 2 * recovery + 10 * MS).clamp(20 * MS, self.settings.hold_max_us)
+        (order.spread() + 2 * self.repair(&order) + 10 * MS).clamp(20 * MS, self.settings.hold_max_us)
     }
 
     /// Accounts for a datagram whose frames have been written.

@@ -14,7 +14,7 @@ fn view(port: u16, ecn: u8) -> ip::Packet {
 }
 
 fn aqm() -> Aqm {
-    Aqm::new(40_000, 0, false)
+    Aqm::new(40_000, 0, 0, false)
 }
 
 struct Queues {

@@ -38,6 +38,8 @@ const PING_BUSY_US: u64 = 200 * MS;
 /// it is forgotten by half.
 const CALM_BYTES: u64 = 6000;
 const CALM_US: u64 = 50 * MS;
+/// Time in which half of a wrong prediction is forgotten when nothing is measured.
+const SURPRISE_US: u64 = 250 * MS;
 /// Time over which rates and losses are averaged for people.
 const METER_US: u64 = SEC;
 
@@ -172,6 +174,7 @@ pub struct Path {
     recent_bytes: u64,
     /// Measured delay less the predicted one, smoothed, microseconds.
     surprise: i64,
+    surprised: Time,
     /// Tail-loss probes sent since the last progress.
     probes: u32,
 }
@@ -208,6 +211,7 @@ impl Path {
             brown_out: BrownOut::default(),
             recent_bytes: 0,
             surprise: 0,
+            surprised: now,
             probes: 0,
         }
     }
@@ -229,9 +233,14 @@ impl Path {
     /// first sample, half the round trip above `zero`, the base of some path that has one.
     pub fn delay(&self, now: Time, zero: i64) -> i64 {
         match self.owd.base() {
-            Some(base) => base + self.queue_us(now) as i64 + self.surprise.max(0),
+            Some(base) => base + self.queue_us(now) as i64 + self.surprise(now).max(0),
             None => zero + self.rtt.smoothed() as i64 / 2,
         }
+    }
+
+    /// By how much predictions have been too low lately, forgotten by half each SURPRISE_US.
+    fn surprise(&self, now: Time) -> i64 {
+        self.surprise >> (now.since(self.surprised) / SURPRISE_US).min(62)
     }
 
     /// How long a datagram sent now waits behind those sent before, at the believed rate.
@@ -307,7 +316,9 @@ impl Path {
             let delay = arrived as i64 - sent.0 as i64;
             self.owd.add(now, delay, calm);
             let base = self.owd.base().unwrap_or(delay);
-            self.surprise += (delay - base - i64::from(queue_us) - self.surprise) / 8;
+            let surprise = self.surprise(now);
+            self.surprise = surprise + (delay - base - i64::from(queue_us) - surprise) / 8;
+            self.surprised = now;
         }
         let in_flight = self.sent.in_flight();
         self.rate.on_ack(now, outcome.acked_bytes, arrived, in_flight, &self.feedback, &self.owd);

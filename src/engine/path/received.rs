@@ -1,7 +1,7 @@
 //! What has arrived on a path, and when it has to be acknowledged.
 //!
 //! An acknowledgement repeats the newest ranges, so that losing one loses nothing. It is due at
-//! once when a gap appears (the sender should repair it now), otherwise after a short time or a
+//! once when a gap has become a loss (the sender should repair it now), otherwise after a short time or a
 //! number of datagrams, whichever is first (RFC 9000 §13.2).
 
 use crate::time::{MS, Time};
@@ -15,6 +15,10 @@ pub const ACK_DELAY_US: u64 = 4 * MS;
 /// Datagrams after which an acknowledgement is sent without waiting.
 const ACK_EVERY: u32 = 64;
 
+/// Datagrams behind the one that shows a gap that make it a loss for the sender (RFC 9002 §6.1.1:
+/// three in all): then it is told at once.
+const PROOF: u64 = 2;
+
 /// The receiving side of a path.
 #[derive(Debug, Default)]
 pub struct Received {
@@ -26,6 +30,10 @@ pub struct Received {
     pending: u32,
     pending_since: Time,
     urgent: bool,
+    /// The datagram that showed the newest gap, and the one that will prove the oldest gap that is
+    /// not told yet.
+    gap: u64,
+    proof: Option<u64>,
     /// When anything last arrived.
     last: Option<Time>,
 }
@@ -40,7 +48,15 @@ impl Received {
                 self.pending_since = now;
             }
             self.pending += 1;
-            self.urgent |= gap || self.pending >= ACK_EVERY;
+            if gap {
+                self.gap = number;
+                self.proof.get_or_insert(number + PROOF);
+            }
+            if self.proof.is_some_and(|p| number >= p) {
+                self.urgent = true;
+                self.proof = Some(self.gap + PROOF).filter(|&p| p > number);
+            }
+            self.urgent |= self.pending >= ACK_EVERY;
         }
     }
 
@@ -145,6 +161,9 @@ mod tests {
         r.record(Time(2000), 1, true);
         assert_eq!(r.due(), Time(2000 + ACK_DELAY_US));
         r.record(Time(3000), 3, true);
+        r.record(Time(3000), 4, true);
+        assert_eq!(r.due(), Time(2000 + ACK_DELAY_US), "may be a little reordering");
+        r.record(Time(3000), 5, true);
         assert_eq!(r.due(), Time::ZERO);
         r.acked();
         assert_eq!(r.due(), Time::FAR);
