@@ -92,6 +92,8 @@ pub struct Rate {
     /// Estimate when the present probe began, and how many in a row have succeeded.
     up_from: u64,
     up_wins: u32,
+    /// Probes in a row that found nothing: the next one can wait.
+    up_losses: u32,
     queue_since: Option<Time>,
     /// Standing delay that was left when we last sent less than the rate.
     tolerated: u64,
@@ -121,6 +123,7 @@ impl Rate {
             full_rounds: 0,
             up_from: 0,
             up_wins: 0,
+            up_losses: 0,
             queue_since: None,
             tolerated: 0,
             up_queue: 0,
@@ -301,7 +304,8 @@ impl Rate {
                 let late = elapsed > 3 * rtt.smoothed() / 2 + 5 * limit;
                 // Even what we send now does not get through: the link is slower still.
                 let paced = bw * self.gain_percent() / 100;
-                if late && queue > self.tolerated + limit && self.latest < paced * 9 / 10 {
+                let behind = !self.limited && self.latest < paced * 9 / 10;
+                if late && queue > self.tolerated + limit && behind {
                     self.lower(now);
                     self.enter(now, Phase::Drain);
                 } else if done || late {
@@ -311,7 +315,8 @@ impl Rate {
             }
             Phase::Cruise => {
                 self.tolerated = self.tolerated.min(queue.max(limit / 3));
-                let period = (6 * rtt.smoothed()).max(PROBE_EVERY_US);
+                let patient = PROBE_EVERY_US << self.up_losses.min(3);
+                let period = (6 * rtt.smoothed()).max(patient);
                 let calm = queue <= self.tolerated + limit / 2;
                 if !self.limited && calm && now.since(self.last_probe) > period {
                     self.up_from = bw;
@@ -332,6 +337,7 @@ impl Rate {
                 } else if queue > self.up_queue.max(self.tolerated) + limit
                     || elapsed > 2 * rtt.smoothed() + SAMPLE_MIN_US
                 {
+                    self.up_losses = if self.up_wins > 0 { 0 } else { self.up_losses + 1 };
                     self.enter(now, Phase::Down);
                 }
             }
@@ -358,6 +364,7 @@ impl Rate {
 
     /// Takes what is being delivered for all there is.
     fn lower(&mut self, now: Time) {
+        self.up_losses = 0;
         if self.latest > 0 {
             self.filter = [self.latest.min(self.bandwidth()), 0];
             self.filter_since = now;

@@ -118,6 +118,12 @@ impl Loaded {
         (self.sum, self.count, self.deviations) = (0, 0, 0);
     }
 
+    /// A sample without load: there is no more queue than it shows.
+    fn relieve(&mut self, sample: i64) {
+        self.mean = self.mean.map(|m| m.min(sample));
+        (self.sum, self.count, self.deviations) = (0, 0, 0);
+    }
+
     /// Mean of the last complete window, microseconds.
     pub fn mean(&self) -> Option<i64> {
         self.mean
@@ -273,8 +279,9 @@ impl Owd {
             Some(s) => s + (sample_us - s) / 8,
         });
         self.base.add(now, sample_us);
-        if !calm {
-            self.loaded.add(now, sample_us);
+        match calm {
+            true => self.loaded.relieve(sample_us),
+            false => self.loaded.add(now, sample_us),
         }
         if now.since(self.began) > SHORT_US {
             if self.low != i64::MAX {
