@@ -186,6 +186,8 @@ pub struct Engine {
     rx: Meter,
     /// Inner packets longer than any path takes.
     too_long: u64,
+    /// Packets sent twice.
+    duplicated: u64,
 }
 
 impl Engine {
@@ -212,6 +214,7 @@ impl Engine {
             tx: Meter::default(),
             rx: Meter::default(),
             too_long: 0,
+            duplicated: 0,
             settings,
         }
     }

@@ -55,6 +55,8 @@ pub struct Store {
     skips: VecDeque<(u16, u32, u16)>,
     kept: usize,
     limit: usize,
+    /// Where [`any`](Store::any) looked last.
+    cursor: usize,
     /// Packets sent again.
     pub retransmitted: u64,
     /// Packets given up.
@@ -71,6 +73,7 @@ impl Store {
             skips: VecDeque::new(),
             kept: 0,
             limit,
+            cursor: 0,
             retransmitted: 0,
             abandoned: 0,
         }
@@ -107,6 +110,20 @@ impl Store {
     /// The packet at `place`, if it is still wanted.
     pub fn get(&self, place: u32) -> Option<&Outgoing> {
         self.find(place).map(|k| &k.outgoing)
+    }
+
+    /// Some packet on its way of at most `max_len` bytes, another one each time.
+    pub fn any(&mut self, max_len: usize) -> Option<&Outgoing> {
+        let Store { slots, cursor, .. } = self;
+        for _ in 0..slots.len().min(16) {
+            *cursor = (*cursor + 1) % slots.len();
+            let fits = |k: &&Kept| k.outgoing.packet.len() <= max_len;
+            if slots[*cursor].kept.as_ref().filter(fits).is_some() {
+                break;
+            }
+        }
+        let kept = slots.get(*cursor)?.kept.as_ref()?;
+        Some(&kept.outgoing).filter(|o| o.packet.len() <= max_len)
     }
 
     /// Whether something waits to be sent again.

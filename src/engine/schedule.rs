@@ -14,7 +14,7 @@
 //! Backup and metered paths join when no other path is in use, or when the others cannot carry the
 //! demand: packets have stood at the entrance for [`DEMAND_US`].
 
-use super::entrance::{Aqm, Want};
+use super::entrance::{Aqm, Outgoing, Want};
 use super::path::sent::{CONTENT_MAX, NONE};
 use super::{Engine, Mode, Target, Transmit};
 use crate::buffer::Pool;
@@ -31,6 +31,18 @@ const RESEND_SLACK_US: u64 = 100 * MS;
 
 /// Loss from which on repairs shape a flow, millionths.
 const LOSSY_PPM: u64 = 1000;
+
+/// A path this much slower than the fastest is as good for what is urgent.
+const NEAR_US: i64 = 10 * MS as i64;
+
+/// What a path may take.
+#[derive(Clone, Copy, Debug)]
+struct Take {
+    /// New packets from behind so many bytes.
+    ahead: usize,
+    /// Lost packets too: they would come late over a slow path.
+    near: bool,
+}
 
 /// The paths that may carry data, the fastest first.
 #[derive(Debug, Default)]
@@ -104,13 +116,16 @@ impl Engine {
         }
         let order = self.order(now);
         let flows = self.entrance.busy_flows().max(1) as u64;
+        let least = order.places[0].0;
         let (mut ahead, mut rate, mut before) = (0u64, 0u64, None);
         for &(delay, id) in &order.places[..order.len] {
             // Bytes of one flow that the faster paths carry until a packet sent here arrives.
             ahead += rate * (delay - before.unwrap_or(delay)).max(0) as u64 / 1_000_000;
             before = Some(delay);
+            let near = delay - least <= NEAR_US;
             let id = PathId(id);
-            let path = self.path(id)?;
+            let path = self.path_mut(id)?;
+            path.rate.set_near(near);
             let known = path.rate.bandwidth();
             rate += if known > 0 { known } else { path.rate.pacing(&path.feedback, &path.owd) };
             let max_len = path.payload_max();
@@ -119,8 +134,11 @@ impl Engine {
             if !may_send {
                 continue;
             }
-            let ahead = (ahead / flows) as usize;
-            if let Some(transmit) = self.fill(now, pool, out, id, ahead, &order) {
+            let want = Take { ahead: (ahead / flows) as usize, near };
+            if let Some(transmit) = self.fill(now, pool, out, id, want, &order) {
+                return Some(transmit);
+            }
+            if !near && let Some(transmit) = self.fill_trial(now, out, id) {
                 return Some(transmit);
             }
             if let Some(path) = self.path_mut(id) {
@@ -147,7 +165,7 @@ impl Engine {
         pool: &mut Pool,
         out: &mut [u8],
         id: PathId,
-        ahead: usize,
+        take: Take,
         order: &Order,
     ) -> Option<Transmit> {
         let capacity = self.path(id)?.payload_max().min(out.len());
@@ -156,7 +174,7 @@ impl Engine {
         for (i, slot) in content.iter_mut().enumerate() {
             let reserved = PACKET_HEAD + if i > 0 { SIZE_FIELD } else { 0 };
             let Some(max_len) = w.room().checked_sub(reserved) else { break };
-            let Some(place) = self.next_place(now, pool, ahead, max_len, order) else { break };
+            let Some(place) = self.next_place(now, pool, take, max_len, order) else { break };
             *slot = place;
             if i == 0 {
                 self.write_pending_acks(now, id, place, &mut w);
@@ -180,17 +198,40 @@ impl Engine {
         self.finish(now, id, len, true, content, Target::Current)
     }
 
+    /// A slow path of which the rate is not known yet, while the faster ones are busy: repeats
+    /// packets that are on their way over those. So its rate is found before anything depends on
+    /// it, and what it would have lost or delayed hurts nobody.
+    fn fill_trial(&mut self, now: Time, out: &mut [u8], id: PathId) -> Option<Transmit> {
+        let path = self.path(id)?;
+        if path.rate.is_settled() || path.settings.metered || path.health.mode() == Mode::Backup {
+            return None;
+        }
+        let capacity = path.payload_max().min(out.len());
+        let packet = self.store.any(capacity - PACKET_HEAD)?;
+        let mut w = Writer::new(&mut out[..capacity]);
+        let Outgoing { flow, sequence, ordered, .. } = *packet;
+        Frame::Packet { flow, sequence, ordered, packet: packet.packet.bytes() }.write(&mut w);
+        self.duplicated += 1;
+        let len = w.len();
+        let transmit = self.finish(now, id, len, true, [NONE; CONTENT_MAX], Target::Current);
+        if let Some(path) = self.path_mut(id) {
+            path.on_paced(now, len);
+        }
+        transmit
+    }
+
     /// The place of the next packet to send on a path: a lost one first.
     fn next_place(
         &mut self,
         now: Time,
         pool: &mut Pool,
-        ahead: usize,
+        take: Take,
         max_len: usize,
         order: &Order,
     ) -> Option<u32> {
         let deadline = self.settings.hold_max_us + RESEND_SLACK_US;
-        if let Some(place) = self.store.next_resend(now, pool, deadline, max_len) {
+        if take.near
+            && let Some(place) = self.store.next_resend(now, pool, deadline, max_len) {
             self.store.resent(place);
             return Some(place);
         }
@@ -202,7 +243,8 @@ impl Engine {
         let searching = paths().any(|p| !p.rate.is_settled());
         let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
         let aqm = Aqm::new(longest, order.spread(), repair, searching);
-        let mut outgoing = self.entrance.pop(now, pool, Want { ahead, max_len }, aqm)?;
+        let want = Want { ahead: take.ahead, max_len };
+        let mut outgoing = self.entrance.pop(now, pool, want, aqm)?;
         if let Some((first, count)) = outgoing.skip.take()
             && outgoing.ordered
         {

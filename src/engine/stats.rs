@@ -56,7 +56,7 @@ pub struct Snapshot {
     pub hold_us: u64,
     /// Packets sent again.
     pub retransmitted: u64,
-    /// Packets sent twice as a precaution.
+    /// Packets sent twice: as a precaution, or to find out the rate of a path.
     pub duplicated: u64,
     /// Gaps that were given up here.
     pub released_late: u64,
@@ -103,7 +103,7 @@ impl Engine {
             rx_rate: recent(&self.rx),
             hold_us: self.resequencer.hold_us(),
             retransmitted: self.store.retransmitted,
-            duplicated: 0,
+            duplicated: self.duplicated,
             released_late: self.resequencer.released_late,
             dropped_aqm: self.entrance.dropped_aqm,
             dropped_full: self.entrance.dropped_full,

@@ -292,6 +292,12 @@ impl Path {
         self.tx.add(now, wire_len, self.sent.packets_sent, self.sent.packets_lost);
     }
 
+    /// Notes a datagram that carries no data of its own but is paced as if.
+    pub fn on_paced(&mut self, now: Time, len: usize) {
+        let wire_len = (len + crate::wire::OVERHEAD) as u64 + u64::from(self.settings.ip_overhead);
+        self.pacer.on_sent(now, wire_len, self.rate.pacing(&self.feedback, &self.owd));
+    }
+
     /// Notes a datagram that has arrived.
     pub fn on_received(&mut self, now: Time, number: u64, wire_len: u64, elicits_ack: bool) {
         self.received.record(now, number, elicits_ack);

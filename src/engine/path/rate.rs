@@ -100,6 +100,7 @@ pub struct Rate {
     /// Standing delay when the present probe began.
     up_queue: u64,
     last_probe: Time,
+    near: bool,
     max: Option<u64>,
 }
 
@@ -128,8 +129,14 @@ impl Rate {
             tolerated: 0,
             up_queue: 0,
             last_probe: now,
+            near: true,
             max,
         }
+    }
+
+    /// Whether the path is about as fast as the fastest one.
+    pub fn set_near(&mut self, near: bool) {
+        self.near = near;
     }
 
     /// Sets the upper bound of the rate.
@@ -160,7 +167,7 @@ impl Rate {
 
     fn gain_percent(&self) -> u64 {
         match self.phase {
-            Phase::Startup => 100 * STARTUP_BURST,
+            Phase::Startup => 100,
             Phase::Drain => 60,
             Phase::Cruise => 100,
             Phase::Up if self.up_wins > 0 => 150,
@@ -174,7 +181,8 @@ impl Rate {
         let rate = if self.phase == Phase::Startup {
             // The window bounds what is risked. Spreading it over the round trip would delay the
             // bursts of an inner slow start, which takes that for a full path and ends (HyStart).
-            STARTUP_BURST * self.window(rtt, owd) * 1_000_000 / rtt.smoothed().max(MS)
+            let burst = if self.near { STARTUP_BURST } else { 1 };
+            burst * self.window(rtt, owd) * 1_000_000 / rtt.smoothed().max(MS)
         } else {
             self.bandwidth() * self.gain_percent() / 100
         };
