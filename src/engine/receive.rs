@@ -112,7 +112,11 @@ impl Engine {
     fn handle_response(&mut self, now: Time, id: PathId, data: u64) {
         let Some(path) = self.path_mut(id) else { return };
         let Some(found) = path.challenges.iter().find(|c| c.data == data).copied() else { return };
-        path.rtt.add(now, now.since(found.sent).max(1));
+        let sample = now.since(found.sent).max(1);
+        path.rtt.add(now, sample);
+        if !path.feedback.is_known() {
+            path.feedback.add(now, sample);
+        }
         path.health.proved();
         self.events.push_back(Event::Validated(id));
         self.tell_status = true;

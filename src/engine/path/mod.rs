@@ -267,7 +267,8 @@ impl Path {
         let queue_us = self.queue_us(now);
         // Halved for each CALM_US that pass.
         let passed = now.since(self.last_sent) / CALM_US;
-        self.recent_bytes = (self.recent_bytes >> passed.min(63)) + wire_len;
+        let recent = (self.recent_bytes >> passed.min(63)) + wire_len;
+        self.recent_bytes = recent.min(16 * CALM_BYTES);
         let calm = self.recent_bytes <= CALM_BYTES;
         // Until the rate is found, it is taken for what the pacer allows.
         let rate = match self.rate.is_settled() {

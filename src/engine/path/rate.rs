@@ -287,7 +287,7 @@ impl Rate {
         // A link without a queue worth the name drops what is too much (a policer, a small buffer).
         let round = self.delivered - self.round_begin;
         let lossy = round > INITIAL_WINDOW && self.round_lost * 100 > round * STARTUP_LOSS;
-        if self.full_rounds >= 3 || lossy || owd.queue() > queue_limit(rtt, owd) {
+        if self.full_rounds >= 3 || lossy {
             self.enter(now, Phase::Drain);
         }
     }
@@ -306,7 +306,11 @@ impl Rate {
         let bw = self.bandwidth();
         let empty = in_flight <= bw * rtt.loaded() / 1_000_000;
         match self.phase {
-            Phase::Startup => {}
+            Phase::Startup => {
+                if queue > limit && self.latest > 0 {
+                    self.enter(now, Phase::Drain);
+                }
+            }
             Phase::Drain => {
                 let done = queue <= limit / 3 && (empty || elapsed > rtt.smoothed());
                 let late = elapsed > 3 * rtt.smoothed() / 2 + 5 * limit;
