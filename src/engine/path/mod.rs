@@ -344,6 +344,11 @@ impl Path {
     /// The share of datagrams that is lost, percent, when it is so large that the path is of no
     /// use. Asked after each acknowledgement.
     pub fn brown_out(&mut self, now: Time, acked: u64) -> Option<u64> {
+        if self.rate.is_searching() {
+            // It has been flooded on purpose.
+            self.brown_out = BrownOut { since: now, ..BrownOut::default() };
+            return None;
+        }
         let count = &mut self.brown_out;
         count.acked += acked;
         let total = count.acked + count.lost;

@@ -165,6 +165,11 @@ impl Rate {
         self.phase != Phase::Startup
     }
 
+    /// Whether more is being sent than the link is known to carry, or has just been.
+    pub fn is_searching(&self) -> bool {
+        matches!(self.phase, Phase::Startup | Phase::Drain)
+    }
+
     fn gain_percent(&self) -> u64 {
         match self.phase {
             Phase::Startup => 100,
@@ -223,7 +228,7 @@ impl Rate {
         self.add_point(arrived);
         self.sample(now, rtt, owd);
         if self.delivered >= self.round_end {
-            self.on_round(now, rtt, owd);
+            self.on_round(now);
             self.round_end = self.delivered + in_flight;
             self.round_begin = self.delivered;
             self.round_lost = 0;
@@ -273,7 +278,7 @@ impl Rate {
     }
 
     /// A round trip's worth of data has been acknowledged.
-    fn on_round(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
+    fn on_round(&mut self, now: Time) {
         if self.phase != Phase::Startup || self.latest == 0 {
             return;
         }
