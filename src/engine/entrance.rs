@@ -25,6 +25,8 @@ use std::collections::VecDeque;
 pub const FLOWS: usize = 1024;
 /// Bytes a flow may send in its turn (RFC 8290 §5.2.4: an Ethernet MTU with header).
 const QUANTUM: i32 = 1514;
+/// Bytes above which a flow counts as backlogged.
+const BACKLOG: usize = QUANTUM as usize;
 /// CoDel's target for a short path. Above RFC 8289's 5 ms: flows do not wait in each other's
 /// queue, so this delays only the flow that builds it, and one CUBIC flow needs some to keep a
 /// path full.
@@ -173,6 +175,7 @@ pub struct Entrance {
     old: VecDeque<u16>,
     bytes: usize,
     packets: usize,
+    backlogged: usize,
     limit: usize,
     seed: u64,
     /// Packets dropped by CoDel.
@@ -192,6 +195,7 @@ impl Entrance {
             old: VecDeque::new(),
             bytes: 0,
             packets: 0,
+            backlogged: 0,
             limit,
             seed,
             dropped_aqm: 0,
@@ -210,9 +214,9 @@ impl Entrance {
         self.bytes
     }
 
-    /// Flows that have a queue.
-    pub fn busy_flows(&self) -> usize {
-        self.old.len() + self.new.len()
+    /// Flows that have more than one packet waiting: they share the paths.
+    pub fn backlogged(&self) -> usize {
+        self.backlogged
     }
 
     /// Takes a packet in.
@@ -224,6 +228,7 @@ impl Entrance {
         flow.next_sequence = flow.next_sequence.wrapping_add(1);
         let ordered = view.wants_order();
         flow.queue.push_back(Some(Queued { packet, sequence, ordered, at: now, ecn: view.ecn }));
+        self.backlogged += usize::from(flow.bytes <= BACKLOG && flow.bytes + len > BACKLOG);
         flow.bytes += len;
         self.bytes += len;
         self.packets += 1;
@@ -252,6 +257,7 @@ impl Entrance {
     fn drop_head(&mut self, index: usize, pool: &mut Pool) -> bool {
         let flow = &mut self.flows[index];
         let Some(queued) = flow.take_head() else { return false };
+        self.backlogged -= flow.lost_backlog(queued.packet.len());
         self.bytes -= queued.packet.len();
         self.packets -= 1;
         flow.skip = match flow.skip {
@@ -358,6 +364,7 @@ impl Entrance {
     fn hand_out(&mut self, index: usize, queued: Queued) -> Outgoing {
         let flow = &mut self.flows[index];
         flow.deficit -= queued.packet.len() as i32;
+        self.backlogged -= flow.lost_backlog(queued.packet.len());
         self.bytes -= queued.packet.len();
         self.packets -= 1;
         Outgoing {
@@ -417,6 +424,11 @@ impl Flow {
         while matches!(self.queue.front(), Some(None)) {
             self.queue.pop_front();
         }
+    }
+
+    /// 1 when the flow has just ceased to be backlogged by losing `len` bytes.
+    fn lost_backlog(&self, len: usize) -> usize {
+        usize::from(self.bytes <= BACKLOG && self.bytes + len > BACKLOG)
     }
 
     fn head_len(&mut self) -> Option<usize> {

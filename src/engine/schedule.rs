@@ -115,7 +115,7 @@ impl Engine {
             return None;
         }
         let order = self.order(now);
-        let flows = self.entrance.busy_flows().max(1) as u64;
+        let flows = self.entrance.backlogged().max(1) as u64;
         let least = order.places[0].0;
         let (mut ahead, mut rate, mut before) = (0u64, 0u64, None);
         for &(delay, id) in &order.places[..order.len] {

@@ -73,6 +73,14 @@ pub struct Snapshot {
 }
 
 impl Engine {
+    /// DEBUG
+    pub fn debug(&self, now: Time) -> String {
+        let mut t = format!("aqm {} full {} q {}K/{}ms st {} held {} hold {}", self.entrance.dropped_aqm, self.entrance.dropped_full, self.entrance.bytes()/1000, self.entrance.oldest_us(now)/1000, self.store.wants_resend(), self.resequencer.held_bytes()/2048, self.hold(now)/1000);
+        for p in self.paths() {
+            t += &format!(" | {:?} bw {} l {} fl {} w {} rtt {} ld {} q {} n {} tol {} sp {} d {} lim {}", p.rate.phase(), p.rate.bandwidth()/1250, p.rate.latest()/1250, p.sent.in_flight()/1000, p.rate.window(&p.feedback,&p.owd)/1000, p.feedback.smoothed()/1000, p.feedback.loaded()/1000, p.owd.queue()/1000, p.owd.noise()/100, p.rate.tol()/1000, p.owd.spread()/1000, p.delay(now,0)/1000, p.rate.lim());
+        }
+        t
+    }
     /// Everything there is to see, now.
     pub fn snapshot(&self, now: Time) -> Snapshot {
         let recent = |meter: &super::path::Meter| meter.current(now);

@@ -43,7 +43,19 @@ fn spec((kbps, delay_us, jitter_us, ppm): Line) -> Spec {
 }
 
 fn measure(seed: u64, lines: &[Line], way: Way, kind: Kind) -> Outcome {
-    Scenario::new("environment")
+    let mut sc = Scenario::new("environment");
+    if std::env::var("DBG").is_ok() && kind == Kind::Bare {
+        let step: u64 = std::env::var("DBG").unwrap().parse().unwrap_or(100);
+        let from: u64 = std::env::var("DBGFROM").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+        for t in 1..400 {
+            sc = sc.at(from * MS + t * step * MS, "x", move |w| {
+                let side = if way == Way::Up { 0 } else { 1 };
+                let tcp = { let s = if way == Way::Up { 0 } else { 1 }; format!(" TCP {:?}", w.hosts[s].record(Flow::port(0)).cwnd) };
+                println!("DBG {} {:?} {}{}", w.now.0 / 1000, way, w.nodes[side].describe(w.now), tcp);
+            });
+        }
+    }
+    sc
         .seed(seed)
         .links(lines.iter().map(|&line| spec(line)))
         .flow("tcp", Flow::bulk(way))

@@ -155,6 +155,10 @@ impl Rate {
         self.latest
     }
 
+    /// DEBUG
+    pub fn tol(&self) -> u64 { self.tolerated }
+    /// DEBUG
+    pub fn lim(&self) -> bool { self.limited }
     /// What the controller is doing.
     pub fn phase(&self) -> Phase {
         self.phase
