@@ -51,7 +51,7 @@ fn measure(seed: u64, lines: &[Line], way: Way, kind: Kind) -> Outcome {
             sc = sc.at(from * MS + t * step * MS, "x", move |w| {
                 let side = if way == Way::Up { 0 } else { 1 };
                 let tcp = { let s = if way == Way::Up { 0 } else { 1 }; format!(" TCP {:?}", w.hosts[s].record(Flow::port(0)).cwnd) };
-                println!("DBG {} {:?} {}{}", w.now.0 / 1000, way, w.nodes[side].describe(w.now), tcp);
+                println!("DBG {} {:?} {}{} PEER {}", w.now.0 / 1000, way, w.nodes[side].describe(w.now), tcp, w.nodes[1-side].describe(w.now));
             });
         }
     }

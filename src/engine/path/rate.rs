@@ -95,6 +95,8 @@ pub struct Rate {
     /// Probes in a row that found nothing: the next one can wait.
     up_losses: u32,
     queue_since: Option<Time>,
+    /// Whether the effect of the last drain has been seen.
+    judged: bool,
     /// Standing delay that was left when we last sent less than the rate.
     tolerated: u64,
     /// Standing delay when the present probe began.
@@ -126,6 +128,7 @@ impl Rate {
             up_wins: 0,
             up_losses: 0,
             queue_since: None,
+            judged: true,
             tolerated: 0,
             up_queue: 0,
             last_probe: now,
@@ -258,7 +261,7 @@ impl Rate {
 
     /// Takes a delivery-rate sample over the last round trip or so.
     fn sample(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
-        let window = rtt.smoothed().max(20 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
+        let window = rtt.smoothed().max(60 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
         let Some(&(end, delivered)) = self.history.back() else { return };
         while self.history.get(1).is_some_and(|p| end - p.0 >= window) {
             self.history.pop_front();
@@ -321,17 +324,16 @@ impl Rate {
                 }
             }
             Phase::Drain => {
-                let done = queue <= limit / 3 && (empty || elapsed > rtt.smoothed());
+                // What is in flight tells at once; the delay tells a round trip later.
                 let late = elapsed > 3 * rtt.smoothed() / 2 + 5 * limit;
-                // Even what we send now does not get through: the link is slower still.
-                let paced = bw * self.gain_percent() / 100;
-                let behind = !self.limited && self.latest < paced * 9 / 10;
-                if late && queue > self.tolerated + limit && behind {
-                    self.lower(now);
-                    self.enter(now, Phase::Drain);
-                } else if done || late {
-                    self.tolerated = queue.min(TOLERATED_MAX_US);
+                if empty || late {
+                    self.judged = false;
                     self.enter(now, Phase::Cruise);
+                }
+            }
+            Phase::Cruise if !self.judged => {
+                if elapsed > rtt.smoothed() + SAMPLE_MIN_US {
+                    self.judge(now, queue, limit);
                 }
             }
             Phase::Cruise => {
@@ -367,6 +369,19 @@ impl Rate {
                     self.enter(now, Phase::Cruise);
                 }
             }
+        }
+    }
+
+    /// A round trip after a drain: what is left of the delay is the path's own, unless even what we
+    /// send now does not get through.
+    fn judge(&mut self, now: Time, queue: u64, limit: u64) {
+        self.judged = true;
+        let behind = !self.limited && self.latest * 10 < self.bandwidth() * 9;
+        if queue > self.tolerated + limit && behind {
+            self.lower(now);
+            self.enter(now, Phase::Drain);
+        } else {
+            self.tolerated = queue.min(TOLERATED_MAX_US);
         }
     }
 
