@@ -48,6 +48,8 @@ const SAMPLE_MAX_US: u64 = 400 * MS;
 const POINT_US: u64 = 2 * MS;
 /// Points of the delivery history at most.
 const POINTS_MAX: usize = 256;
+/// Shortest probe.
+const PROBE_US: u64 = 60 * MS;
 /// Shortest time between two probes for more.
 const PROBE_EVERY_US: u64 = 250 * MS;
 
@@ -196,7 +198,13 @@ impl Rate {
             let burst = if self.near { STARTUP_BURST } else { 1 };
             burst * self.window(rtt, owd) * 1_000_000 / rtt.smoothed().max(MS)
         } else {
-            self.bandwidth() * self.gain_percent() / 100
+            let standing = owd.queue() > self.tolerated + queue_limit(rtt, owd) / 2;
+            let gain = match self.phase {
+                // A small queue that stays: the estimate is a little too high.
+                Phase::Cruise if standing => 96,
+                _ => self.gain_percent(),
+            };
+            self.bandwidth() * gain / 100
         };
         self.max.map_or(rate, |m| rate.min(m)).max(MIN_WINDOW)
     }
@@ -352,24 +360,37 @@ impl Rate {
                 }
             }
             Phase::Up => {
-                let won = bw * 100 > self.up_from * 112;
-                if won && elapsed > rtt.smoothed() {
-                    self.up_from = bw;
-                    self.up_wins += 1;
-                    self.enter(now, Phase::Up);
-                } else if queue > self.up_queue.max(self.tolerated) + limit
-                    || elapsed > 2 * rtt.smoothed() + SAMPLE_MIN_US
-                {
-                    self.up_losses = if self.up_wins > 0 { 0 } else { self.up_losses + 1 };
+                // Long enough to be told from noise, no longer: it makes a queue.
+                let lasts = (60 * owd.noise()).max(PROBE_US).max(rtt.min() / 2).min(SAMPLE_MAX_US);
+                let queued = queue > self.up_queue.max(self.tolerated) + limit;
+                if self.has_won(bw) && elapsed > rtt.smoothed() {
+                    self.climb(now, bw);
+                } else if queued || elapsed > lasts {
                     self.enter(now, Phase::Down);
                 }
             }
             Phase::Down => {
-                if empty || elapsed > rtt.smoothed() + SAMPLE_MIN_US {
+                // What the probe has brought is known a round trip after its end.
+                let known = elapsed > rtt.smoothed() + SAMPLE_MIN_US / 2;
+                if self.has_won(bw) && !known {
+                    self.climb(now, bw);
+                } else if known {
+                    self.up_losses = if self.up_wins > 0 { 0 } else { self.up_losses + 1 };
                     self.enter(now, Phase::Cruise);
                 }
             }
         }
+    }
+
+    fn has_won(&self, bw: u64) -> bool {
+        bw * 100 > self.up_from * 112
+    }
+
+    /// There is more: go on from here.
+    fn climb(&mut self, now: Time, bw: u64) {
+        self.up_from = bw;
+        self.up_wins += 1;
+        self.enter(now, Phase::Up);
     }
 
     /// A round trip after a drain: what is left of the delay is the path's own, unless even what we
