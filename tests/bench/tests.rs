@@ -4,3 +4,5 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may stop at the impossible")]
 
 mod figures;
+#[path = "net/options.rs"]
+mod options;

@@ -236,7 +236,7 @@ fn environments() {
     }
     let records: Vec<Record> = results.into_iter().map(|result| result.0).collect();
     let text = table::text(&records);
-    print!("{text}");
+    println!("\n{}\n", text.trim_end());
     let violations: Vec<&Record> = records.iter().filter(|r| !r.note.is_empty()).collect();
     assert!(violations.is_empty(), "{violations:#?}");
     match std::env::var_os("SIM_OUT") {

@@ -44,7 +44,7 @@ pub fn text(records: &[Record]) -> String {
         let runs: Vec<&Record> = loads.iter().filter(of).copied().collect();
         let count = distinct(&runs, |r| r.run).len();
         let plural = if flows == 1 { "" } else { "s" };
-        let _ = writeln!(text, "{bench}: {flows} {cc} flow{plural}, medians of {count} runs");
+        let _ = writeln!(text, "{bench}: {flows} {cc} flow{plural}, {}", medians_of(count));
         Loads { runs }.write(&mut text);
         text.push('\n');
     }
@@ -52,7 +52,7 @@ pub fn text(records: &[Record]) -> String {
         let runs: Vec<&Record> = outages.iter().filter(|r| r.bench == bench).copied().collect();
         let count = distinct(&runs, |r| r.run).len();
         let _ =
-            writeln!(text, "{bench}: one of two links of 50 Mbit/s fails, medians of {count} runs");
+            writeln!(text, "{bench}: one of two links of 50 Mbit/s fails, {}", medians_of(count));
         write_outages(&mut text, &runs);
         text.push('\n');
     }
@@ -61,6 +61,10 @@ pub fn text(records: &[Record]) -> String {
         let _ = writeln!(text, "{bench} {environment} {network} {way}, run {run}: {note}");
     }
     text
+}
+
+fn medians_of(runs: usize) -> String {
+    if runs == 1 { "a single run".to_string() } else { format!("medians of {runs} runs") }
 }
 
 /// How many rows of a text miss a goal.
