@@ -27,6 +27,7 @@ pub mod emulator;
 pub mod netns;
 pub mod onebox;
 pub mod pcap;
+pub mod pinger;
 pub mod programs;
 pub mod tap;
 pub mod topology;

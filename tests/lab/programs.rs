@@ -132,12 +132,20 @@ fn die_with_us(command: &mut Command) {
     }
 }
 
+/// Run a command to its end, which has to come within `limit`.
+pub fn run(command: Command, limit: Duration) -> Output {
+    try_run(command, limit).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Run a command to its end, killed after `limit`.
-pub fn run(mut command: Command, limit: Duration) -> Output {
+///
+/// # Errors
+/// It could not be started, or it was killed.
+pub fn try_run(mut command: Command, limit: Duration) -> Result<Output, String> {
     let name = format!("{command:?}");
     die_with_us(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
     let pid = Pid::from_raw(child.id() as i32);
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let watch = std::thread::spawn(move || {
@@ -149,8 +157,10 @@ pub fn run(mut command: Command, limit: Duration) -> Output {
     });
     let output = child.wait_with_output().expect("output");
     let _ = end.send(());
-    assert!(!watch.join().expect("watch"), "{name} did not end within {limit:?}");
-    output
+    match watch.join().expect("watch") {
+        true => Err(format!("{name} did not end within {limit:?}")),
+        false => Ok(output),
+    }
 }
 
 /// What `ping` saw.

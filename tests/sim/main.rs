@@ -22,6 +22,8 @@
 
 mod bare;
 mod environments;
+#[path = "../bench/figures/mod.rs"]
+mod figures;
 mod flow;
 mod host;
 mod link;

@@ -303,8 +303,9 @@ fn describe(direction: &Direction) -> Value {
     })
 }
 
-/// Real-time priority and exact timers; a lab without them is less exact but works.
-fn become_punctual() {
+/// Real-time priority and exact timers for the calling thread; a lab without them is less exact
+/// but works.
+pub fn become_punctual() {
     // The timer slack of ordinary threads is 50 µs (prctl(2), PR_SET_TIMERSLACK).
     let _ = nix::sys::prctl::set_timerslack(1);
     let parameters = nix::libc::sched_param { sched_priority: 1 };
