@@ -205,6 +205,11 @@ impl Entrance {
         self.bytes
     }
 
+    /// Bytes of the buffers that these occupy, and the most that they may.
+    pub fn buffers(&self) -> (usize, usize) {
+        (self.packets * CAPACITY, self.limit)
+    }
+
     /// Flows that have a queue.
     pub fn busy_flows(&self) -> usize {
         self.old.len() + self.new.len()

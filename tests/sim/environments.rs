@@ -42,8 +42,8 @@ fn spec((kbps, delay_us, jitter_us, ppm): Line) -> Spec {
     Spec::new(kbps, delay_us).jitter(jitter_us).loss(ppm)
 }
 
-fn measure(seed: u64, lines: &[Line], way: Way, kind: Kind) -> Outcome {
-    Scenario::new("environment")
+fn measure(name: &'static str, seed: u64, lines: &[Line], way: Way, kind: Kind) -> Outcome {
+    Scenario::new(name)
         .seed(seed)
         .links(lines.iter().map(|&line| spec(line)))
         .flow("tcp", Flow::bulk(way))
@@ -69,8 +69,9 @@ fn environments() {
     );
     let (mut all, mut missed) = (Vec::new(), Vec::new());
     for (name, a, b) in chosen() {
-        let outcomes = [Way::Up, Way::Down].map(|way| measure(seed, &[*a, *b], way, Kind::Bare));
-        let alone = [a, b].map(|line| measure(seed, &[*line], Way::Down, Kind::Plain));
+        let outcomes =
+            [Way::Up, Way::Down].map(|way| measure(name, seed, &[*a, *b], way, Kind::Bare));
+        let alone = [a, b].map(|line| measure(name, seed, &[*line], Way::Down, Kind::Plain));
         let alone = alone.map(|o| o.mbps("tcp", SETTLE, LASTS)).into_iter().fold(0.0, f64::max);
         let e = outcomes.each_ref().map(|o| o.efficiency("tcp", SETTLE, LASTS));
         let mbps = outcomes.each_ref().map(|o| o.mbps("tcp", SETTLE, LASTS));
@@ -123,7 +124,8 @@ fn environments() {
 fn links_alone() {
     for (name, a, b) in chosen() {
         let mean = |line: &Line, way| {
-            let mbps = |seed| measure(seed, &[*line], way, Kind::Plain).mbps("tcp", 1.0, LASTS);
+            let mbps =
+                |seed| measure(name, seed, &[*line], way, Kind::Plain).mbps("tcp", 1.0, LASTS);
             (1..=3).map(mbps).sum::<f64>() / 3.0
         };
         let figures = [a, b].map(|line| mean(line, Way::Down));

@@ -15,14 +15,17 @@
 //! failure shows all figures, and the seed.
 
 use crate::bare::Bare;
-use crate::flow::Flow;
+use crate::flow::{Flow, Way};
+use crate::history::History;
 use crate::link::{Counters, Spec};
 use crate::node::Node;
 use crate::packet::{SIDES, Side};
 use crate::plain::Plain;
 use crate::report::{self, Record};
 use crate::sealed::Sealed;
+use crate::trace;
 use crate::world::{Factory, World};
+use onebox::engine::Memory;
 use onebox::time::{SEC, Time};
 use std::fmt::Write;
 use std::rc::Rc;
@@ -37,6 +40,9 @@ pub enum Kind {
     /// No tunnel: the plain link, or with several links the naive splitter.
     Plain,
 }
+
+/// Flows of which a report tells at most.
+const FLOWS_TOLD: usize = 12;
 
 type Action = Rc<dyn Fn(&mut World)>;
 type Figure = Box<dyn Fn(&Outcome) -> f64>;
@@ -54,7 +60,7 @@ pub struct Scenario {
     seed: u64,
     slack_us: u64,
     links: Vec<(Spec, Spec)>,
-    flows: Vec<(&'static str, Flow)>,
+    flows: Vec<(String, Flow)>,
     steps: Vec<(u64, &'static str, Action)>,
     lasts_us: u64,
     expectations: Vec<Expectation>,
@@ -64,7 +70,7 @@ pub struct Scenario {
 #[derive(Debug)]
 pub struct Outcome {
     /// Names of the flows, what their receivers measured and what their senders did.
-    pub flows: Vec<(&'static str, Record, Record)>,
+    pub flows: Vec<(String, Record, Record)>,
     /// Counters of the links, up and down.
     pub links: Vec<[Counters; 2]>,
     /// Sum of the rates of the links at the end, kbit/s, downwards.
@@ -77,6 +83,10 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// Packets sent and delivered, by sending side.
     pub packets: ([u64; 2], [u64; 2]),
+    /// How it went.
+    pub history: History,
+    /// The most that each end kept at once.
+    pub peaks: [Memory; 2],
 }
 
 impl Outcome {
@@ -88,6 +98,18 @@ impl Outcome {
     /// What the flow's sender did.
     pub fn sender(&self, name: &str) -> &Record {
         &self.flows.iter().find(|f| f.0 == name).expect("a flow of this name").2
+    }
+
+    /// Goodput of a flow between two times in seconds, as a share of what plain TCP would have got
+    /// of all links as they were then.
+    pub fn share(&self, flow: &str, way: Way, from: f64, to: f64) -> f64 {
+        self.mbps(flow, from, to) / self.history.there_mbps(way.sender(), from, to)
+    }
+
+    /// Milliseconds from the begin of a flow at `starts_us` until all of it was acknowledged.
+    pub fn took_ms(&self, flow: &str, starts_us: u64) -> f64 {
+        let finished = self.sender(flow).finished;
+        finished.map_or(f64::INFINITY, |t| t.since(Time(starts_us)) as f64 / 1000.0)
     }
 
     /// Mbit/s of a flow between two times in seconds.
@@ -160,8 +182,8 @@ impl Scenario {
     }
 
     /// With a flow.
-    pub fn flow(mut self, name: &'static str, flow: Flow) -> Scenario {
-        self.flows.push((name, flow));
+    pub fn flow(mut self, name: impl Into<String>, flow: Flow) -> Scenario {
+        self.flows.push((name.into(), flow));
         self
     }
 
@@ -206,8 +228,18 @@ impl Scenario {
         self
     }
 
-    /// Plays it once, without looking at the expectations.
+    /// Plays it once, without looking at the expectations; writes a trace if one is asked for.
     pub fn play(&self, kind: Kind) -> Outcome {
+        let outcome = self.play_quietly(kind);
+        if let Some(dir) = std::env::var_os("SIM_TRACE") {
+            let title = format!("{} ({kind:?}, seed {})", self.name, self.seed);
+            let steps: Vec<_> = self.steps.iter().map(|(us, what, _)| (*us, *what)).collect();
+            trace::write(dir.as_ref(), &title, &steps, &outcome);
+        }
+        outcome
+    }
+
+    fn play_quietly(&self, kind: Kind) -> Outcome {
         let seed = self.seed;
         let factory: Factory = Box::new(move |side, session, now| -> Box<dyn Node> {
             match kind {
@@ -237,10 +269,10 @@ impl Scenario {
     }
 
     fn collect(&self, world: World) -> Outcome {
-        let record = |number: usize, (name, flow): &(&'static str, Flow)| {
+        let record = |number: usize, (name, flow): &(String, Flow)| {
             let (receiver, sender) = flow.sides();
-            let of = |side: Side| world.hosts[side as usize].record(Flow::port(number));
-            (*name, of(receiver), of(sender))
+            let of = |side: Side| flow.record(&world, number, side);
+            (name.clone(), of(receiver), of(sender))
         };
         Outcome {
             flows: self.flows.iter().enumerate().map(|(n, f)| record(n, f)).collect(),
@@ -254,6 +286,8 @@ impl Scenario {
             trace: world.oracle.trace,
             packets: (world.oracle.sent, world.oracle.delivered),
             violations: world.oracle.violations,
+            peaks: world.oracle.peaks,
+            history: world.history,
         }
     }
 
@@ -298,8 +332,8 @@ impl Scenario {
             failed = true;
             let _ = writeln!(report, "  FAIL oracle: {violation}");
         }
-        for (name, received, sent) in &outcome.flows {
-            failed |= received.corrupt > 0;
+        failed |= outcome.flows.iter().any(|(_, received, _)| received.corrupt > 0);
+        for (name, received, sent) in outcome.flows.iter().take(FLOWS_TOLD) {
             let series = received.series(0, self.lasts_us, 100_000);
             let series: Vec<String> = series.iter().map(|v| format!("{v:.0}")).collect();
             let _ = writeln!(
@@ -318,10 +352,14 @@ impl Scenario {
             let _ = writeln!(report, "  {side:?}: {belief}");
         }
         let _ = writeln!(report, "  links: {:?}", outcome.links);
-        let again = self.play(kind);
+        let _ = writeln!(report, "  kept at most: {:?}", outcome.peaks);
+        let again = self.play_quietly(kind);
         if again.trace != outcome.trace || again.packets != outcome.packets {
             failed = true;
             let _ = writeln!(report, "  FAIL two runs with one seed differ");
+        }
+        if std::env::var_os("SIM_VERBOSE").is_some() {
+            println!("{report}");
         }
         if failed { Err(report) } else { Ok(outcome) }
     }
