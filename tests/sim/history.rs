@@ -20,8 +20,10 @@ pub const STEP_US: u64 = 10 * MS;
 /// One direction of a link at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkSample {
-    /// Its true rate; 0 while it swallows everything.
+    /// Its rate.
     pub kbps: u64,
+    /// Whether it swallows everything.
+    pub hole: bool,
     /// Bytes that wait for it.
     pub queued: usize,
     /// What it has done since the beginning.
@@ -29,6 +31,11 @@ pub struct LinkSample {
 }
 
 impl LinkSample {
+    /// The rate at which something comes through it.
+    pub fn through_kbps(&self) -> u64 {
+        if self.hole { 0 } else { self.kbps }
+    }
+
     /// How long its queue takes, milliseconds.
     pub fn queue_ms(&self) -> f64 {
         self.queued as f64 * 8.0 / self.kbps.max(1) as f64
@@ -64,7 +71,8 @@ impl History {
         let at = self.due();
         let links = wans.iter().map(|wan| {
             wan.directions.each_ref().map(|link| LinkSample {
-                kbps: if link.spec.blackhole { 0 } else { link.spec.rate_kbps(at) },
+                kbps: link.spec.rate_kbps(at),
+                hole: link.spec.blackhole,
                 queued: link.queued(),
                 counters: link.counters,
             })
@@ -114,6 +122,34 @@ impl History {
         (bytes.last().unwrap_or(first) - first) as f64 / 1000.0
     }
 
+    /// Mbit/s that a link has carried from a side, likewise.
+    pub fn link_mbps(&self, link: usize, side: Side, from: f64, to: f64) -> f64 {
+        self.link_kb(link, side, from, to) * 0.008 / (to - from - STEP_US as f64 / 1e6)
+    }
+
+    /// Seconds from `from` on until a link has carried `mbps` for half a second; infinite when it
+    /// never did.
+    pub fn carries_after_s(&self, link: usize, side: Side, mbps: f64, from: f64) -> f64 {
+        let end = self.samples.len() as f64 * STEP_US as f64 / 1e6;
+        let mut begins = (0..).map(|i| from + f64::from(i) * 0.1).take_while(|b| b + 0.5 <= end);
+        let found = begins.find(|&b| self.link_mbps(link, side, b, b + 0.5) >= mbps);
+        found.map_or(f64::INFINITY, |b| b + 0.5 - from)
+    }
+
+    /// Percent of the time in which what an end knows of a path is as asked.
+    pub fn percent(
+        &self,
+        side: Side,
+        path: usize,
+        from: f64,
+        to: f64,
+        is: impl Fn(&PathSnapshot) -> bool,
+    ) -> f64 {
+        let all = self.between(from, to).len().max(1);
+        let such = self.path(side, path, from, to).filter(|(_, p)| is(p)).count();
+        such as f64 * 100.0 / all as f64
+    }
+
     /// A percentile of a link's queue, milliseconds.
     pub fn queue_ms(&self, link: usize, side: Side, from: f64, to: f64, percent: f64) -> f64 {
         let mut queue: Vec<f64> =
@@ -126,7 +162,8 @@ impl History {
     /// What plain TCP would get of all links from a side together, Mbit/s.
     pub fn there_mbps(&self, side: Side, from: f64, to: f64) -> f64 {
         let samples = self.between(from, to);
-        let sum = |s: &Sample| s.links.iter().map(|l| l[side as usize].kbps).sum::<u64>() as f64;
+        let through = |l: &[LinkSample; 2]| l[side as usize].through_kbps();
+        let sum = |s: &Sample| s.links.iter().map(through).sum::<u64>() as f64;
         samples.iter().map(sum).sum::<f64>() * TCP_SHARE / (1000 * samples.len().max(1)) as f64
     }
 }

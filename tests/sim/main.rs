@@ -43,6 +43,11 @@ mod trace;
 mod world;
 
 mod cases_harm;
+mod cases_links;
+mod cases_memory;
 mod cases_outage;
+mod cases_radio;
+mod cases_reserve;
 mod cases_speed;
+mod cases_traffic;
 mod cases_world;

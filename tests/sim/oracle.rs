@@ -20,8 +20,8 @@ const WAKES_FREE: u64 = 2_000;
 /// Wake-ups that a packet or datagram explains.
 const WAKES_PER_PACKET: u64 = 3;
 
-/// Datagrams that a path may remember having sent: 300 Mbit/s over 600 ms of round trip, twice.
-const LOG_ENTRIES_MAX: usize = 32_768;
+/// Datagrams that a path may remember having sent: those of 300 Mbit/s in 600 ms.
+const LOG_ENTRIES_MAX: usize = 16_384;
 /// Ranges of packet numbers that a path may remember having received: what an acknowledgement
 /// can tell (`ACK_RANGES_MAX` of the wire format).
 const RANGES_MAX: usize = 32;

@@ -14,7 +14,7 @@
 //! times. All expectations are evaluated before the first that fails stops the test, so that a
 //! failure shows all figures, and the seed.
 
-use crate::bare::Bare;
+use crate::bare::{Bare, MEMORY};
 use crate::flow::{Flow, Way};
 use crate::history::History;
 use crate::link::{Counters, Spec};
@@ -59,6 +59,7 @@ pub struct Scenario {
     name: &'static str,
     seed: u64,
     slack_us: u64,
+    memory: usize,
     links: Vec<(Spec, Spec)>,
     flows: Vec<(String, Flow)>,
     steps: Vec<(u64, &'static str, Action)>,
@@ -144,6 +145,16 @@ impl Outcome {
     }
 }
 
+/// Runs several scenarios, and fails only after all have been played.
+///
+/// # Panics
+/// As [`Scenario::run`].
+pub fn run_all(kind: Kind, scenarios: impl IntoIterator<Item = Scenario>) {
+    let checks = scenarios.into_iter().map(|s| s.check(kind));
+    let failures: Vec<String> = checks.filter_map(Result::err).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 impl Scenario {
     /// A scenario of ten seconds without anything in it.
     pub fn new(name: &'static str) -> Scenario {
@@ -151,6 +162,7 @@ impl Scenario {
             name,
             seed: 1,
             slack_us: 0,
+            memory: MEMORY,
             links: Vec::new(),
             flows: Vec::new(),
             steps: Vec::new(),
@@ -167,6 +179,11 @@ impl Scenario {
     /// With timers of the ends that fire late by up to so much.
     pub fn slack(self, slack_us: u64) -> Scenario {
         Scenario { slack_us, ..self }
+    }
+
+    /// With engines that may keep so many bytes of packets (bare ones).
+    pub fn memory(self, memory: usize) -> Scenario {
+        Scenario { memory, ..self }
     }
 
     /// With links that are the same in both directions.
@@ -240,10 +257,10 @@ impl Scenario {
     }
 
     fn play_quietly(&self, kind: Kind) -> Outcome {
-        let seed = self.seed;
+        let (seed, memory) = (self.seed, self.memory);
         let factory: Factory = Box::new(move |side, session, now| -> Box<dyn Node> {
             match kind {
-                Kind::Bare => Box::new(Bare::new(side, session, seed)),
+                Kind::Bare => Box::new(Bare::new(side, session, seed, memory)),
                 Kind::Sealed => Box::new(Sealed::new(side, session, seed, now)),
                 Kind::Plain => Box::new(Plain::default()),
             }

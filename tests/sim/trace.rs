@@ -107,7 +107,7 @@ impl Lines {
                 let about = format!("{number}\t{}", side_name(*side));
                 let values = format!(
                     "{}\t{}\t{:.1}\t{}\t{}\t{}",
-                    l.kbps,
+                    l.through_kbps(),
                     l.queued,
                     l.queue_ms(),
                     l.counters.wire_bytes,
