@@ -195,6 +195,11 @@ impl Entrance {
         }
     }
 
+    /// Bytes of the buffers of packets that wait, and the most that may.
+    pub fn buffers(&self) -> (usize, usize) {
+        (self.packets * CAPACITY, self.limit)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.packets == 0
@@ -203,11 +208,6 @@ impl Entrance {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Bytes of the buffers that these occupy, and the most that they may.
-    pub fn buffers(&self) -> (usize, usize) {
-        (self.packets * CAPACITY, self.limit)
     }
 
     /// Flows that have a queue.
