@@ -115,11 +115,6 @@ impl Flow {
         self
     }
 
-    /// When it begins, microseconds.
-    pub fn starts_us(&self) -> u64 {
-        self.starts_us
-    }
-
     /// Whether its goodput counts as bulk.
     pub fn is_tcp(&self) -> bool {
         !matches!(self.kind, Kind::Stream(_))

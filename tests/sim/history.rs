@@ -95,9 +95,8 @@ impl History {
         from: f64,
         to: f64,
     ) -> impl Iterator<Item = &LinkSample> {
-        let of = move |s: &'_ Sample| s.links.get(link).is_some();
-        let samples = self.between(from, to).iter().filter(move |s| of(s));
-        samples.map(move |s| &s.links[link][from_side as usize])
+        let links = self.between(from, to).iter().filter_map(move |s| s.links.get(link));
+        links.map(move |l| &l[from_side as usize])
     }
 
     /// What one end knew of a path between two times, where there was something.
