@@ -204,6 +204,11 @@ impl Entrance {
         }
     }
 
+    /// Bytes of the buffers of packets that wait, and the most that may.
+    pub fn buffers(&self) -> (usize, usize) {
+        (self.packets * CAPACITY, self.limit)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.packets == 0

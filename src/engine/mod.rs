@@ -30,8 +30,9 @@ mod stats;
 mod timer;
 mod transmit;
 
+pub use path::rate::Phase;
 pub use path::state::Reason;
-pub use stats::{PathSnapshot, Snapshot};
+pub use stats::{Memory, PathSnapshot, Snapshot};
 
 use crate::buffer::{Buf, Pool};
 use crate::crypto::packet::{PacketNumber, PacketNumbers};

@@ -84,6 +84,11 @@ impl Store {
         self.kept * CAPACITY >= self.limit
     }
 
+    /// Bytes of buffers that are kept, and the most that may be.
+    pub fn buffers(&self) -> (usize, usize) {
+        (self.kept * CAPACITY, self.limit)
+    }
+
     /// Keeps a packet that is being sent for the first time; returns its place.
     pub fn keep(&mut self, now: Time, outgoing: Outgoing) -> u32 {
         let kept = Kept { outgoing, first_sent: now, copies: 1, attempts: 1, queued: false };

@@ -158,6 +158,11 @@ impl Resequencer {
         self.held * CAPACITY
     }
 
+    /// Bytes of buffers that wait, and the most that may.
+    pub fn buffers(&self) -> (usize, usize) {
+        (self.held_bytes(), self.limit)
+    }
+
     /// The next packet for the TUN device.
     pub fn pop(&mut self) -> Option<Buf> {
         self.out.pop_front()

@@ -231,7 +231,8 @@ impl Engine {
     ) -> Option<u32> {
         let deadline = self.settings.hold_max_us + RESEND_SLACK_US;
         if take.near
-            && let Some(place) = self.store.next_resend(now, pool, deadline, max_len) {
+            && let Some(place) = self.store.next_resend(now, pool, deadline, max_len)
+        {
             self.store.resent(place);
             return Some(place);
         }

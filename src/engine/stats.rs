@@ -1,5 +1,7 @@
 //! What the engine knows, for people and programs: plain data.
 
+use super::path::Path;
+use super::path::rate::Phase;
 use super::{Engine, PathState, Reason};
 use crate::time::Time;
 use crate::wire::PathId;
@@ -37,6 +39,43 @@ pub struct PathSnapshot {
     pub tx_bytes: u64,
     /// Bytes received, with all headers.
     pub rx_bytes: u64,
+    /// Datagrams sent that ask for an acknowledgement.
+    pub packets_sent: u64,
+    /// Of these, found to be lost.
+    pub packets_lost: u64,
+    /// What the rate controller is doing.
+    pub phase: Phase,
+    /// Bytes per second at which datagrams leave.
+    pub pacing: u64,
+    /// Bytes sent and neither acknowledged nor lost.
+    pub in_flight: u64,
+    /// Bytes that may be.
+    pub window: u64,
+    /// Smoothed time until an acknowledgement comes, over whichever path, microseconds.
+    pub feedback_us: u64,
+    /// One-way delay that stands above the least of the last seconds, microseconds.
+    pub standing_us: u64,
+    /// The link's own jitter, one way, microseconds.
+    pub spread_us: u64,
+    /// Predicted one-way delay of a datagram sent now, above the least base delay of all paths,
+    /// microseconds.
+    pub delay_us: i64,
+}
+
+/// What is kept in memory: bytes of buffers, each with the most that may be, and the sizes of
+/// tables.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Buffers of packets that wait to be sent.
+    pub entrance: (usize, usize),
+    /// Buffers of packets sent and not yet acknowledged.
+    pub store: (usize, usize),
+    /// Buffers of packets that wait for their predecessors.
+    pub held: (usize, usize),
+    /// Datagrams sent that are remembered, of the path with most.
+    pub log_entries: usize,
+    /// Ranges of packet numbers received that are remembered, of the path with most.
+    pub ranges: usize,
 }
 
 /// The connection as seen from this end.
@@ -70,41 +109,25 @@ pub struct Snapshot {
     pub held_bytes: usize,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
+    /// Age of the oldest packet that waits to be sent, microseconds.
+    pub queued_us: u64,
+    /// Longest wait for a predecessor that we have asked the peer for, microseconds.
+    pub hold_told_us: u64,
+    /// Packets that came again after they had been delivered.
+    pub duplicates: u64,
+    /// Packets that were not sent again because they were too old.
+    pub abandoned: u64,
+    /// What is kept.
+    pub memory: Memory,
 }
 
 impl Engine {
-    /// DEBUG
-    pub fn debug(&self, now: Time) -> String {
-        let mut t = format!("aqm {} full {} q {}K/{}ms st {} held {} hold {}", self.entrance.dropped_aqm, self.entrance.dropped_full, self.entrance.bytes()/1000, self.entrance.oldest_us(now)/1000, self.store.wants_resend(), self.resequencer.held_bytes()/2048, self.hold(now)/1000);
-        for p in self.paths() {
-            t += &format!(" | {:?} bw {} l {} fl {} w {} rtt {} ld {} q {} n {} tol {} sp {} d {} lim {}", p.rate.phase(), p.rate.bandwidth()/1250, p.rate.latest()/1250, p.sent.in_flight()/1000, p.rate.window(&p.feedback,&p.owd)/1000, p.feedback.smoothed()/1000, p.feedback.loaded()/1000, p.owd.queue()/1000, p.owd.noise()/100, p.rate.tol()/1000, p.owd.spread()/1000, p.delay(now,0)/1000, p.rate.lim());
-        }
-        t
-    }
     /// Everything there is to see, now.
     pub fn snapshot(&self, now: Time) -> Snapshot {
         let recent = |meter: &super::path::Meter| meter.current(now);
+        let zero = self.paths().filter_map(|p| p.owd.base()).min().unwrap_or(0);
         Snapshot {
-            paths: self
-                .paths()
-                .map(|p| PathSnapshot {
-                    id: p.id,
-                    state: p.health.state(),
-                    reason: p.health.reason(),
-                    rtt_us: if p.rtt.is_known() { p.rtt.smoothed() } else { 0 },
-                    rtt_min_us: if p.rtt.is_known() { p.rtt.min() } else { 0 },
-                    jitter_us: if p.rtt.is_known() { p.rtt.variation() } else { 0 },
-                    tx_loss_ppm: p.tx.loss_ppm,
-                    rx_loss_ppm: u64::from(p.peer.loss_ppm),
-                    tx_rate: recent(&p.tx),
-                    rx_rate: recent(&p.rx),
-                    tx_capacity: p.rate.bandwidth(),
-                    rx_capacity: u64::from(p.peer.capacity_kbps) * 125,
-                    mtu: p.mtu.current(),
-                    tx_bytes: p.tx_bytes,
-                    rx_bytes: p.rx_bytes,
-                })
-                .collect(),
+            paths: self.paths().map(|p| snapshot_path(p, now, zero)).collect(),
             tx_bytes: self.tx_bytes,
             rx_bytes: self.rx_bytes,
             tx_rate: recent(&self.tx),
@@ -118,6 +141,54 @@ impl Engine {
             too_long: self.too_long,
             held_bytes: self.resequencer.held_bytes(),
             queued_bytes: self.entrance.bytes(),
+            queued_us: self.entrance.oldest_us(now),
+            hold_told_us: self.hold_told,
+            duplicates: self.resequencer.duplicates,
+            abandoned: self.store.abandoned,
+            memory: self.memory(),
         }
+    }
+
+    /// What is kept, without the rest of what there is to see.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            entrance: self.entrance.buffers(),
+            store: self.store.buffers(),
+            held: self.resequencer.buffers(),
+            log_entries: self.paths().map(|p| p.sent.entries()).max().unwrap_or(0),
+            ranges: self.paths().map(|p| p.received.ranges()).max().unwrap_or(0),
+        }
+    }
+}
+
+/// One path; `zero` is the least base delay of all.
+fn snapshot_path(p: &Path, now: Time, zero: i64) -> PathSnapshot {
+    let known = |us: u64| if p.rtt.is_known() { us } else { 0 };
+    PathSnapshot {
+        id: p.id,
+        state: p.health.state(),
+        reason: p.health.reason(),
+        rtt_us: known(p.rtt.smoothed()),
+        rtt_min_us: known(p.rtt.min()),
+        jitter_us: known(p.rtt.variation()),
+        tx_loss_ppm: p.tx.loss_ppm,
+        rx_loss_ppm: u64::from(p.peer.loss_ppm),
+        tx_rate: p.tx.current(now),
+        rx_rate: p.rx.current(now),
+        tx_capacity: p.rate.bandwidth(),
+        rx_capacity: u64::from(p.peer.capacity_kbps) * 125,
+        mtu: p.mtu.current(),
+        tx_bytes: p.tx_bytes,
+        rx_bytes: p.rx_bytes,
+        packets_sent: p.sent.packets_sent,
+        packets_lost: p.sent.packets_lost,
+        phase: p.rate.phase(),
+        pacing: p.rate.pacing(&p.feedback, &p.owd),
+        in_flight: p.sent.in_flight(),
+        window: p.rate.window(&p.feedback, &p.owd),
+        feedback_us: p.feedback.smoothed(),
+        standing_us: p.owd.standing(),
+        spread_us: p.owd.spread(),
+        delay_us: p.delay(now, zero) - zero,
     }
 }

@@ -239,7 +239,8 @@ impl Engine {
     /// and two repairs: of a link that loses 2 %, one repair in fifty is lost as well, several each second.
     pub(super) fn hold(&self, now: Time) -> u64 {
         let order = self.order(now);
-        (order.spread() + 2 * self.repair(&order) + 10 * MS).clamp(20 * MS, self.settings.hold_max_us)
+        (order.spread() + 2 * self.repair(&order) + 10 * MS)
+            .clamp(20 * MS, self.settings.hold_max_us)
     }
 
     /// Accounts for a datagram whose frames have been written.

@@ -12,10 +12,12 @@
 //! session or with a flipped bit is dropped, as it would not authenticate.
 
 use crate::link::Datagram;
-use crate::node::{Kept, LinkEvent, Node, Outgoing};
+use crate::node::{LinkEvent, Node, Outgoing};
 use crate::packet::Side;
 use onebox::buffer::Pool;
-use onebox::engine::{Engine, Event, Mode, PathSettings, Reason, Settings, Snapshot, Target};
+use onebox::engine::{
+    Engine, Event, Memory, Mode, PathSettings, Reason, Settings, Snapshot, Target,
+};
 use onebox::time::{MS, SEC, Time};
 use onebox::wire::{OVERHEAD, PATHS_MAX, PathId, ip};
 use std::collections::VecDeque;
@@ -52,11 +54,11 @@ pub struct Bare {
 
 impl Bare {
     /// An end that has been started `session` times before.
-    pub fn new(side: Side, session: u32, seed: u64) -> Bare {
+    pub fn new(side: Side, session: u32, seed: u64, memory: usize) -> Bare {
         let settings = Settings {
             seed: seed ^ (side as u64 + 1) ^ u64::from(session) << 8,
             hold_max_us: 2 * SEC,
-            memory: MEMORY,
+            memory,
             probe_interval_us: 15 * SEC,
             client: side == Side::Client,
         };
@@ -75,7 +77,8 @@ impl Bare {
         let bytes = self.scratch[..len].to_vec();
         let ip_len = len + OVERHEAD + usize::from(IP_OVERHEAD);
         let session = self.session;
-        let datagram = Datagram { bytes, number, ip_len, port, session, corrupted: false };
+        let datagram =
+            Datagram { bytes, number, ip_len, port, session, corrupted: false, outside: false };
         self.out.push_back(Outgoing { link, datagram });
     }
 
@@ -126,6 +129,9 @@ impl Node for Bare {
             LinkEvent::Remove => self.engine.close_path(now, id),
             LinkEvent::Backup => self.engine.set_mode(now, id, Mode::Backup),
             LinkEvent::Active => self.engine.set_mode(now, id, Mode::Active),
+            LinkEvent::Metered => {
+                self.engine.open_path(now, id, PathSettings { metered: true, ..path_settings() });
+            }
         }
     }
 
@@ -164,13 +170,15 @@ impl Node for Bare {
         self.engine.mtu()
     }
 
-    fn kept(&self, now: Time) -> Kept {
-        let s = self.engine.snapshot(now);
-        Kept { bytes: s.held_bytes + s.queued_bytes, bytes_max: MEMORY / 2 }
+    fn memory(&self, _now: Time) -> Memory {
+        self.engine.memory()
+    }
+
+    fn snapshot(&self, now: Time) -> Option<Snapshot> {
+        Some(self.engine.snapshot(now))
     }
 
     fn describe(&self, now: Time) -> String {
-        if std::env::var("DBG").is_ok() { return self.engine.debug(now); }
         describe(&self.engine.snapshot(now))
     }
 }

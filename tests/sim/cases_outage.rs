@@ -2,9 +2,10 @@
 
 use crate::flow::{Flow, Way};
 use crate::link::{Loss, Spec};
-use crate::packet::Side;
+use crate::packet::{SIDES, Side};
 use crate::report::TCP_SHARE;
-use crate::scenario::{Kind, Scenario};
+use crate::scenario::{Kind, Outcome, Scenario, run_all};
+use onebox::engine::{PathState, Reason};
 use onebox::time::{MS, SEC};
 
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
@@ -25,31 +26,31 @@ fn loaded(name: &'static str, way: Way) -> Scenario {
 }
 
 #[test]
-#[ignore = "a goal not met yet, see tests/README.md"]
+#[ignore = "goal not met yet: E 0.74 of 0.8 after its return, a stall of 220 ms"]
 fn a_silent_blackhole_is_outlived() {
-    for way in WAYS {
-        for (link, what) in [(0, "A goes silent"), (1, "B goes silent")] {
-            loaded("silent blackhole of one of two links under load", way)
-                .at(5 * SEC, what, move |w| w.change_link(link, |l| l.blackhole = true))
-                .at(9 * SEC, "it is back", move |w| w.change_link(link, |l| l.blackhole = false))
-                .at_most("longest stall, ms", 200.0, |o| o.stall_ms("tcp", 4.0, 9.0))
-                .at_most("longest gap of pings, ms", 300.0, |o| o.gap_ms("ping", 4.0, 9.0))
-                .at_most("pings lost", 5.0, |o| o.lost("ping", 4.0, 9.0))
-                .at_least("Mbit/s 1 s after", 0.8 * 50.0 * TCP_SHARE, |o| {
-                    o.mbps("tcp", 6.0, 9.0) + o.mbps("checked", 6.0, 9.0)
-                })
-                .at_least("E 5 s after its return", 0.8, |o| {
-                    o.efficiency("tcp", 14.0, 16.0) + o.efficiency("checked", 14.0, 16.0)
-                })
-                .run_both();
-        }
+    let scenario = |way: Way, link: usize| {
+        loaded("silent blackhole of one of two links under load", way)
+            .at(5 * SEC, "it goes silent", move |w| w.change_link(link, |l| l.blackhole = true))
+            .at(9 * SEC, "it is back", move |w| w.change_link(link, |l| l.blackhole = false))
+            .at_most("longest stall, ms", 200.0, |o| o.stall_ms("tcp", 4.0, 9.0))
+            .at_most("longest gap of pings, ms", 300.0, |o| o.gap_ms("ping", 4.0, 9.0))
+            .at_most("pings lost", 5.0, |o| o.lost("ping", 4.0, 9.0))
+            .at_least("Mbit/s 1 s after", 0.8 * 50.0 * TCP_SHARE, |o| {
+                o.mbps("tcp", 6.0, 9.0) + o.mbps("checked", 6.0, 9.0)
+            })
+            .at_least("E 5 s after its return", 0.8, |o| {
+                o.efficiency("tcp", 14.0, 16.0) + o.efficiency("checked", 14.0, 16.0)
+            })
+    };
+    for kind in [Kind::Bare, Kind::Sealed] {
+        run_all(kind, WAYS.iter().flat_map(|&way| [0, 1].map(|link| scenario(way, link))));
     }
 }
 
 #[test]
-#[ignore = "a goal not met yet, see tests/README.md"]
+#[ignore = "goal not met yet: E 0.795 of 0.8 after its return"]
 fn carrier_loss_costs_next_to_nothing() {
-    for way in WAYS {
+    let scenario = |way| {
         loaded("carrier loss of one of two links under load", way)
             .at(5 * SEC, "A loses its carrier", |w| w.set_carrier(0, false))
             .at(9 * SEC, "A has its carrier back", |w| w.set_carrier(0, true))
@@ -61,8 +62,9 @@ fn carrier_loss_costs_next_to_nothing() {
             .at_least("E 3 s after its return", 0.8, |o| {
                 o.efficiency("tcp", 12.0, 16.0) + o.efficiency("checked", 12.0, 16.0)
             })
-            .run_both();
-    }
+    };
+    run_all(Kind::Bare, WAYS.map(scenario));
+    run_all(Kind::Sealed, WAYS.map(scenario));
 }
 
 #[test]
@@ -107,39 +109,77 @@ fn a_flapping_link_does_no_harm() {
         .run_both();
 }
 
+/// A loses nine of ten packets, both ways, from 5 s until 10 s.
+fn brown_out(way: Way) -> Scenario {
+    let loses = |ppm| move |l: &mut Spec| l.loss = Loss::Random(ppm);
+    loaded("A loses 90 %", way)
+        .at(5 * SEC, "A loses 90 %", move |w| w.change_link(0, loses(900_000)))
+        .at(10 * SEC, "A is whole", move |w| w.change_link(0, loses(0)))
+}
+
+/// Percent of the time of the brown-out, but for its first second, in which an end does not call
+/// the path active, and names what is wrong with it.
+fn says_why(o: &Outcome, side: Side) -> f64 {
+    o.history.percent(side, 0, 6.0, 10.0, |p| {
+        p.state != PathState::Active
+            && matches!(p.reason, Reason::Lossy(_) | Reason::Silent(_) | Reason::Returning)
+    })
+}
+
 #[test]
 fn a_brown_out_does_no_harm() {
-    for way in WAYS {
-        let loses = |ppm| move |l: &mut Spec| l.loss = Loss::Random(ppm);
-        loaded("A loses 90 %", way)
-            .at(5 * SEC, "A loses 90 %", move |w| w.change_link(0, loses(900_000)))
-            .at(10 * SEC, "A is whole", move |w| w.change_link(0, loses(0)))
+    let scenario = |way: Way| {
+        let sender = way.sender();
+        brown_out(way)
             .at_most("longest stall, ms", 300.0, |o| o.stall_ms("tcp", 4.0, 10.0))
-            .at_least("Mbit/s 1 s after", 0.7 * 50.0 * TCP_SHARE, |o| {
+            .at_least("Mbit/s 1 s after", 0.8 * 50.0 * TCP_SHARE, |o| {
                 o.mbps("tcp", 6.0, 10.0) + o.mbps("checked", 6.0, 10.0)
+            })
+            .at_least("the router says why, % of the time", 80.0, |o| says_why(o, Side::Client))
+            .at_most("A carries its share again after, s", 5.0, move |o| {
+                o.history.carries_after_s(0, sender, 35.0, 10.0)
             })
             .at_least("E 4 s after", 0.8, |o| {
                 o.efficiency("tcp", 14.0, 16.0) + o.efficiency("checked", 14.0, 16.0)
             })
-            .run_both();
-    }
+    };
+    run_all(Kind::Bare, WAYS.map(scenario));
+    run_all(Kind::Sealed, WAYS.map(scenario));
+}
+
+#[test]
+#[ignore = "goal not met yet: told for 0 to 8 % of the time, of 80 %"]
+fn a_brown_out_is_told_by_the_server_too() {
+    let scenario = |way: Way| {
+        brown_out(way)
+            .at_least("the server says why, % of the time", 80.0, |o| says_why(o, Side::Server))
+    };
+    run_all(Kind::Bare, WAYS.map(scenario));
 }
 
 #[test]
 fn one_way_death_is_outlived() {
-    for way in WAYS {
-        for direction in [0, 1] {
-            loaded("one direction of A dies", way)
-                .at(5 * SEC, "it dies", move |w| {
-                    w.wans[0].directions[direction].spec.blackhole = true;
-                })
-                .at_most("longest stall, ms", 300.0, |o| o.stall_ms("tcp", 4.0, 10.0))
-                .at_least("Mbit/s 1 s after", 0.8 * 50.0 * TCP_SHARE, |o| {
-                    o.mbps("tcp", 6.0, 16.0) + o.mbps("checked", 6.0, 16.0)
-                })
-                .run_both();
-        }
-    }
+    let scenario = |way: Way, direction: Side| {
+        loaded("one direction of A dies", way)
+            .at(5 * SEC, "it dies", move |w| {
+                w.wans[0].directions[direction as usize].spec.blackhole = true;
+            })
+            .at(11 * SEC, "it lives", move |w| {
+                w.wans[0].directions[direction as usize].spec.blackhole = false;
+            })
+            .lasts(15 * SEC)
+            .at_most("longest stall, ms", 300.0, |o| o.stall_ms("tcp", 4.0, 11.0))
+            .at_most("longest gap of pings, ms", 300.0, |o| o.gap_ms("ping", 4.0, 11.0))
+            .at_most("pings lost later than 0.5 s after", 0.0, |o| o.lost("ping", 5.5, 11.0))
+            .at_least("Mbit/s 1 s after", 0.8 * 50.0 * TCP_SHARE, |o| {
+                o.mbps("tcp", 6.0, 11.0) + o.mbps("checked", 6.0, 11.0)
+            })
+            .at_most("A carries its share again after, s", 3.0, move |o| {
+                o.history.carries_after_s(0, way.sender(), 35.0, 11.0)
+            })
+    };
+    run_all(Kind::Bare, WAYS.iter().flat_map(|&way| SIDES.map(|d| scenario(way, d))));
+    run_all(Kind::Sealed, SIDES.map(|direction| scenario(Way::Down, direction)));
 }
 
 #[test]
@@ -160,7 +200,7 @@ fn all_links_gone_and_back() {
 }
 
 #[test]
-#[ignore = "a goal not met yet, see tests/README.md"]
+#[ignore = "goal not met yet: a stall of 110 of 100 ms"]
 fn a_link_added_at_run_time_is_used() {
     for way in WAYS {
         Scenario::new("a second link appears")

@@ -40,20 +40,8 @@ fn spec(line: &Line) -> Spec {
     Spec::new(line.kbps, line.delay_us).jitter(line.jitter_us).loss(line.loss_ppm)
 }
 
-fn measure(seed: u64, lines: &[Line], way: Way, kind: Kind) -> Outcome {
-    let mut sc = Scenario::new("environment");
-    if std::env::var("DBG").is_ok() && kind == Kind::Bare {
-        let step: u64 = std::env::var("DBG").unwrap().parse().unwrap_or(100);
-        let from: u64 = std::env::var("DBGFROM").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
-        for t in 1..400 {
-            sc = sc.at(from * MS + t * step * MS, "x", move |w| {
-                let side = if way == Way::Up { 0 } else { 1 };
-                let tcp = { let s = if way == Way::Up { 0 } else { 1 }; format!(" TCP {:?}", w.hosts[s].record(Flow::port(0)).cwnd) };
-                println!("DBG {} {:?} {}{} PEER {}", w.now.0 / 1000, way, w.nodes[side].describe(w.now), tcp, w.nodes[1-side].describe(w.now));
-            });
-        }
-    }
-    sc
+fn measure(name: &str, seed: u64, lines: &[Line], way: Way, kind: Kind) -> Outcome {
+    Scenario::new(name)
         .seed(seed)
         .links(lines.iter().map(spec))
         .flow("tcp", Flow::bulk(way))
@@ -102,8 +90,10 @@ fn load(
 ) -> (Record, Option<String>) {
     let network = link.map_or("bond", |link| ["a", "b"][link]);
     let outcome = match link {
-        None => measure(seed, &environment.lines, way, Kind::Bare),
-        Some(link) => measure(seed, &environment.lines[link..=link], way, Kind::Plain),
+        None => measure(&environment.name, seed, &environment.lines, way, Kind::Bare),
+        Some(link) => {
+            measure(&environment.name, seed, &environment.lines[link..=link], way, Kind::Plain)
+        }
     };
     let mbit = outcome.mbps("tcp", SETTLE, LASTS);
     let percentile = |p| outcome.percentile_ms("ping", SETTLE, LASTS - PING_TAIL, p);
@@ -269,7 +259,7 @@ fn links_alone() {
     for environment in chosen(&names).expect("names of environments") {
         let mean = |line: &Line| {
             let mbps = |seed| {
-                measure(seed, std::slice::from_ref(line), Way::Down, Kind::Plain)
+                measure(&environment.name, seed, std::slice::from_ref(line), Way::Down, Kind::Plain)
                     .mbps("tcp", 1.0, LASTS)
             };
             (1..=3).map(mbps).sum::<f64>() / 3.0

@@ -2,6 +2,7 @@
 
 use crate::host::App;
 use crate::packet::Side;
+use crate::report::Record;
 use crate::smol::{Role, Smol};
 use crate::stream::{Shape, Sink, Source};
 use crate::tcp::receiver::Receiver;
@@ -49,11 +50,13 @@ pub struct Flow {
     way: Way,
     starts_us: u64,
     service: u16,
+    /// The link that it uses beside the tunnel.
+    outside: Option<usize>,
 }
 
 impl Flow {
     fn new(kind: Kind, way: Way, service: u16) -> Flow {
-        Flow { kind, way, starts_us: 500 * MS, service }
+        Flow { kind, way, starts_us: 500 * MS, service, outside: None }
     }
 
     /// A TCP flow (the model) without end.
@@ -99,6 +102,19 @@ impl Flow {
         Flow { starts_us, ..self }
     }
 
+    /// Not through the tunnel, but beside it over this link.
+    pub fn outside(self, link: usize) -> Flow {
+        Flow { outside: Some(link), ..self }
+    }
+
+    /// Ending after this time (of a stream).
+    pub fn for_us(mut self, us: u64) -> Flow {
+        if let Kind::Stream(shape) = &mut self.kind {
+            shape.count = (us / shape.interval_us) as usize;
+        }
+        self
+    }
+
     /// Whether its goodput counts as bulk.
     pub fn is_tcp(&self) -> bool {
         !matches!(self.kind, Kind::Stream(_))
@@ -135,7 +151,20 @@ impl Flow {
             }
         };
         let starts = Time(self.starts_us);
-        world.hosts[to as usize].add(port, starts, receiving);
-        world.hosts[from as usize].add(port, starts, sending);
+        for (side, app) in [(to, receiving), (from, sending)] {
+            match self.outside {
+                Some(link) => world.outside.add(link, side, port, starts, app),
+                None => world.hosts[side as usize].add(port, starts, app),
+            }
+        }
+    }
+
+    /// What one end of the flow with this number has measured.
+    pub fn record(&self, world: &World, number: usize, side: Side) -> Record {
+        let port = Flow::port(number);
+        match self.outside {
+            Some(link) => world.outside.record(link, side, port),
+            None => world.hosts[side as usize].record(port),
+        }
     }
 }

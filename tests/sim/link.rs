@@ -46,8 +46,10 @@ pub struct Spec {
     pub kbps: u64,
     /// Propagation delay, microseconds.
     pub delay_us: u64,
-    /// Additional delay, uniform from zero to this, order kept, microseconds.
+    /// Additional delay, uniform from zero to this, microseconds.
     pub jitter_us: u64,
+    /// Whether jitter changes the order; else nobody is overtaken.
+    pub jitter_mixes: bool,
     /// Loss.
     pub loss: Loss,
     /// The longest IP packet that passes, bytes; longer ones are dropped without a word.
@@ -78,6 +80,7 @@ impl Spec {
             kbps,
             delay_us,
             jitter_us: 0,
+            jitter_mixes: false,
             loss: Loss::None,
             mtu: 1500,
             queue: None,
@@ -101,10 +104,12 @@ impl Spec {
         Spec { loss: if ppm == 0 { Loss::None } else { Loss::Random(ppm) }, ..self }
     }
 
-    fn rate_kbps(&self, now: Time) -> u64 {
+    /// The rate now, kbit/s.
+    pub fn rate_kbps(&self, now: Time) -> u64 {
         let Some((steps, period)) = &self.trace else { return self.kbps };
         let at = now.0 % (*period).max(1);
-        steps.iter().rev().find(|s| s.0 <= at).map_or(self.kbps, |s| s.1)
+        let passed = steps.partition_point(|s| s.0 <= at);
+        passed.checked_sub(1).map_or(self.kbps, |i| steps[i].1)
     }
 
     fn queue_max(&self, now: Time) -> usize {
@@ -128,6 +133,8 @@ pub struct Datagram {
     pub session: u32,
     /// Whether a bit was flipped on the way.
     pub corrupted: bool,
+    /// Whether it is a packet of hosts that use the link beside the tunnel.
+    pub outside: bool,
 }
 
 /// What became of the datagrams.
@@ -266,7 +273,9 @@ impl Link {
         if self.spec.jitter_us > 0 {
             arrives = arrives + self.rng.below(self.spec.jitter_us + 1);
         }
-        arrives = arrives.max(self.last_arrival);
+        if !self.spec.jitter_mixes {
+            arrives = arrives.max(self.last_arrival);
+        }
         if self.rng.chance(self.spec.reorder_ppm) {
             arrives = arrives + self.spec.reorder_us;
         } else {

@@ -8,9 +8,10 @@
 //! link; [`packet`] inner packets; [`host`] with [`stream`], the model TCP [`tcp`] and real TCP
 //! [`smol`] as applications, named by [`flow`]; [`node`] what an end of the tunnel is to the
 //! world, made of engines alone ([`bare`]), of whole endpoints
-//! ([`sealed`]) or of nothing ([`plain`]); [`world`] the events, and
-//! [`oracle`] what must hold at every step; [`scenario`] lists of steps and expectations;
-//! [`report`] figures. `cases_*` are the scenarios.
+//! ([`sealed`]) or of nothing ([`plain`]); [`outside`] hosts that use a link without it;
+//! [`world`] the events, and [`oracle`] what must hold at every step; [`scenario`] lists of steps and expectations;
+//! [`report`] figures, [`history`] how it went and [`trace`] that as a file. `cases_*` are the
+//! scenarios.
 //!
 //! Limits: efficiency is measured with the model TCP, which behaves like Linux's; smoltcp checks
 //! bytes and that connections live.
@@ -25,10 +26,12 @@ mod environments;
 #[path = "../bench/figures/mod.rs"]
 mod figures;
 mod flow;
+mod history;
 mod host;
 mod link;
 mod node;
 mod oracle;
+mod outside;
 mod packet;
 mod plain;
 mod report;
@@ -38,9 +41,15 @@ mod sealed;
 mod smol;
 mod stream;
 mod tcp;
+mod trace;
 mod world;
 
 mod cases_harm;
+mod cases_links;
+mod cases_memory;
 mod cases_outage;
+mod cases_radio;
+mod cases_reserve;
 mod cases_speed;
+mod cases_traffic;
 mod cases_world;

@@ -1,6 +1,7 @@
 //! What the world drives: one end of a tunnel, whatever it is made of.
 
 use crate::link::Datagram;
+use onebox::engine::{Memory, Snapshot};
 use onebox::time::Time;
 
 /// A datagram that a node wants sent, and where.
@@ -25,15 +26,8 @@ pub enum LinkEvent {
     Backup,
     /// To be used always.
     Active,
-}
-
-/// What a node says of the bytes that it keeps, and of their bounds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Kept {
-    /// Bytes of inner packets that are kept.
-    pub bytes: usize,
-    /// The bound that its settings state.
-    pub bytes_max: usize,
+    /// Its bytes cost money.
+    Metered,
 }
 
 /// One end of a tunnel.
@@ -55,9 +49,14 @@ pub trait Node {
     /// The longest packet that the tunnel takes whole.
     fn mtu(&self) -> u16;
     /// What it keeps.
-    fn kept(&self, now: Time) -> Kept {
+    fn memory(&self, now: Time) -> Memory {
         let _ = now;
-        Kept::default()
+        Memory::default()
+    }
+    /// All that it knows, if it has an engine.
+    fn snapshot(&self, now: Time) -> Option<Snapshot> {
+        let _ = now;
+        None
     }
     /// A line for people about what it believes of its paths.
     fn describe(&self, now: Time) -> String {

@@ -1,14 +1,17 @@
 //! What must hold at every step, whatever the scenario.
 //!
 //! * What is delivered was sent, byte for byte (but for a congestion mark), and at most once.
-//! * What a node keeps is within the bound that its settings state.
+//! * What a node keeps is within bounds: packets that wait to be sent, to be acknowledged and for
+//!   their predecessors within those that its settings state, the tables of datagrams sent and
+//!   received within those of this file.
 //! * Nothing is sent on a link whose carrier the node knows to be gone.
 //! * A node that has nothing more to do wants to be woken later than now, and not more often
 //!   than its packets explain.
 //! * Virtual time advances.
 
-use crate::node::Kept;
 use crate::packet::{Side, packet_digest};
+use onebox::buffer::CAPACITY;
+use onebox::engine::Memory;
 use onebox::time::{SEC, Time};
 use std::collections::BTreeMap;
 
@@ -16,6 +19,12 @@ use std::collections::BTreeMap;
 const WAKES_FREE: u64 = 2_000;
 /// Wake-ups that a packet or datagram explains.
 const WAKES_PER_PACKET: u64 = 3;
+
+/// Datagrams that a path may remember having sent: those of 300 Mbit/s in 600 ms.
+const LOG_ENTRIES_MAX: usize = 16_384;
+/// Ranges of packet numbers that a path may remember having received: what an acknowledgement
+/// can tell (`ACK_RANGES_MAX` of the wire format).
+const RANGES_MAX: usize = 32;
 
 /// Watches one world.
 #[derive(Debug, Default)]
@@ -31,6 +40,8 @@ pub struct Oracle {
     /// Per side: this second's wake-ups, and packets and datagrams handled.
     second: [(u64, u64); 2],
     second_ends: Time,
+    /// By side: the most of everything that was kept at once.
+    pub peaks: [Memory; 2],
     /// What was found wrong, the first few.
     pub violations: Vec<String>,
 }
@@ -96,14 +107,28 @@ impl Oracle {
     }
 
     /// A node has nothing more to do at this time.
-    pub fn drained(&mut self, now: Time, side: Side, wakes: Time, kept: Kept) {
+    pub fn drained(&mut self, now: Time, side: Side, wakes: Time, memory: &Memory) {
         if wakes <= now {
             self.violation(now, format!("{side:?} wants to be woken at {wakes:?}, not later"));
         }
-        if kept.bytes > kept.bytes_max {
-            let what = format!("{side:?} keeps {} of {} bytes", kept.bytes, kept.bytes_max);
-            self.violation(now, what);
-        }
+        let peaks = &mut self.peaks[side as usize];
+        let mut found = Vec::new();
+        let mut check = |what, peak: &mut usize, amount: usize, most: usize| {
+            if amount > most && amount > *peak {
+                found.push(format!("{side:?} keeps {amount} of {most} {what}"));
+            }
+            *peak = amount.max(*peak);
+        };
+        (peaks.entrance.1, peaks.store.1, peaks.held.1) =
+            (memory.entrance.1, memory.store.1, memory.held.1);
+        let Memory { entrance, store, held, log_entries, ranges } = *memory;
+        check("bytes at the entrance", &mut peaks.entrance.0, entrance.0, entrance.1);
+        // The packet that fills the store is let in whole.
+        check("bytes in the store", &mut peaks.store.0, store.0, store.1 + CAPACITY);
+        check("bytes held", &mut peaks.held.0, held.0, held.1);
+        check("datagrams sent", &mut peaks.log_entries, log_entries, LOG_ENTRIES_MAX);
+        check("ranges received", &mut peaks.ranges, ranges, RANGES_MAX);
+        found.into_iter().for_each(|what| self.violation(now, what));
     }
 
     /// Time goes on.

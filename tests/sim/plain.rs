@@ -42,7 +42,15 @@ impl Node for Plain {
         self.next += 1;
         let link = *self.links.get(self.next % self.links.len().max(1))?;
         let (ip_len, session) = (bytes.len(), 0);
-        let datagram = Datagram { bytes, number: 0, ip_len, port: 0, session, corrupted: false };
+        let datagram = Datagram {
+            bytes,
+            number: 0,
+            ip_len,
+            port: 0,
+            session,
+            corrupted: false,
+            outside: false,
+        };
         Some(Outgoing { link, datagram })
     }
 

@@ -39,8 +39,6 @@ pub struct Record {
     pub undone: u64,
     /// TCP: why slow start ended first, when, and at which window in segments.
     pub slow_start_end: Option<(&'static str, Time, f64)>,
-    /// dbg
-    pub cwnd: (u64,u64,u64,u64),
     /// TCP: retransmission timeouts.
     pub timeouts: u64,
 }

@@ -14,15 +14,18 @@
 //! times. All expectations are evaluated before the first that fails stops the test, so that a
 //! failure shows all figures, and the seed.
 
-use crate::bare::Bare;
-use crate::flow::Flow;
+use crate::bare::{Bare, MEMORY};
+use crate::flow::{Flow, Way};
+use crate::history::History;
 use crate::link::{Counters, Spec};
 use crate::node::Node;
 use crate::packet::{SIDES, Side};
 use crate::plain::Plain;
 use crate::report::{self, Record};
 use crate::sealed::Sealed;
+use crate::trace;
 use crate::world::{Factory, World};
+use onebox::engine::Memory;
 use onebox::time::{SEC, Time};
 use std::fmt::Write;
 use std::rc::Rc;
@@ -38,6 +41,9 @@ pub enum Kind {
     Plain,
 }
 
+/// Flows of which a report tells at most.
+const FLOWS_TOLD: usize = 12;
+
 type Action = Rc<dyn Fn(&mut World)>;
 type Figure = Box<dyn Fn(&Outcome) -> f64>;
 
@@ -50,11 +56,12 @@ struct Expectation {
 
 /// A scenario.
 pub struct Scenario {
-    name: &'static str,
+    name: String,
     seed: u64,
     slack_us: u64,
+    memory: usize,
     links: Vec<(Spec, Spec)>,
-    flows: Vec<(&'static str, Flow)>,
+    flows: Vec<(String, Flow)>,
     steps: Vec<(u64, &'static str, Action)>,
     lasts_us: u64,
     expectations: Vec<Expectation>,
@@ -64,7 +71,7 @@ pub struct Scenario {
 #[derive(Debug)]
 pub struct Outcome {
     /// Names of the flows, what their receivers measured and what their senders did.
-    pub flows: Vec<(&'static str, Record, Record)>,
+    pub flows: Vec<(String, Record, Record)>,
     /// Counters of the links, up and down.
     pub links: Vec<[Counters; 2]>,
     /// Sum of the rates of the links at the end, kbit/s, downwards.
@@ -77,6 +84,10 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// Packets sent and delivered, by sending side.
     pub packets: ([u64; 2], [u64; 2]),
+    /// How it went.
+    pub history: History,
+    /// The most that each end kept at once.
+    pub peaks: [Memory; 2],
 }
 
 impl Outcome {
@@ -88,6 +99,18 @@ impl Outcome {
     /// What the flow's sender did.
     pub fn sender(&self, name: &str) -> &Record {
         &self.flows.iter().find(|f| f.0 == name).expect("a flow of this name").2
+    }
+
+    /// Goodput of a flow between two times in seconds, as a share of what plain TCP would have got
+    /// of all links as they were then.
+    pub fn share(&self, flow: &str, way: Way, from: f64, to: f64) -> f64 {
+        self.mbps(flow, from, to) / self.history.there_mbps(way.sender(), from, to)
+    }
+
+    /// Milliseconds from the begin of a flow at `starts_us` until all of it was acknowledged.
+    pub fn took_ms(&self, flow: &str, starts_us: u64) -> f64 {
+        let finished = self.sender(flow).finished;
+        finished.map_or(f64::INFINITY, |t| t.since(Time(starts_us)) as f64 / 1000.0)
     }
 
     /// Mbit/s of a flow between two times in seconds.
@@ -122,13 +145,25 @@ impl Outcome {
     }
 }
 
+/// Runs several scenarios, and fails only after all have been played.
+///
+/// # Panics
+/// As [`Scenario::run`].
+pub fn run_all(kind: Kind, scenarios: impl IntoIterator<Item = Scenario>) {
+    let checks = scenarios.into_iter().map(|s| s.check(kind));
+    let failures: Vec<String> = checks.filter_map(Result::err).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 impl Scenario {
-    /// A scenario of ten seconds without anything in it.
-    pub fn new(name: &'static str) -> Scenario {
+    /// A scenario of ten seconds without anything in it. Its seed is 1, or that of the variable
+    /// `SIM_SEED`.
+    pub fn new(name: impl Into<String>) -> Scenario {
         Scenario {
-            name,
-            seed: 1,
+            name: name.into(),
+            seed: std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1),
             slack_us: 0,
+            memory: MEMORY,
             links: Vec::new(),
             flows: Vec::new(),
             steps: Vec::new(),
@@ -147,6 +182,11 @@ impl Scenario {
         Scenario { slack_us, ..self }
     }
 
+    /// With engines that may keep so many bytes of packets (bare ones).
+    pub fn memory(self, memory: usize) -> Scenario {
+        Scenario { memory, ..self }
+    }
+
     /// With links that are the same in both directions.
     pub fn links(mut self, links: impl IntoIterator<Item = Spec>) -> Scenario {
         self.links.extend(links.into_iter().map(|spec| (spec.clone(), spec)));
@@ -160,8 +200,8 @@ impl Scenario {
     }
 
     /// With a flow.
-    pub fn flow(mut self, name: &'static str, flow: Flow) -> Scenario {
-        self.flows.push((name, flow));
+    pub fn flow(mut self, name: impl Into<String>, flow: Flow) -> Scenario {
+        self.flows.push((name.into(), flow));
         self
     }
 
@@ -206,12 +246,22 @@ impl Scenario {
         self
     }
 
-    /// Plays it once, without looking at the expectations.
+    /// Plays it once, without looking at the expectations; writes a trace if one is asked for.
     pub fn play(&self, kind: Kind) -> Outcome {
-        let seed = self.seed;
+        let outcome = self.play_quietly(kind);
+        if let Some(dir) = std::env::var_os("SIM_TRACE") {
+            let title = format!("{} ({kind:?}, seed {})", self.name, self.seed);
+            let steps: Vec<_> = self.steps.iter().map(|(us, what, _)| (*us, *what)).collect();
+            trace::write(dir.as_ref(), &title, &steps, &outcome);
+        }
+        outcome
+    }
+
+    fn play_quietly(&self, kind: Kind) -> Outcome {
+        let (seed, memory) = (self.seed, self.memory);
         let factory: Factory = Box::new(move |side, session, now| -> Box<dyn Node> {
             match kind {
-                Kind::Bare => Box::new(Bare::new(side, session, seed)),
+                Kind::Bare => Box::new(Bare::new(side, session, seed, memory)),
                 Kind::Sealed => Box::new(Sealed::new(side, session, seed, now)),
                 Kind::Plain => Box::new(Plain::default()),
             }
@@ -237,10 +287,10 @@ impl Scenario {
     }
 
     fn collect(&self, world: World) -> Outcome {
-        let record = |number: usize, (name, flow): &(&'static str, Flow)| {
+        let record = |number: usize, (name, flow): &(String, Flow)| {
             let (receiver, sender) = flow.sides();
-            let of = |side: Side| world.hosts[side as usize].record(Flow::port(number));
-            (*name, of(receiver), of(sender))
+            let of = |side: Side| flow.record(&world, number, side);
+            (name.clone(), of(receiver), of(sender))
         };
         Outcome {
             flows: self.flows.iter().enumerate().map(|(n, f)| record(n, f)).collect(),
@@ -254,6 +304,8 @@ impl Scenario {
             trace: world.oracle.trace,
             packets: (world.oracle.sent, world.oracle.delivered),
             violations: world.oracle.violations,
+            peaks: world.oracle.peaks,
+            history: world.history,
         }
     }
 
@@ -298,8 +350,8 @@ impl Scenario {
             failed = true;
             let _ = writeln!(report, "  FAIL oracle: {violation}");
         }
-        for (name, received, sent) in &outcome.flows {
-            failed |= received.corrupt > 0;
+        failed |= outcome.flows.iter().any(|(_, received, _)| received.corrupt > 0);
+        for (name, received, sent) in outcome.flows.iter().take(FLOWS_TOLD) {
             let series = received.series(0, self.lasts_us, 100_000);
             let series: Vec<String> = series.iter().map(|v| format!("{v:.0}")).collect();
             let _ = writeln!(
@@ -318,10 +370,14 @@ impl Scenario {
             let _ = writeln!(report, "  {side:?}: {belief}");
         }
         let _ = writeln!(report, "  links: {:?}", outcome.links);
-        let again = self.play(kind);
+        let _ = writeln!(report, "  kept at most: {:?}", outcome.peaks);
+        let again = self.play_quietly(kind);
         if again.trace != outcome.trace || again.packets != outcome.packets {
             failed = true;
             let _ = writeln!(report, "  FAIL two runs with one seed differ");
+        }
+        if std::env::var_os("SIM_VERBOSE").is_some() {
+            println!("{report}");
         }
         if failed { Err(report) } else { Ok(outcome) }
     }

@@ -6,14 +6,14 @@
 
 use crate::bare::{MEMORY, path_settings};
 use crate::link::Datagram;
-use crate::node::{Kept, LinkEvent, Node, Outgoing};
+use crate::node::{LinkEvent, Node, Outgoing};
 use crate::packet::{SIDES, Side};
 use crate::rng::Rng;
 use onebox::buffer::Pool;
 use onebox::crypto::keys::{PresharedKey, PrivateKey};
 use onebox::endpoint::{Endpoint, Event, Origin, PeerId, PeerSettings, Prefix, Role, Settings};
 use onebox::endpoint::{SocketId, TransmitBatch};
-use onebox::engine::{self, Mode, Reason};
+use onebox::engine::{self, Memory, Mode, PathSettings, Reason};
 use onebox::time::{SEC, Time};
 use onebox::wire::PathId;
 use std::collections::VecDeque;
@@ -125,6 +125,10 @@ impl Node for Sealed {
             }
             LinkEvent::Backup => self.endpoint.set_mode(now, peer, id, Mode::Backup),
             LinkEvent::Active => self.endpoint.set_mode(now, peer, id, Mode::Active),
+            LinkEvent::Metered => {
+                let settings = PathSettings { metered: true, ..path_settings() };
+                self.endpoint.open_path(now, peer, id, settings);
+            }
         }
     }
 
@@ -142,8 +146,15 @@ impl Node for Sealed {
                     Side::Server => (link_of(d.to.ip()), d.to.port()),
                 };
                 let ip_len = bytes.len() + IP_OVERHEAD;
-                let datagram =
-                    Datagram { bytes, number: 0, ip_len, port, session: 0, corrupted: false };
+                let datagram = Datagram {
+                    bytes,
+                    number: 0,
+                    ip_len,
+                    port,
+                    session: 0,
+                    corrupted: false,
+                    outside: false,
+                };
                 self.out.push_back(Outgoing { link, datagram });
             }
         }
@@ -170,12 +181,12 @@ impl Node for Sealed {
         self.mtu
     }
 
-    fn kept(&self, now: Time) -> Kept {
-        let mut kept = Kept { bytes: 0, bytes_max: MEMORY / 2 };
-        for peer in self.endpoint.snapshot(now).peers {
-            kept.bytes += peer.engine.held_bytes + peer.engine.queued_bytes;
-        }
-        kept
+    fn memory(&self, now: Time) -> Memory {
+        self.snapshot(now).map_or(Memory::default(), |s| s.memory)
+    }
+
+    fn snapshot(&self, now: Time) -> Option<engine::Snapshot> {
+        self.endpoint.snapshot(now).peers.pop().map(|peer| peer.engine)
     }
 
     fn describe(&self, now: Time) -> String {

@@ -7,10 +7,12 @@
 //! Limits: packets of hosts reach the tunnel at once (a LAN without delay), and the ends compute
 //! in no time; a timer may fire late by up to `slack_us`, as real ones do.
 
+use crate::history::History;
 use crate::host::Host;
 use crate::link::{Datagram, Link, Spec};
 use crate::node::{LinkEvent, Node};
 use crate::oracle::Oracle;
+use crate::outside::Outside;
 use crate::packet::{SIDES, Side};
 use crate::rng::Rng;
 use onebox::time::Time;
@@ -82,8 +84,12 @@ pub struct World {
     pub hosts: [Host; 2],
     /// The ends of the tunnel, by side.
     pub nodes: [Box<dyn Node>; 2],
+    /// Hosts that use links beside the tunnel.
+    pub outside: Outside,
     /// What must hold.
     pub oracle: Oracle,
+    /// How it was.
+    pub history: History,
     /// How late a timer of an end may fire, microseconds.
     pub slack_us: u64,
     factory: Factory,
@@ -103,7 +109,9 @@ impl World {
             wans: Vec::new(),
             hosts: SIDES.map(Host::new),
             nodes: SIDES.map(|side| factory(side, 0, Time::ZERO)),
+            outside: Outside::default(),
             oracle: Oracle::default(),
+            history: History::default(),
             slack_us: 0,
             factory,
             starts: [0; 2],
@@ -176,7 +184,9 @@ impl World {
         loop {
             let event = self.events.peek().map_or(Time::FAR, |Reverse(e)| e.at);
             let hosts = self.hosts[0].poll_timeout().min(self.hosts[1].poll_timeout());
-            let next = event.min(hosts).min(self.wakes[0]).min(self.wakes[1]);
+            let outside = self.outside.poll_timeout();
+            let next = event.min(hosts).min(outside).min(self.wakes[0]).min(self.wakes[1]);
+            self.record(next.min(end));
             if next > end {
                 break;
             }
@@ -184,6 +194,9 @@ impl World {
             self.now = next;
             if event == next {
                 self.step();
+            }
+            if outside <= next {
+                self.drain_outside();
             }
             for side in SIDES {
                 if self.wakes[side as usize] <= next
@@ -194,6 +207,15 @@ impl World {
             }
         }
         self.now = end;
+    }
+
+    /// Nothing changes until `next`: that is how things are at the times between.
+    fn record(&mut self, next: Time) {
+        while self.history.due() <= next {
+            let at = self.history.due();
+            let ends = SIDES.map(|side| self.nodes[side as usize].snapshot(at));
+            self.history.add(ends, &self.wans);
+        }
     }
 
     fn step(&mut self) {
@@ -215,6 +237,11 @@ impl World {
                     return;
                 }
                 let side = SIDES[1 - direction];
+                if datagram.outside {
+                    self.outside.receive(self.now, link, side, &datagram.bytes);
+                    self.drain_outside();
+                    return;
+                }
                 self.oracle.datagram(side);
                 self.nodes[side as usize].receive(self.now, link, &datagram);
                 self.settle(side);
@@ -245,7 +272,7 @@ impl World {
             self.drain(side);
         }
         let wakes = self.nodes[i].poll_timeout();
-        self.oracle.drained(now, side, wakes, self.nodes[i].kept(now));
+        self.oracle.drained(now, side, wakes, &self.nodes[i].memory(now));
         let late = self.timers.below(self.slack_us + 1);
         self.wakes[i] = if wakes == Time::FAR { wakes } else { wakes.max(now + 1) + late };
     }
@@ -277,6 +304,13 @@ impl World {
         }
     }
 
+    /// What hosts beside the tunnel have to send goes over their links as it is.
+    fn drain_outside(&mut self) {
+        while let Some((link, side, datagram)) = self.outside.poll(self.now) {
+            self.offer(side, link, datagram);
+        }
+    }
+
     fn transmit(&mut self, side: Side, link: usize, mut datagram: Datagram) {
         self.oracle.datagram(side);
         let wan = &mut self.wans[link];
@@ -286,8 +320,12 @@ impl World {
                 self.oracle.sent_on_dead_link(self.now, side, link);
             }
         }
+        self.offer(side, link, datagram);
+    }
+
+    fn offer(&mut self, side: Side, link: usize, datagram: Datagram) {
         let direction = side as usize;
-        if let Some(at) = wan.directions[direction].offer(self.now, datagram) {
+        if let Some(at) = self.wans[link].directions[direction].offer(self.now, datagram) {
             self.queue(at, Event::Serialised { link, direction });
         }
     }

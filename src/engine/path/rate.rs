@@ -160,10 +160,6 @@ impl Rate {
         self.latest
     }
 
-    /// DEBUG
-    pub fn tol(&self) -> u64 { self.tolerated }
-    /// DEBUG
-    pub fn lim(&self) -> bool { self.limited }
     /// What the controller is doing.
     pub fn phase(&self) -> Phase {
         self.phase
@@ -311,7 +307,6 @@ impl Rate {
             self.enter(now, Phase::Drain);
         }
     }
-
 
     fn enter(&mut self, now: Time, phase: Phase) {
         self.phase = phase;

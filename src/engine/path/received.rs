@@ -122,6 +122,11 @@ impl Received {
         self.last.is_some_and(|t| now.since(t) < us)
     }
 
+    /// Ranges of packet numbers that are remembered.
+    pub fn ranges(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Whether something waits for an acknowledgement.
     pub fn is_pending(&self) -> bool {
         self.pending > 0

@@ -111,6 +111,11 @@ impl SentLog {
         self.outstanding
     }
 
+    /// Datagrams that are remembered.
+    pub fn entries(&self) -> usize {
+        self.log.len()
+    }
+
     /// The number to which a 32-bit acknowledgement is nearest.
     pub fn newest(&self) -> u64 {
         (self.first + self.log.len() as u64).saturating_sub(1)

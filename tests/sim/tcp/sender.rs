@@ -443,7 +443,6 @@ impl App for Sender {
     }
 
     fn poll(&mut self, now: Time) -> Option<Vec<u8>> {
-        self.record.cwnd=(self.cubic.cwnd as u64, self.in_flight(), self.srtt_us/1000, self.record.cuts);
         if self.timeout_at <= now {
             self.timed_out(now);
         }
