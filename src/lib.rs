@@ -8,7 +8,8 @@
 //! * [`endpoint`]: many peers behind one set of sockets.
 //! * [`config`]: typed configuration from UCI text.
 //! * [`status`]: the snapshot that people and programs are shown.
-//! * behind the feature `daemon`: `net` (the system), `daemon` (the running program), `cli`.
+//! * behind the feature `daemon`: `net` (the system), `openwrt` (its bus), `daemon` (the running
+//!   program), `cli`.
 //!
 //! Everything but the last line is pure: no socket, file, clock, thread or global randomness, so
 //! that it runs in the seeded simulation under `tests/sim`.
@@ -27,4 +28,6 @@ pub mod cli;
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod net;
+#[cfg(feature = "daemon")]
+pub mod openwrt;
 pub mod status;
