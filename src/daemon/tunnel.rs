@@ -22,7 +22,8 @@ use crate::net::system::{Desired, Ids, System, wan_routes};
 use crate::net::tun::Tun;
 use crate::net::udp::{Options, UdpSocket};
 use crate::net::{Prefix, clock, nft};
-use crate::status::Status;
+use crate::openwrt::netifd::Interfaces;
+use crate::status::{Change, Status};
 use crate::time::{MS, SEC};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +66,8 @@ pub struct Tunnel {
     /// On a router.
     watcher: Option<Watcher>,
     network: Arc<Network>,
+    /// What netifd knows, where there is one.
+    interfaces: Arc<Interfaces>,
     wans: Wans,
     data: DataPlane,
     events: UnboundedReceiver<(PeerId, endpoint::Event)>,
@@ -78,7 +81,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
-    pub async fn start(config: Config) -> Result<Tunnel, Error> {
+    pub async fn start(config: Config, interfaces: Arc<Interfaces>) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
         for wan in config.wans().iter().filter(|wan| wan.quota_mb.is_some()) {
             log::warn!("wan '{}': the quota is not enforced yet", wan.name);
@@ -126,6 +129,7 @@ impl Tunnel {
             desired,
             watcher,
             network: Arc::default(),
+            interfaces,
             wans: Wans::default(),
             data,
             events,
@@ -175,8 +179,8 @@ impl Tunnel {
         }
     }
 
-    /// Does what has to be done.
-    pub async fn handle(&mut self, input: Input) {
+    /// Does what has to be done; what is to be told of it.
+    pub async fn handle(&mut self, input: Input) -> Option<Change> {
         match input {
             Input::Network(network) => self.follow(network).await,
             Input::WatcherLost(error) => {
@@ -189,46 +193,64 @@ impl Tunnel {
                     }
                 }
             }
-            Input::Event(peer, event) => self.on_event(peer, event).await,
+            Input::Event(peer, event) => return self.on_event(peer, event).await,
             Input::Resolve => self.resolve().await,
         }
+        None
     }
 
     fn is_up(&self) -> bool {
         self.peers.iter().any(|p| p.state == PeerState::Up)
     }
 
-    async fn on_event(&mut self, id: PeerId, event: endpoint::Event) {
-        let Some(peer) = self.peers.iter_mut().find(|p| p.id == id) else { return };
+    async fn on_event(&mut self, id: PeerId, event: endpoint::Event) -> Option<Change> {
+        let peer = self.peers.iter_mut().find(|p| p.id == id)?;
         match event {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
                 peer.state = state;
+                let change =
+                    Change::Peer { peer: peer.name.clone(), state: state.as_str().to_owned() };
                 if state == PeerState::Up && !self.routed {
                     self.routed = true;
                     self.apply().await;
                 }
+                Some(change)
             }
             endpoint::Event::PathChanged(path, state) => {
-                let wan =
-                    self.wans.name(path).map_or_else(|| format!("path{}", path.0), str::to_owned);
-                log::info!("{}: {wan} is {}", peer.name, report::state_name(state));
+                let (wan, device) = self.wans.names(path);
+                let state = report::state_name(state).to_owned();
+                log::info!("{}: {wan} is {state}", peer.name);
+                Some(Change::Path { peer: peer.name.clone(), wan, device, state })
             }
             endpoint::Event::AddressChanged(path, origin) => {
                 log::debug!("{}: path {} leads to {}", peer.name, path.0, origin.remote);
+                None
             }
             endpoint::Event::Mtu(mtu) => {
                 peer.mtu = Some(mtu);
                 self.apply().await;
+                None
             }
         }
+    }
+
+    /// The peers and their states.
+    pub fn peers(&self) -> Vec<(String, PeerState)> {
+        self.peers.iter().map(|peer| (peer.name.clone(), peer.state)).collect()
+    }
+
+    /// netifd knows this now.
+    pub async fn set_interfaces(&mut self, interfaces: Arc<Interfaces>) {
+        self.interfaces = interfaces;
+        self.follow(self.network.clone()).await;
     }
 
     /// The network is like this now.
     async fn follow(&mut self, network: Arc<Network>) {
         self.network = network;
         let Role::Client(client) = &self.config.main.role else { return };
-        let (found, commands) = self.wans.update(&self.network, client);
+        let (found, commands) = self.wans.update(&self.network, client, &self.interfaces);
         for command in commands {
             self.data.send(command);
         }
@@ -325,9 +347,14 @@ impl Tunnel {
         answer.await.map_err(|_| Error::DataPlane)
     }
 
-    /// Begins anew with every peer.
-    pub fn reconnect(&self) {
-        self.data.send(Command::Reconnect);
+    /// Begins anew with a peer, or with all; whether there is such a peer.
+    pub fn reconnect(&self, name: Option<&str>) -> bool {
+        let mut known = name.is_none();
+        for peer in self.peers.iter().filter(|peer| name.is_none_or(|name| peer.name == name)) {
+            known = true;
+            self.data.send(Command::Reconnect(peer.id));
+        }
+        known
     }
 
     /// Uses a WAN in another way until the next start; whether there is such a WAN.
