@@ -150,10 +150,14 @@ impl Bus {
     async fn session(&mut self) -> Result<std::convert::Infallible, Error> {
         let mut client = self.connect().await?;
         let mut denied = Vec::new();
-        let object = allowed(client.add(&OBJECT).await, "its object 'onebox'", &mut denied)?;
+        let object = allowed(client.add(&OBJECT).await, "the object 'onebox'", &mut denied)?;
         let listener = client.add_listener().await?;
         for event in [OBJECT_ADDED, netifd::OBJECT] {
-            allowed(client.listen(listener, event).await, event, &mut denied)?;
+            allowed(
+                client.listen(listener, event).await,
+                &format!("the event {event}"),
+                &mut denied,
+            )?;
         }
         let mut session = Session {
             client,
@@ -169,7 +173,7 @@ impl Bus {
         log::info!("on ubus at {}", self.sockets[0].display());
         if !session.denied.is_empty() {
             let list = session.denied.join(", ");
-            log::warn!("ubus has or allows no {list}: is the access list installed?");
+            log::warn!("ubus refuses {list}: is the name taken, or the access list missing?");
         }
         session.serve(self).await
     }
@@ -204,7 +208,10 @@ fn allowed<T>(
     match outcome {
         Ok(given) => Ok(Some(given)),
         Err(Error::Refused(status)) => {
-            denied.push(format!("{what} ({status})"));
+            let what = format!("{what} ({status})");
+            if !denied.contains(&what) {
+                denied.push(what);
+            }
             Ok(None)
         }
         Err(error) => Err(error),
@@ -290,9 +297,9 @@ impl Session {
 
     /// An event was not taken: told once.
     fn refused(&mut self, status: Status) {
-        let what = format!("sending of events ({status})");
+        let what = format!("to send events ({status})");
         if status != Status::OK && !self.denied.contains(&what) {
-            log::warn!("ubus allows no {what}");
+            log::warn!("ubus refuses {what}");
             self.denied.push(what);
         }
     }
@@ -300,10 +307,10 @@ impl Session {
     /// Looks for netifd, and subscribes to it.
     async fn find_netifd(&mut self) -> Result<(), Error> {
         let found = self.client.lookup(netifd::OBJECT).await;
-        self.netifd = allowed(found, netifd::OBJECT, &mut self.denied)?.flatten();
+        self.netifd = allowed(found, "a look at netifd", &mut self.denied)?.flatten();
         if let Some(number) = self.netifd {
             let subscribed = self.client.subscribe(self.listener, number).await;
-            allowed(subscribed, "subscription of network.interface", &mut self.denied)?;
+            allowed(subscribed, "a subscription of netifd", &mut self.denied)?;
             self.ask_netifd()?;
         }
         Ok(())
