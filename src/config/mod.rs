@@ -34,3 +34,5 @@ pub use parse::parse;
 pub const DEFAULT_PATH: &str = "/etc/config/onebox";
 /// Where the control socket is unless the configuration says otherwise.
 pub const DEFAULT_CONTROL: &str = "/var/run/onebox.sock";
+/// Where ubus is unless the configuration says otherwise.
+pub const DEFAULT_UBUS_SOCKET: &str = "/var/run/ubus/ubus.sock";

@@ -16,11 +16,10 @@
 
 use super::control::server::{Call, ask};
 use super::control::{Mode, Request};
+use crate::config::DEFAULT_UBUS_SOCKET;
 use crate::openwrt::netifd::{self, Interfaces};
 use crate::openwrt::ubus::blobmsg::Type;
-use crate::openwrt::ubus::{
-    Client, DEFAULT_SOCKET, Error, Incoming, Invocation, Method, Object, Status, Ticket,
-};
+use crate::openwrt::ubus::{Client, Error, Incoming, Invocation, Method, Object, Status, Ticket};
 use crate::status::Change;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -44,7 +43,7 @@ const LASTED: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long the start may wait for netifd's interfaces.
 const FIRST: Duration = Duration::from_secs(1);
-/// Where the bus is on some systems, instead of [`DEFAULT_SOCKET`].
+/// Where the bus is on some systems, instead of [`DEFAULT_UBUS_SOCKET`].
 const OTHER_SOCKET: &str = "/run/ubus/ubus.sock";
 /// The event by which ubusd tells of a new object.
 const OBJECT_ADDED: &str = "ubus.object.add";
@@ -75,7 +74,7 @@ impl Ubus {
         let (interfaces_in, interfaces) = watch::channel(None);
         let (changes, changes_out) = mpsc::channel(CHANGES_MAX);
         let mut sockets = vec![socket.to_owned()];
-        if socket == Path::new(DEFAULT_SOCKET) {
+        if socket == Path::new(DEFAULT_UBUS_SOCKET) {
             sockets.push(PathBuf::from(OTHER_SOCKET));
         }
         let bus = Bus { sockets, calls, changes: changes_out, interfaces: interfaces_in };
@@ -148,7 +147,7 @@ impl Bus {
 
     /// One connection, from its beginning to its end.
     async fn session(&mut self) -> Result<std::convert::Infallible, Error> {
-        let mut client = self.connect().await?;
+        let (mut client, socket) = self.connect().await?;
         let mut denied = Vec::new();
         let object = allowed(client.add(&OBJECT).await, "the object 'onebox'", &mut denied)?;
         let listener = client.add_listener().await?;
@@ -170,7 +169,7 @@ impl Bus {
             jobs: JoinSet::new(),
         };
         session.find_netifd().await?;
-        log::info!("on ubus at {}", self.sockets[0].display());
+        log::info!("on ubus at {}", socket.display());
         if !session.denied.is_empty() {
             let list = session.denied.join(", ");
             log::warn!("ubus refuses {list}: is the name taken, or the access list missing?");
@@ -178,16 +177,17 @@ impl Bus {
         session.serve(self).await
     }
 
-    async fn connect(&self) -> Result<Client, Error> {
-        let mut outcome = Client::connect(&self.sockets[0]).await;
-        for other in &self.sockets[1..] {
-            if outcome.is_err()
-                && let Ok(client) = Client::connect(other).await
-            {
-                outcome = Ok(client);
+    /// A connection to the first bus that there is, and where that is.
+    async fn connect(&self) -> Result<(Client, PathBuf), Error> {
+        let mut failed = None;
+        for socket in &self.sockets {
+            match Client::connect(socket).await {
+                Ok(client) => return Ok((client, socket.clone())),
+                // Of the others it is not worth telling that they are not there either.
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        outcome
+        Err(failed.unwrap_or(Error::Late))
     }
 
     fn learn(&self, found: Interfaces) {

@@ -78,6 +78,14 @@ impl Daemon {
         std::fs::write(self.files.file("conf"), text).expect("configuration");
     }
 
+    /// Have it read its configuration again.
+    pub fn reload(&self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onebox"));
+        command.args(["reload", "--control"]).arg(self.files.file("control"));
+        let output = run(command, SOON);
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Its status from the control socket.
     pub fn try_status(&self) -> Option<Value> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onebox"));

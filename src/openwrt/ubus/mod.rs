@@ -23,9 +23,6 @@ pub use connection::Connection;
 pub use message::{MESSAGE_MAX, Status};
 pub use object::{Method, Object};
 
-/// Where the bus is, unless the configuration says otherwise.
-pub const DEFAULT_SOCKET: &str = "/var/run/ubus/ubus.sock";
-
 /// What arrived is not what the protocol allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message")]
