@@ -2,7 +2,7 @@
 //!
 //! The layers, from the bottom up (ARCHITECTURE.md tells the whole):
 //!
-//! * [`time`], [`buffer`]: the vocabulary of every layer.
+//! * [`time`], [`buffer`], [`prefix`]: the vocabulary of every layer.
 //! * [`wire`]: bytes on the network. [`crypto`]: handshake and packet protection.
 //! * [`engine`]: the bonding state machine of one peer over many paths.
 //! * [`endpoint`]: many peers behind one set of sockets.
@@ -19,6 +19,7 @@ pub mod config;
 pub mod crypto;
 pub mod endpoint;
 pub mod engine;
+pub mod prefix;
 pub mod time;
 pub mod wire;
 

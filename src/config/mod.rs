@@ -21,7 +21,7 @@ pub mod parse;
 pub mod uci;
 
 pub use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
-pub use address::{Cidr, Endpoint, Host, InterfaceAddress};
+pub use address::{Endpoint, Host};
 pub use diagnostic::{Diagnostic, Severity, has_errors};
 pub use diff::{Difference, diff};
 pub use model::{

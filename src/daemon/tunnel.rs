@@ -21,8 +21,9 @@ use crate::net::netlink::{Network, Wan, Watcher};
 use crate::net::system::{Desired, Ids, System, wan_routes};
 use crate::net::tun::Tun;
 use crate::net::udp::{Options, UdpSocket};
-use crate::net::{Prefix, clock, nft};
+use crate::net::{clock, nft};
 use crate::openwrt::netifd::Interfaces;
+use crate::prefix::{InterfaceAddress, Prefix};
 use crate::status::{Change, Status};
 use crate::time::{MS, SEC};
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ impl Tunnel {
         let desired = Desired {
             device: device.clone(),
             ifindex: tun.ifindex(),
-            addresses: addresses(&config),
+            addresses: config.main.addresses.clone(),
             mtu: u32::from(config.main.mtu.unwrap_or(0)).max(MTU_FIRST),
             ..Desired::default()
         };
@@ -291,12 +292,9 @@ impl Tunnel {
             (None, Some(found)) => u32::from(found),
             (None, None) => MTU_FIRST,
         };
-        self.desired.addresses = addresses(&self.config);
+        self.desired.addresses = self.config.main.addresses.clone();
         let routed = peers.iter().filter(|p| p.route_allowed_ips && self.routed);
-        self.desired.routes = routed
-            .flat_map(|p| &p.allowed_ips)
-            .map(|c| Prefix::new(c.address(), c.prefix()))
-            .collect();
+        self.desired.routes = routed.flat_map(|p| &p.allowed_ips).copied().collect();
         let own = main.addresses.iter().map(|a| a.address);
         self.desired.forwarding = matches!(main.role, Role::Server(_));
         self.desired.tables = Some(match &main.role {
@@ -436,18 +434,11 @@ fn ids(routing: &config::Routing) -> Ids {
     }
 }
 
-fn addresses(config: &Config) -> Vec<Prefix> {
-    config.main.addresses.iter().map(|a| Prefix::new(a.address, a.prefix)).collect()
-}
-
 /// Where packets that leave the tunnel come from: the device's networks and the peers' own.
 fn inner_networks(config: &Config) -> Vec<Prefix> {
-    let own = config.main.addresses.iter().map(config::InterfaceAddress::network);
+    let own = config.main.addresses.iter().map(InterfaceAddress::network);
     let peers = config.peers.iter().flat_map(|p| p.allowed_ips.iter().copied());
-    own.chain(peers)
-        .filter(|c| !c.is_default())
-        .map(|c| Prefix::new(c.address(), c.prefix()))
-        .collect()
+    own.chain(peers).filter(|network| !network.is_default()).collect()
 }
 
 fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {
@@ -489,11 +480,10 @@ fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Er
 }
 
 fn settings(peer: &config::Peer) -> PeerSettings {
-    let prefix = |c: &config::Cidr| endpoint::Prefix::new(c.address(), c.prefix());
     PeerSettings {
         public_key: peer.public_key,
         preshared_key: peer.preshared_key.clone().unwrap_or_else(PresharedKey::none),
-        allowed_ips: peer.allowed_ips.iter().filter_map(prefix).collect(),
+        allowed_ips: peer.allowed_ips.clone(),
     }
 }
 
