@@ -2,13 +2,14 @@
 //!
 //! The layers, from the bottom up (ARCHITECTURE.md tells the whole):
 //!
-//! * [`time`], [`buffer`]: the vocabulary of every layer.
+//! * [`time`], [`buffer`], [`prefix`]: the vocabulary of every layer.
 //! * [`wire`]: bytes on the network. [`crypto`]: handshake and packet protection.
 //! * [`engine`]: the bonding state machine of one peer over many paths.
 //! * [`endpoint`]: many peers behind one set of sockets.
 //! * [`config`]: typed configuration from UCI text.
 //! * [`status`]: the snapshot that people and programs are shown.
-//! * behind the feature `daemon`: `net` (the system), `daemon` (the running program), `cli`.
+//! * behind the feature `daemon`: `net` (the system), `openwrt` (its bus), `daemon` (the running
+//!   program), `cli`.
 //!
 //! Everything but the last line is pure: no socket, file, clock, thread or global randomness, so
 //! that it runs in the seeded simulation under `tests/sim`.
@@ -18,6 +19,7 @@ pub mod config;
 pub mod crypto;
 pub mod endpoint;
 pub mod engine;
+pub mod prefix;
 pub mod time;
 pub mod wire;
 
@@ -27,4 +29,6 @@ pub mod cli;
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod net;
+#[cfg(feature = "daemon")]
+pub mod openwrt;
 pub mod status;

@@ -4,6 +4,8 @@
 //! `ubus call onebox status` answers is this structure and nothing else. Rates are kbit/s, times
 //! milliseconds or seconds as the suffix says, losses percent. "Up" is from the router to the
 //! server and "down" the other way, on both ends.
+//!
+//! A [`Change`] is what is told on ubus when a state changes.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,4 +116,38 @@ pub struct Bond {
     pub duplicated: u64,
     /// Packets given up on by the receiver: released past a gap.
     pub released_late: u64,
+}
+
+/// A change of state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Change {
+    /// Of a path.
+    Path {
+        /// Name of the peer.
+        peer: String,
+        /// Name of the WAN.
+        wan: String,
+        /// Network device of the WAN; empty on the server.
+        device: String,
+        /// The new state, as in [`Path::state`].
+        state: String,
+    },
+    /// Of a peer.
+    Peer {
+        /// Its name.
+        peer: String,
+        /// The new state, as in [`Peer::state`].
+        state: String,
+    },
+}
+
+impl Change {
+    /// The name of the event.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Change::Path { .. } => "onebox.path",
+            Change::Peer { .. } => "onebox.peer",
+        }
+    }
 }

@@ -137,10 +137,10 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         (*hold_ms_max != new.hold_ms_max, "hold_ms_max"),
         (*probe_interval_s != new.probe_interval_s, "probe_interval"),
         (*control != new.control, "control"),
-        (*ubus_socket != new.ubus_socket, "ubus_socket"),
     ];
     restart.extend(needs_restart.into_iter().filter_map(|(differs, name)| differs.then_some(name)));
     live.extend((*mss_clamp != new.mss_clamp).then_some("mss_clamp"));
+    live.extend((*ubus_socket != new.ubus_socket).then_some("ubus_socket"));
     (restart, live)
 }
 

@@ -21,7 +21,7 @@ pub mod parse;
 pub mod uci;
 
 pub use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
-pub use address::{Cidr, Endpoint, Host, InterfaceAddress};
+pub use address::{Endpoint, Host};
 pub use diagnostic::{Diagnostic, Severity, has_errors};
 pub use diff::{Difference, diff};
 pub use model::{
@@ -34,3 +34,5 @@ pub use parse::parse;
 pub const DEFAULT_PATH: &str = "/etc/config/onebox";
 /// Where the control socket is unless the configuration says otherwise.
 pub const DEFAULT_CONTROL: &str = "/var/run/onebox.sock";
+/// Where ubus is unless the configuration says otherwise.
+pub const DEFAULT_UBUS_SOCKET: &str = "/var/run/ubus/ubus.sock";

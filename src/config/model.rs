@@ -2,8 +2,9 @@
 //!
 //! Each item says meaning, unit, default and consequence under the name of its UCI option.
 
-use super::address::{Cidr, Endpoint, InterfaceAddress};
+use super::address::Endpoint;
 use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::prefix::{InterfaceAddress, Prefix};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -164,7 +165,7 @@ pub struct Peer {
     pub endpoints: Vec<Endpoint>,
     /// `allowed_ips`, a list, required: what may come from it, and what is sent to it. No two
     /// peers have the same prefix.
-    pub allowed_ips: Vec<Cidr>,
+    pub allowed_ips: Vec<Prefix>,
     /// `route_allowed_ips`, default 1: set routes for `allowed_ips`. Without them, nothing is sent
     /// into the tunnel that other routes do not send there.
     pub route_allowed_ips: bool,

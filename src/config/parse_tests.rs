@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::{Cidr, Host};
+use crate::config::Host;
+use crate::prefix::Prefix;
 
 const ALICE: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 const BOB: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
@@ -68,7 +69,7 @@ fn the_client_example_reads_in_full() {
     assert_eq!(config.main.mtu, Some(1420));
     let peer = &config.peers[0];
     assert_eq!(peer.endpoints[0].host, Host::Name("vps.example.net".to_owned()));
-    assert!(peer.allowed_ips.iter().all(Cidr::is_default));
+    assert!(peer.allowed_ips.iter().all(Prefix::is_default));
     let [dsl, lte] = config.wans() else { panic!("{config:?}") };
     assert_eq!(dsl.link, WanLink::Device("pppoe-wan".to_owned()));
     assert_eq!((dsl.mode, dsl.metered, dsl.max_upload_kbps), (Mode::Active, false, None));

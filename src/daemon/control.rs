@@ -14,7 +14,7 @@
 pub mod client;
 pub mod server;
 
-use crate::config::Mode;
+pub use crate::config::Mode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -40,8 +40,12 @@ pub enum Request {
     Reload,
     /// End, and undo what was set up. The answer comes before that is done.
     Stop,
-    /// Start anew with all peers.
-    Reconnect,
+    /// Start anew with a peer.
+    Reconnect {
+        /// Its name; none means all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+    },
     /// Use a WAN in another way until the next start.
     SetPath {
         /// Name of the WAN.

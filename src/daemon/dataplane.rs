@@ -96,8 +96,8 @@ pub enum Command {
     LoseWan(PathId, Reason),
     /// A WAN is not to be used any more.
     CloseWan(PathId),
-    /// Begin anew with every peer.
-    Reconnect,
+    /// Begin anew with a peer.
+    Reconnect(PeerId),
     /// What there is to see.
     Report(oneshot::Sender<Box<Report>>),
     /// Say good-bye and end.
@@ -415,11 +415,7 @@ impl Worker {
                     }
                 }
                 Command::CloseWan(path) => self.close_wan(now, path),
-                Command::Reconnect => {
-                    for &peer in self.peers.keys() {
-                        self.endpoint.reconnect(now, peer);
-                    }
-                }
+                Command::Reconnect(peer) => self.endpoint.reconnect(now, peer),
                 Command::Report(reply) => {
                     let _ = reply.send(Box::new(self.report(now)));
                 }

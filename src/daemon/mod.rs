@@ -1,7 +1,7 @@
 //! The running program: reads the configuration, keeps the tunnel up, obeys the command line.
 //!
 //! How: one thread runs tokio for everything that may wait (netlink, names, the control socket,
-//! signals), another the [`dataplane`]. A reload that needs no new device changes the running
+//! ubus, signals), another the [`dataplane`]. A reload that needs no new device changes the running
 //! tunnel; one that does stops it and starts a new one. A configuration that does not parse
 //! changes nothing.
 
@@ -11,19 +11,23 @@ pub mod logging;
 mod report;
 mod resolve;
 mod tunnel;
+mod ubus;
 mod wans;
 
-use crate::config::{Config, Diagnostic, Severity, diff, has_errors};
-use crate::endpoint::PeerError;
+use crate::config::{Config, Diagnostic, Severity, WanLink, diff, has_errors};
+use crate::endpoint::{PeerError, PeerState};
 use crate::net::{clock, system};
-use crate::status::Status;
+use crate::openwrt::netifd::Interfaces;
+use crate::status::{Change, Status};
 use crate::time::{SEC, Time};
 use control::server::{BindError, Call, ControlServer};
 use control::{Reloaded, Request};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tunnel::{Input, Tunnel};
+use ubus::Ubus;
 
 /// Why the program could not run.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +104,8 @@ pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
     runtime.block_on(async {
         let control = ControlServer::bind(&config.main.control)?;
         let (calls_in, calls) = mpsc::channel(1);
-        let mut daemon = Daemon::start(config_path.to_owned(), config, calls).await?;
+        let mut daemon =
+            Daemon::start(config_path.to_owned(), config, calls_in.clone(), calls).await?;
         tokio::select! {
             () = control.run(calls_in) => {}
             result = daemon.serve() => result?,
@@ -144,6 +149,11 @@ struct Daemon {
     config: Config,
     /// None while the configuration says `enabled 0`.
     tunnel: Option<Tunnel>,
+    ubus: Ubus,
+    /// What netifd knows, as far as there is one.
+    interfaces: Arc<Interfaces>,
+    /// For those who call.
+    calls_in: mpsc::Sender<Call>,
     calls: mpsc::Receiver<Call>,
     started: Time,
 }
@@ -152,11 +162,20 @@ impl Daemon {
     async fn start(
         path: PathBuf,
         config: Config,
+        calls_in: mpsc::Sender<Call>,
         calls: mpsc::Receiver<Call>,
     ) -> Result<Daemon, Error> {
-        let tunnel = start_tunnel(&config).await?;
+        let mut ubus = Ubus::start(&config.main.ubus_socket, calls_in.clone());
+        // A tunnel that begins with the right devices need not move its paths at once.
+        let by_name = |wan: &crate::config::Wan| matches!(wan.link, WanLink::Interface(_));
+        let interfaces = match config.wans().iter().any(by_name) {
+            true => ubus.interfaces().await,
+            false => Arc::default(),
+        };
+        let tunnel = start_tunnel(&config, &interfaces).await?;
         log::info!("onebox {} is running", env!("CARGO_PKG_VERSION"));
-        Ok(Daemon { path, config, tunnel, calls, started: clock::now() })
+        let started = clock::now();
+        Ok(Daemon { path, config, tunnel, ubus, interfaces, calls_in, calls, started })
     }
 
     /// Serves until it is told to stop.
@@ -170,6 +189,7 @@ impl Daemon {
             Reload,
             Call(Call),
             Input(Input),
+            Interfaces(Arc<Interfaces>),
         }
         loop {
             let next = tokio::select! {
@@ -178,6 +198,7 @@ impl Daemon {
                 _ = hangup.recv() => Next::Reload,
                 Some(call) = self.calls.recv() => Next::Call(call),
                 input = wait(&mut self.tunnel) => Next::Input(input),
+                interfaces = self.ubus.changed() => Next::Interfaces(interfaces),
             };
             match next {
                 Next::Stop => return Ok(()),
@@ -195,8 +216,16 @@ impl Daemon {
                     let _ = call.reply.send(answer);
                 }
                 Next::Input(input) => {
+                    if let Some(tunnel) = &mut self.tunnel
+                        && let Some(change) = tunnel.handle(input).await
+                    {
+                        self.ubus.tell(change);
+                    }
+                }
+                Next::Interfaces(interfaces) => {
+                    self.interfaces = interfaces.clone();
                     if let Some(tunnel) = &mut self.tunnel {
-                        tunnel.handle(input).await;
+                        tunnel.set_interfaces(interfaces).await;
                     }
                 }
             }
@@ -205,6 +234,7 @@ impl Daemon {
 
     async fn stop(self) {
         log::info!("stopping");
+        drop(self.ubus);
         if let Some(tunnel) = self.tunnel {
             tunnel.stop().await;
         }
@@ -217,10 +247,13 @@ impl Daemon {
         match request {
             Request::Status => json(serde_json::to_value(self.status().await?)),
             Request::Reload => json(serde_json::to_value(self.reload().await?)),
-            Request::Reconnect => {
+            Request::Reconnect { peer } => {
                 let tunnel = self.tunnel.as_ref().ok_or("the tunnel is disabled")?;
-                tunnel.reconnect();
-                Ok(serde_json::Value::Null)
+                if tunnel.reconnect(peer.as_deref()) {
+                    Ok(serde_json::Value::Null)
+                } else {
+                    Err(format!("there is no peer '{}'", peer.unwrap_or_default()))
+                }
             }
             Request::SetPath { wan, mode } => {
                 let tunnel = self.tunnel.as_mut().ok_or("the tunnel is disabled")?;
@@ -265,6 +298,7 @@ impl Daemon {
         if let Some(level) = change.log_level {
             logging::set_level(level);
         }
+        let before = self.peers();
         let outcome = if change.is_empty() {
             Ok(())
         } else if let (Some(tunnel), true) = (&mut self.tunnel, change.restart.is_empty()) {
@@ -272,7 +306,11 @@ impl Daemon {
         } else {
             self.replace_tunnel(&config).await
         };
+        self.tell_peers(&before);
         outcome?;
+        if config.main.ubus_socket != self.config.main.ubus_socket {
+            self.ubus = Ubus::start(&config.main.ubus_socket, self.calls_in.clone());
+        }
         self.config = config;
         for sentence in &changes {
             log::info!("reload: {sentence}");
@@ -280,18 +318,36 @@ impl Daemon {
         Ok(Reloaded { warnings, changes })
     }
 
+    /// The peers and their states.
+    fn peers(&self) -> Vec<(String, PeerState)> {
+        self.tunnel.as_ref().map(Tunnel::peers).unwrap_or_default()
+    }
+
+    /// Tells which of these states are others now; a peer that has gone is down.
+    fn tell_peers(&self, before: &[(String, PeerState)]) {
+        let now = self.peers();
+        for (name, state) in before {
+            let found = now.iter().find(|(other, _)| other == name);
+            let new = found.map_or(PeerState::Down, |(_, state)| *state);
+            if new != *state {
+                let (peer, state) = (name.clone(), new.as_str().to_owned());
+                self.ubus.tell(Change::Peer { peer, state });
+            }
+        }
+    }
+
     /// Starts the tunnel anew; when that fails, with the old configuration.
     async fn replace_tunnel(&mut self, config: &Config) -> Result<(), String> {
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.stop().await;
         }
-        match start_tunnel(config).await {
+        match start_tunnel(config, &self.interfaces).await {
             Ok(tunnel) => {
                 self.tunnel = tunnel;
                 Ok(())
             }
             Err(error) => {
-                self.tunnel = start_tunnel(&self.config)
+                self.tunnel = start_tunnel(&self.config, &self.interfaces)
                     .await
                     .inspect_err(|again| log::error!("and the old configuration: {again}"))
                     .unwrap_or(None);
@@ -301,11 +357,14 @@ impl Daemon {
     }
 }
 
-async fn start_tunnel(config: &Config) -> Result<Option<Tunnel>, Error> {
+async fn start_tunnel(
+    config: &Config,
+    interfaces: &Arc<Interfaces>,
+) -> Result<Option<Tunnel>, Error> {
     if !config.main.enabled {
         return Ok(None);
     }
-    Tunnel::start(config.clone()).await.map(Some)
+    Tunnel::start(config.clone(), interfaces.clone()).await.map(Some)
 }
 
 /// Waits for the tunnel, for ever when there is none.

@@ -69,7 +69,7 @@ fn path(
     report: &Report,
     wans: Option<&Wans>,
 ) -> Path {
-    let entry = wans.and_then(|w| w.entries().iter().find(|e| e.path == p.id));
+    let entry = wans.and_then(|w| w.of(p.id));
     let origin = peer.paths.iter().find(|o| o.id == p.id).and_then(|o| o.origin);
     let pair = |own: u64, other: u64| if wans.is_some() { (own, other) } else { (other, own) };
     let (loss_up, loss_down) = pair(p.tx_loss_ppm, p.rx_loss_ppm);

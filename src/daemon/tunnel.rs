@@ -21,8 +21,10 @@ use crate::net::netlink::{Network, Wan, Watcher};
 use crate::net::system::{Desired, Ids, System, wan_routes};
 use crate::net::tun::Tun;
 use crate::net::udp::{Options, UdpSocket};
-use crate::net::{Prefix, clock, nft};
-use crate::status::Status;
+use crate::net::{clock, nft};
+use crate::openwrt::netifd::Interfaces;
+use crate::prefix::{InterfaceAddress, Prefix};
+use crate::status::{Change, Status};
 use crate::time::{MS, SEC};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +67,8 @@ pub struct Tunnel {
     /// On a router.
     watcher: Option<Watcher>,
     network: Arc<Network>,
+    /// What netifd knows, where there is one.
+    interfaces: Arc<Interfaces>,
     wans: Wans,
     data: DataPlane,
     events: UnboundedReceiver<(PeerId, endpoint::Event)>,
@@ -78,7 +82,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
-    pub async fn start(config: Config) -> Result<Tunnel, Error> {
+    pub async fn start(config: Config, interfaces: Arc<Interfaces>) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
         for wan in config.wans().iter().filter(|wan| wan.quota_mb.is_some()) {
             log::warn!("wan '{}': the quota is not enforced yet", wan.name);
@@ -111,7 +115,7 @@ impl Tunnel {
         let desired = Desired {
             device: device.clone(),
             ifindex: tun.ifindex(),
-            addresses: addresses(&config),
+            addresses: config.main.addresses.clone(),
             mtu: u32::from(config.main.mtu.unwrap_or(0)).max(MTU_FIRST),
             ..Desired::default()
         };
@@ -126,6 +130,7 @@ impl Tunnel {
             desired,
             watcher,
             network: Arc::default(),
+            interfaces,
             wans: Wans::default(),
             data,
             events,
@@ -175,8 +180,8 @@ impl Tunnel {
         }
     }
 
-    /// Does what has to be done.
-    pub async fn handle(&mut self, input: Input) {
+    /// Does what has to be done; what is to be told of it.
+    pub async fn handle(&mut self, input: Input) -> Option<Change> {
         match input {
             Input::Network(network) => self.follow(network).await,
             Input::WatcherLost(error) => {
@@ -189,46 +194,64 @@ impl Tunnel {
                     }
                 }
             }
-            Input::Event(peer, event) => self.on_event(peer, event).await,
+            Input::Event(peer, event) => return self.on_event(peer, event).await,
             Input::Resolve => self.resolve().await,
         }
+        None
     }
 
     fn is_up(&self) -> bool {
         self.peers.iter().any(|p| p.state == PeerState::Up)
     }
 
-    async fn on_event(&mut self, id: PeerId, event: endpoint::Event) {
-        let Some(peer) = self.peers.iter_mut().find(|p| p.id == id) else { return };
+    async fn on_event(&mut self, id: PeerId, event: endpoint::Event) -> Option<Change> {
+        let peer = self.peers.iter_mut().find(|p| p.id == id)?;
         match event {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
                 peer.state = state;
+                let change =
+                    Change::Peer { peer: peer.name.clone(), state: state.as_str().to_owned() };
                 if state == PeerState::Up && !self.routed {
                     self.routed = true;
                     self.apply().await;
                 }
+                Some(change)
             }
             endpoint::Event::PathChanged(path, state) => {
-                let wan =
-                    self.wans.name(path).map_or_else(|| format!("path{}", path.0), str::to_owned);
-                log::info!("{}: {wan} is {}", peer.name, report::state_name(state));
+                let (wan, device) = self.wans.names(path);
+                let state = report::state_name(state).to_owned();
+                log::info!("{}: {wan} is {state}", peer.name);
+                Some(Change::Path { peer: peer.name.clone(), wan, device, state })
             }
             endpoint::Event::AddressChanged(path, origin) => {
                 log::debug!("{}: path {} leads to {}", peer.name, path.0, origin.remote);
+                None
             }
             endpoint::Event::Mtu(mtu) => {
                 peer.mtu = Some(mtu);
                 self.apply().await;
+                None
             }
         }
+    }
+
+    /// The peers and their states.
+    pub fn peers(&self) -> Vec<(String, PeerState)> {
+        self.peers.iter().map(|peer| (peer.name.clone(), peer.state)).collect()
+    }
+
+    /// netifd knows this now.
+    pub async fn set_interfaces(&mut self, interfaces: Arc<Interfaces>) {
+        self.interfaces = interfaces;
+        self.follow(self.network.clone()).await;
     }
 
     /// The network is like this now.
     async fn follow(&mut self, network: Arc<Network>) {
         self.network = network;
         let Role::Client(client) = &self.config.main.role else { return };
-        let (found, commands) = self.wans.update(&self.network, client);
+        let (found, commands) = self.wans.update(&self.network, client, &self.interfaces);
         for command in commands {
             self.data.send(command);
         }
@@ -269,12 +292,9 @@ impl Tunnel {
             (None, Some(found)) => u32::from(found),
             (None, None) => MTU_FIRST,
         };
-        self.desired.addresses = addresses(&self.config);
+        self.desired.addresses = self.config.main.addresses.clone();
         let routed = peers.iter().filter(|p| p.route_allowed_ips && self.routed);
-        self.desired.routes = routed
-            .flat_map(|p| &p.allowed_ips)
-            .map(|c| Prefix::new(c.address(), c.prefix()))
-            .collect();
+        self.desired.routes = routed.flat_map(|p| &p.allowed_ips).copied().collect();
         let own = main.addresses.iter().map(|a| a.address);
         self.desired.forwarding = matches!(main.role, Role::Server(_));
         self.desired.tables = Some(match &main.role {
@@ -325,9 +345,14 @@ impl Tunnel {
         answer.await.map_err(|_| Error::DataPlane)
     }
 
-    /// Begins anew with every peer.
-    pub fn reconnect(&self) {
-        self.data.send(Command::Reconnect);
+    /// Begins anew with a peer, or with all; whether there is such a peer.
+    pub fn reconnect(&self, name: Option<&str>) -> bool {
+        let mut known = name.is_none();
+        for peer in self.peers.iter().filter(|peer| name.is_none_or(|name| peer.name == name)) {
+            known = true;
+            self.data.send(Command::Reconnect(peer.id));
+        }
+        known
     }
 
     /// Uses a WAN in another way until the next start; whether there is such a WAN.
@@ -409,18 +434,11 @@ fn ids(routing: &config::Routing) -> Ids {
     }
 }
 
-fn addresses(config: &Config) -> Vec<Prefix> {
-    config.main.addresses.iter().map(|a| Prefix::new(a.address, a.prefix)).collect()
-}
-
 /// Where packets that leave the tunnel come from: the device's networks and the peers' own.
 fn inner_networks(config: &Config) -> Vec<Prefix> {
-    let own = config.main.addresses.iter().map(config::InterfaceAddress::network);
+    let own = config.main.addresses.iter().map(InterfaceAddress::network);
     let peers = config.peers.iter().flat_map(|p| p.allowed_ips.iter().copied());
-    own.chain(peers)
-        .filter(|c| !c.is_default())
-        .map(|c| Prefix::new(c.address(), c.prefix()))
-        .collect()
+    own.chain(peers).filter(|network| !network.is_default()).collect()
 }
 
 fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {
@@ -462,11 +480,10 @@ fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Er
 }
 
 fn settings(peer: &config::Peer) -> PeerSettings {
-    let prefix = |c: &config::Cidr| endpoint::Prefix::new(c.address(), c.prefix());
     PeerSettings {
         public_key: peer.public_key,
         preshared_key: peer.preshared_key.clone().unwrap_or_else(PresharedKey::none),
-        allowed_ips: peer.allowed_ips.iter().filter_map(prefix).collect(),
+        allowed_ips: peer.allowed_ips.clone(),
     }
 }
 

@@ -1,15 +1,18 @@
 //! The router's WANs: from what netlink shows to what the data plane should use.
 //!
 //! Each WAN keeps its path number for as long as the program runs, so that a link that comes back
-//! continues where it was. Pure: networks in, commands out.
+//! continues where it was. A WAN that is given by an interface of netifd's is the device that is
+//! behind it now; where netifd is not there or does not know it, the name is the device's. Pure:
+//! networks in, commands out.
 
 use super::dataplane::{Command, WanPlan};
 use crate::config::{self, WanLink};
 use crate::engine::{Mode, PathSettings, Reason};
-use crate::net::netlink::{Network, Selection, Wan, WanFault, wans};
+use crate::net::netlink::{Network, Route, Selection, Wan, WanFault, wans};
 use crate::net::udp::Family;
+use crate::openwrt::netifd::Interfaces;
 use crate::wire::{PATHS_MAX, PathId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a WAN.
 #[derive(Clone, Debug)]
@@ -37,14 +40,18 @@ pub struct Wans {
 }
 
 impl Wans {
-    /// The WANs that have been seen.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// The WAN of a path.
+    pub fn of(&self, path: PathId) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.path == path)
     }
 
-    /// The name of a path's WAN.
-    pub fn name(&self, path: PathId) -> Option<&str> {
-        self.entries.iter().find(|e| e.path == path).map(|e| e.name.as_str())
+    /// The name of a path's WAN and its device. A path without one, as a server has them, is named
+    /// by its number.
+    pub fn names(&self, path: PathId) -> (String, String) {
+        let entry = self.of(path);
+        let device = entry.and_then(|e| e.wan.as_ref()).map(|w| w.device.clone());
+        let name = entry.map_or_else(|| format!("path{}", path.0), |e| e.name.clone());
+        (name, device.unwrap_or_default())
     }
 
     /// Sets a mode by command; whether there is such a WAN.
@@ -62,8 +69,10 @@ impl Wans {
         &mut self,
         network: &Network,
         client: &config::Client,
+        interfaces: &Interfaces,
     ) -> (Vec<Wan>, Vec<Command>) {
-        let found = wans(network, &selection(client));
+        let network = completed(network, client, interfaces);
+        let found = wans(&network, &selection(client, interfaces));
         let mut commands = Vec::new();
         for wan in &found {
             match self.entry(&wan.name) {
@@ -153,17 +162,53 @@ impl Wans {
     }
 }
 
-fn selection(client: &config::Client) -> Selection {
-    let device = |link: &WanLink| match link {
-        WanLink::Interface(name) | WanLink::Device(name) => name.clone(),
-    };
+/// The device that a WAN uses now.
+fn device<'a>(link: &'a WanLink, interfaces: &'a Interfaces) -> &'a str {
+    match link {
+        WanLink::Interface(name) => {
+            interfaces.get(name).and_then(|i| i.device.as_deref()).unwrap_or(name)
+        }
+        WanLink::Device(name) => name,
+    }
+}
+
+/// Two WANs that are on one device now are one: the first.
+fn selection(client: &config::Client, interfaces: &Interfaces) -> Selection {
     let (off, used): (Vec<_>, Vec<_>) =
         client.wans.iter().partition(|w| w.mode == config::Mode::Off);
+    let on = |w: &config::Wan| device(&w.link, interfaces).to_owned();
+    let mut taken = BTreeSet::new();
+    let configured = used.iter().map(|w| (w.name.clone(), on(w)));
     Selection {
         discover: client.discover,
-        configured: used.iter().map(|w| (w.name.clone(), device(&w.link))).collect(),
-        excluded: off.iter().map(|w| device(&w.link)).collect(),
+        configured: configured.filter(|(_, device)| taken.insert(device.clone())).collect(),
+        excluded: off.into_iter().map(on).collect(),
     }
+}
+
+/// The network with the default routes that only netifd knows, for those WANs that are given by an
+/// interface: such a route is in another table, or not set at all, so that other programs decide.
+fn completed(network: &Network, client: &config::Client, interfaces: &Interfaces) -> Network {
+    let mut network = network.clone();
+    let links = client.wans.iter().filter_map(|w| match &w.link {
+        WanLink::Interface(name) => interfaces.get(name),
+        WanLink::Device(_) => None,
+    });
+    for known in links {
+        let mut all = network.interfaces.values_mut();
+        let Some(seen) = all.find(|i| Some(&i.name) == known.device.as_ref()) else { continue };
+        for (v4, routes) in [(true, &mut seen.routes_v4), (false, &mut seen.routes_v6)] {
+            if routes.is_empty() {
+                let missing = known.routes.iter().filter(|r| r.v4 == v4);
+                routes.extend(missing.map(|route| Route {
+                    metric: known.metric,
+                    gateway: route.gateway,
+                    source: None,
+                }));
+            }
+        }
+    }
+    network
 }
 
 fn plan(path: PathId, wan: &Wan, mode: Mode, section: Option<&config::Wan>) -> WanPlan {
@@ -253,10 +298,10 @@ mod tests {
             (network(&[("wan0", "10.0.0.3", true)]), vec!["set wan0 moved true"]),
         ];
         for (network, expected) in steps {
-            let (_, commands) = wans.update(&network, &c);
+            let (_, commands) = wans.update(&network, &c, &Interfaces::default());
             assert_eq!(names(&commands), expected);
         }
-        assert_eq!(wans.entries().len(), 1);
+        assert_eq!(wans.entries.len(), 1);
     }
 
     #[test]
@@ -265,11 +310,52 @@ mod tests {
         let list: Vec<_> = all.iter().map(|n| (n.as_str(), "10.0.0.2", true)).collect();
         let mut wans = Wans::default();
         let c = client(true, vec![]);
-        let (_, commands) = wans.update(&network(&list), &c);
+        let (_, commands) = wans.update(&network(&list), &c, &Interfaces::default());
         assert_eq!(commands.len(), 16);
-        let (_, commands) = wans.update(&network(&list[1..]), &c);
+        let (_, commands) = wans.update(&network(&list[1..]), &c, &Interfaces::default());
         assert!(names(&commands).contains(&"lose 0 link is down".to_owned()));
-        let (_, commands) = wans.update(&network(&list[1..]), &c);
+        let (_, commands) = wans.update(&network(&list[1..]), &c, &Interfaces::default());
         assert_eq!(names(&commands), ["set wan16 moved false"]);
+    }
+
+    #[test]
+    fn an_interface_is_the_device_behind_it() {
+        let link = WanLink::Interface("wan".into());
+        let c = client(true, vec![section("dsl", link)]);
+        let dump = |device: &str, gateway: &str| {
+            let route = serde_json::json!({"target": "0.0.0.0", "mask": 0, "nexthop": gateway});
+            let entry = serde_json::json!({"interface": "wan", "metric": 7, "l3_device": device,
+                "inactive": {"route": [route]}});
+            let table = serde_json::json!({ "interface": [entry] });
+            Interfaces::from_dump(table.as_object().unwrap())
+        };
+        let mut wans = Wans::default();
+        let mut devices = network(&[("eth0", "10.0.0.2", true), ("eth1", "10.1.0.2", true)]);
+        devices.interfaces.get_mut(&3).unwrap().routes_v4.clear();
+        // Without netifd the name is a device, which is not there; eth0 is discovered.
+        let (found, _) = wans.update(&devices, &c, &Interfaces::default());
+        assert_eq!((found[0].device.as_str(), found[0].fault), ("wan", Some(WanFault::Absent)));
+        assert_eq!((found.len(), found[1].device.as_str()), (2, "eth0"));
+        // With it, it is eth1, by a route that only netifd knows.
+        let (found, commands) = wans.update(&devices, &c, &dump("eth1", "10.1.0.1"));
+        assert_eq!(found[0].v4.and_then(|v4| v4.gateway), "10.1.0.1".parse().ok());
+        assert_eq!(names(&commands), ["set eth1 moved true"]);
+        // It moves to a device that was used as another WAN, which it then is no more.
+        let (found, commands) = wans.update(&devices, &c, &dump("eth0", "10.0.0.1"));
+        assert_eq!((found.len(), found[0].name.as_str()), (1, "dsl"));
+        assert_eq!(names(&commands), ["set eth0 moved true", "lose 1 link is down"]);
+    }
+
+    fn section(name: &str, link: WanLink) -> config::Wan {
+        config::Wan {
+            name: name.into(),
+            link,
+            mode: config::Mode::Active,
+            metered: false,
+            max_upload_kbps: None,
+            max_download_kbps: None,
+            quota_mb: None,
+            quota_day: 1,
+        }
     }
 }

@@ -11,76 +11,14 @@
 //! Limits: [`PREFIXES_MAX`] prefixes. A prefix belongs to one peer: the one that claimed it last,
 //! as in WireGuard.
 
-use core::fmt;
 use core::net::IpAddr;
-use core::str::FromStr;
 use std::collections::BTreeMap;
 
 use super::PeerId;
+use crate::prefix::Prefix;
 
 /// Prefixes in the table at most; further ones are refused. Some 100 bytes each.
 pub const PREFIXES_MAX: usize = 16_384;
-
-/// An address range, such as `10.0.0.0/8`; the bits behind the length are zero.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Prefix {
-    address: IpAddr,
-    length: u8,
-}
-
-/// The text is no prefix: an address, or an address, `/` and a length that its family has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not an address range such as 10.0.0.0/8 or 2001:db8::/32")]
-pub struct NotAPrefix;
-
-impl Prefix {
-    /// The range of `length` leading bits of `address`, the rest of which is ignored; `None` when
-    /// an address of its family has fewer bits.
-    pub fn new(address: IpAddr, length: u8) -> Option<Prefix> {
-        if length > width(address) {
-            return None;
-        }
-        let masked = mask(bits(address), length);
-        let address = match address {
-            IpAddr::V4(_) => IpAddr::V4(((masked >> 96) as u32).into()),
-            IpAddr::V6(_) => IpAddr::V6(masked.into()),
-        };
-        Some(Prefix { address, length })
-    }
-
-    /// The first address.
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    /// The number of bits that all its addresses share.
-    pub fn length(&self) -> u8 {
-        self.length
-    }
-}
-
-impl FromStr for Prefix {
-    type Err = NotAPrefix;
-    fn from_str(text: &str) -> Result<Prefix, NotAPrefix> {
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length.parse().map_err(|_| NotAPrefix)?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| NotAPrefix)?;
-        Prefix::new(address, length.unwrap_or(width(address))).ok_or(NotAPrefix)
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
-    }
-}
-
-/// Bits of an address of this family.
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
 
 /// The address from the highest bit down.
 fn bits(address: IpAddr) -> u128 {
@@ -123,13 +61,13 @@ impl AllowedIps {
         if self.count >= PREFIXES_MAX {
             return false;
         }
-        let levels = if prefix.address.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
-        let found = levels.binary_search_by(|level| prefix.length.cmp(&level.length));
+        let levels = if prefix.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        let found = levels.binary_search_by(|level| prefix.length().cmp(&level.length));
         let place = found.unwrap_or_else(|place| {
-            levels.insert(place, Level { length: prefix.length, owners: BTreeMap::new() });
+            levels.insert(place, Level { length: prefix.length(), owners: BTreeMap::new() });
             place
         });
-        if levels[place].owners.insert(bits(prefix.address), peer).is_none() {
+        if levels[place].owners.insert(bits(prefix.address()), peer).is_none() {
             self.count += 1;
         }
         true
@@ -208,16 +146,6 @@ mod tests {
         table.remove(PeerId(2));
         assert!(table.is_empty());
         assert_eq!(owner(&table, "10.0.0.1"), None);
-    }
-
-    #[test]
-    fn text_form() {
-        let prefix: Prefix = "10.1.2.3/8".parse().unwrap();
-        assert_eq!(prefix.to_string(), "10.0.0.0/8");
-        assert_eq!("::/0".parse::<Prefix>().unwrap().length(), 0);
-        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "/8", "10.0.0.0/-1", "x/8"] {
-            assert_eq!(wrong.parse::<Prefix>(), Err(NotAPrefix), "{wrong}");
-        }
     }
 
     proptest! {

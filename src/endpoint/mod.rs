@@ -41,8 +41,9 @@ mod transmit;
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use crate::prefix::Prefix;
 pub use address::{AMPLIFICATION, CANDIDATES_MAX, Origin, SocketId};
-pub use allowed_ips::{AllowedIps, NotAPrefix, PREFIXES_MAX, Prefix};
+pub use allowed_ips::{AllowedIps, PREFIXES_MAX};
 pub use drops::{Drop, Drops};
 pub use snapshot::{PathSnapshot, PeerSnapshot, Snapshot};
 pub use transmit::{BATCH_BYTES, BATCH_DATAGRAMS, DATAGRAM_MAX, Datagram, TransmitBatch};

@@ -9,10 +9,7 @@ pub mod clock;
 pub mod coalesce;
 pub mod netlink;
 pub mod nft;
-pub mod prefix;
 pub mod sysctl;
 pub mod system;
 pub mod tun;
 pub mod udp;
-
-pub use prefix::Prefix;

@@ -17,7 +17,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 
-use super::Prefix;
+use crate::prefix::Prefix;
 
 /// The name of the table.
 pub const TABLE: &str = "onebox";
@@ -166,8 +166,8 @@ fn dnat(device: &str, forward: &Forward) -> String {
 fn networks(all: &[Prefix], v4: bool) -> Option<String> {
     let usable = |p: &Prefix| p.is_ipv4() == v4 && !p.is_default();
     let widest =
-        |p: &&Prefix| !all.iter().any(|o| usable(o) && o.length < p.length && o.contains(**p));
-    set(all.iter().filter(|p| usable(p)).filter(widest).map(|p| p.network().to_string()))
+        |p: &&Prefix| !all.iter().any(|o| usable(o) && o.length() < p.length() && o.covers(**p));
+    set(all.iter().filter(|p| usable(p)).filter(widest).map(|p| p.to_string()))
 }
 
 /// `{ a, b }`, sorted and each once; None when empty.

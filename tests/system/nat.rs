@@ -78,9 +78,10 @@ fn a_lan_reaches_the_internet_and_a_port_reaches_the_lan() {
     internet.ip("address add 198.51.100.1/32 dev lo");
 
     let address = |text: &str| vec![text.parse().unwrap()];
+    let network = |text: &str| vec![text.parse().unwrap()];
     let on_router = Desired {
         addresses: address("10.99.0.1/24"),
-        routes: address("0.0.0.0/0"),
+        routes: network("0.0.0.0/0"),
         tables: Some(Tables {
             mss_clamp: true,
             masquerade_into_tunnel: vec!["10.99.0.1".parse().unwrap()],
@@ -91,10 +92,10 @@ fn a_lan_reaches_the_internet_and_a_port_reaches_the_lan() {
     apply(&router, &tun_a, on_router);
     let on_server = Desired {
         addresses: address("10.99.0.2/24"),
-        routes: address("192.168.1.0/24"),
+        routes: network("192.168.1.0/24"),
         tables: Some(Tables {
             mss_clamp: true,
-            masquerade_sources: address("10.99.0.0/24"),
+            masquerade_sources: network("10.99.0.0/24"),
             forwards: vec![Forward {
                 protocol: Protocol::Tcp,
                 port: 443,

@@ -171,7 +171,7 @@ async fn serve(mut stream: UnixStream, handler: &mpsc::Sender<Call>) -> io::Resu
     }
     let outcome = if line.ends_with(b"\n") {
         match serde_json::from_slice(&line) {
-            Ok(request) => call(request, handler).await,
+            Ok(request) => ask(request, handler).await,
             Err(error) => Err(format!("not a request: {error}")),
         }
     } else {
@@ -183,7 +183,12 @@ async fn serve(mut stream: UnixStream, handler: &mpsc::Sender<Call>) -> io::Resu
     timeout(limit, write.shutdown()).await.map_err(|_| late())?
 }
 
-async fn call(request: Request, handler: &mpsc::Sender<Call>) -> Result<Value, String> {
+/// Has a request answered by the program, within [`ANSWER_S_MAX`].
+///
+/// # Errors
+///
+/// In words: it is refused, takes too long, or the program is ending.
+pub async fn ask(request: Request, handler: &mpsc::Sender<Call>) -> Result<Value, String> {
     let ending = || "the program is ending".to_owned();
     let (reply, answer) = oneshot::channel();
     let exchange = async {

@@ -31,7 +31,7 @@ fn with_server(path: &Path, test: impl FnOnce(&Path) + Send + 'static) {
                 Some(Call { request, reply }) = calls.recv() => {
                     let stop = request == Request::Stop;
                     reply.send(match request {
-                        Request::Reconnect => Err("no peer\nat all".to_owned()),
+                        Request::Reconnect { .. } => Err("no peer\nat all".to_owned()),
                         other => Ok(serde_json::to_value(other).unwrap()),
                     }).unwrap();
                     if let Some(server) = server.take_if(|_| stop) {
@@ -54,7 +54,9 @@ fn requests_and_answers_make_the_round() {
         let asked = Request::SetPath { wan: "lte".to_owned(), mode: Mode::Backup };
         let expected = json!({"command": "set_path", "wan": "lte", "mode": "backup"});
         assert_eq!(client::request(path, &asked).unwrap(), expected);
-        let refused = client::request(path, &Request::Reconnect).unwrap_err();
+        let asked = Request::Reconnect { peer: None };
+        assert_eq!(serde_json::to_value(&asked).unwrap(), json!({"command": "reconnect"}));
+        let refused = client::request(path, &asked).unwrap_err();
         assert_eq!(refused.to_string(), "no peer\nat all");
     });
     assert!(!path.exists());

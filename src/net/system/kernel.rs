@@ -15,8 +15,8 @@ use rtnetlink::{Handle, IpVersion, LinkUnspec};
 use tokio::task::JoinHandle;
 
 use super::{Desired, Error, Ids, OwnRoute, Rule};
-use crate::net::Prefix;
 use crate::net::netlink::errno;
+use crate::prefix::InterfaceAddress;
 
 /// A connection to the kernel; ends when dropped.
 #[derive(Debug)]
@@ -96,7 +96,10 @@ impl Kernel {
         result
     }
 
-    async fn addresses(&self, ifindex: u32) -> Result<Vec<(Prefix, AddressMessage)>, Error> {
+    async fn addresses(
+        &self,
+        ifindex: u32,
+    ) -> Result<Vec<(InterfaceAddress, AddressMessage)>, Error> {
         let mut list = Vec::new();
         let all = self.handle.address().get().set_link_index_filter(ifindex).execute();
         let mut all = std::pin::pin!(all);
@@ -113,7 +116,8 @@ impl Kernel {
             // The local address before the other side's.
             let ip: Option<(u8, IpAddr)> = message.attributes.iter().filter_map(own).min();
             if let Some((_, ip)) = ip {
-                list.push((Prefix::new(ip, message.header.prefix_len), message));
+                let own = InterfaceAddress { address: ip, length: message.header.prefix_len };
+                list.push((own, message));
             }
         }
         Ok(list)

@@ -35,8 +35,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::netlink::{Network, Wan};
+use super::nft;
 use super::sysctl::Sysctls;
-use super::{Prefix, nft};
+use crate::prefix::{InterfaceAddress, Prefix};
 use kernel::Kernel;
 pub use plan::{OwnRoute, Rule, RuleKind};
 
@@ -80,7 +81,7 @@ pub struct Desired {
     /// The TUN device's index.
     pub ifindex: u32,
     /// The TUN device's addresses. Others of global scope are removed from it.
-    pub addresses: Vec<Prefix>,
+    pub addresses: Vec<InterfaceAddress>,
     /// The TUN device's MTU in bytes; 0 leaves it.
     pub mtu: u32,
     /// What goes into the tunnel. Empty while the tunnel is down.

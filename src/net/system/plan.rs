@@ -13,7 +13,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
 use super::{Desired, Ids};
-use crate::net::Prefix;
+use crate::prefix::{self, Prefix};
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
@@ -95,20 +95,17 @@ pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
 
 /// The routes of the desired state.
 pub(super) fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
-    let tunnel = desired.routes.iter().map(|destination| OwnRoute {
+    let tunnel = desired.routes.iter().map(|&destination| OwnRoute {
         table: ids.table,
-        destination: destination.network(),
+        destination,
         ifindex: desired.ifindex,
         gateway: None,
     });
     let wans = desired.wans.iter().filter_map(|wan| {
-        let any: IpAddr = match wan.sources.first()? {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
+        let v4 = wan.sources.first()?.is_ipv4();
         Some(OwnRoute {
             table: ids.table_of(wan.ifindex),
-            destination: Prefix::new(any, 0),
+            destination: if v4 { Prefix::ALL_V4 } else { Prefix::ALL_V6 },
             ifindex: wan.ifindex,
             gateway: wan.gateway,
         })
@@ -143,7 +140,7 @@ impl Rule {
                 .extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]),
             RuleKind::Specific => message.attributes.push(RuleAttribute::SuppressPrefixLen(0)),
             RuleKind::From(source) => {
-                message.header.src_len = Prefix::host(source).length;
+                message.header.src_len = prefix::width(source);
                 message.attributes.push(RuleAttribute::Source(source));
             }
             RuleKind::All => {}
@@ -190,7 +187,7 @@ impl OwnRoute {
     pub(super) fn message(&self, ids: &Ids) -> RouteMessage {
         let mut message = RouteMessage::default();
         message.header.address_family = family(self.destination.is_ipv4());
-        message.header.destination_prefix_length = self.destination.length;
+        message.header.destination_prefix_length = self.destination.length();
         message.header.protocol = RouteProtocol::from(ids.protocol);
         message.header.kind = RouteType::Unicast;
         message.header.scope = RouteScope::Link;
@@ -199,7 +196,7 @@ impl OwnRoute {
         }
         message.attributes = vec![
             RouteAttribute::Table(self.table),
-            RouteAttribute::Destination(self.destination.address.into()),
+            RouteAttribute::Destination(self.destination.address().into()),
             RouteAttribute::Oif(self.ifindex),
         ];
         if let Some(gateway) = self.gateway {
@@ -240,7 +237,7 @@ impl OwnRoute {
             }
         }
         let ours = u8::from(message.header.protocol) == ids.protocol && ids.has_table(table);
-        let destination = Prefix::new(address, message.header.destination_prefix_length);
+        let destination = Prefix::new(address, message.header.destination_prefix_length)?;
         ours.then_some(OwnRoute { table, destination, ifindex, gateway })
     }
 }

@@ -1,0 +1,424 @@
+//! The program on the bus of OpenWrt: its object, its events, and what netifd says.
+//!
+//! Why: LuCI and scripts reach the program by `ubus call onebox …`, and netifd knows which device
+//! is behind an interface of the user's.
+//!
+//! How: one task owns the connection. Methods become the same requests as on the control socket,
+//! answered by the same code; each waits in a task of its own, so that a slow answer holds up
+//! nothing. Changes of state go out twice, as event for whoever listens and as notification of the
+//! object for its subscribers. netifd is asked once, and again when it says that something has
+//! changed or comes anew. When the connection ends, another is opened and everything registered
+//! again.
+//!
+//! Limits: no bus, and a bus that forbids something, are normal and told once. [`CALLS_MAX`]
+//! calls wait at once, [`CHANGES_MAX`] changes for a bus that is busy; further ones are refused or
+//! lost. Rights are the bus's: root may all, others what its access list allows.
+
+use super::control::server::{Call, ask};
+use super::control::{Mode, Request};
+use crate::config::DEFAULT_UBUS_SOCKET;
+use crate::openwrt::netifd::{self, Interfaces};
+use crate::openwrt::ubus::blobmsg::Type;
+use crate::openwrt::ubus::{Client, Error, Incoming, Invocation, Method, Object, Status, Ticket};
+use crate::status::Change;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Calls that wait for their answer at once.
+const CALLS_MAX: usize = 32;
+/// Changes of state that wait to be told.
+const CHANGES_MAX: usize = 256;
+/// Time to the first new attempt after the connection has ended; it doubles with each.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// Longest time between two attempts.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A connection that lasted this long was a good one: the next attempt comes soon.
+const LASTED: Duration = Duration::from_secs(10);
+/// How long changes that netifd tells may gather: one interface makes several.
+const SETTLE: Duration = Duration::from_millis(50);
+/// How long the start may wait for netifd's interfaces.
+const FIRST: Duration = Duration::from_secs(1);
+/// Where the bus is on some systems, instead of [`DEFAULT_UBUS_SOCKET`].
+const OTHER_SOCKET: &str = "/run/ubus/ubus.sock";
+/// The event by which ubusd tells of a new object.
+const OBJECT_ADDED: &str = "ubus.object.add";
+
+/// What is on the bus.
+const OBJECT: Object = Object {
+    path: "onebox",
+    methods: &[
+        Method { name: "status", arguments: &[] },
+        Method { name: "paths", arguments: &[] },
+        Method { name: "reconnect", arguments: &[("peer", Type::String)] },
+        Method { name: "set_path", arguments: &[("wan", Type::String), ("mode", Type::String)] },
+        Method { name: "reload", arguments: &[] },
+    ],
+};
+
+/// The task's handle; dropped, it ends and the object leaves the bus.
+#[derive(Debug)]
+pub struct Ubus {
+    interfaces: watch::Receiver<Option<Arc<Interfaces>>>,
+    changes: mpsc::Sender<Change>,
+    task: JoinHandle<()>,
+}
+
+impl Ubus {
+    /// Starts the task. `calls` takes what is asked of the program.
+    pub fn start(socket: &Path, calls: mpsc::Sender<Call>) -> Ubus {
+        let (interfaces_in, interfaces) = watch::channel(None);
+        let (changes, changes_out) = mpsc::channel(CHANGES_MAX);
+        let mut sockets = vec![socket.to_owned()];
+        if socket == Path::new(DEFAULT_UBUS_SOCKET) {
+            sockets.push(PathBuf::from(OTHER_SOCKET));
+        }
+        let bus = Bus { sockets, calls, changes: changes_out, interfaces: interfaces_in };
+        Ubus { interfaces, changes, task: tokio::spawn(bus.run()) }
+    }
+
+    /// netifd's interfaces; waits a moment for the first answer, or that there will be none.
+    pub async fn interfaces(&mut self) -> Arc<Interfaces> {
+        let first = self.interfaces.wait_for(Option::is_some);
+        let known = timeout(FIRST, first).await.ok().and_then(Result::ok);
+        known.and_then(|known| known.clone()).unwrap_or_default()
+    }
+
+    /// Waits until netifd's interfaces are others. May be cancelled.
+    pub async fn changed(&mut self) -> Arc<Interfaces> {
+        match self.interfaces.changed().await {
+            Ok(()) => self.interfaces.borrow_and_update().clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Tells a change of state.
+    pub fn tell(&self, change: Change) {
+        if let Err(error) = self.changes.try_send(change) {
+            log::debug!("a change is not told on ubus: {error}");
+        }
+    }
+}
+
+impl Drop for Ubus {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Bus {
+    sockets: Vec<PathBuf>,
+    calls: mpsc::Sender<Call>,
+    changes: mpsc::Receiver<Change>,
+    interfaces: watch::Sender<Option<Arc<Interfaces>>>,
+}
+
+impl Bus {
+    async fn run(mut self) {
+        let mut wait = RETRY_MIN;
+        let mut said = String::new();
+        loop {
+            let begun = Instant::now();
+            let Err(error) = self.session().await;
+            if begun.elapsed() >= LASTED {
+                wait = RETRY_MIN;
+                said.clear();
+            }
+            let why = format!("no ubus at {}: {error}", self.sockets[0].display());
+            if why != said {
+                log::info!("{why}");
+                said = why;
+            }
+            self.interfaces.send_if_modified(|known| {
+                let first = known.is_none();
+                known.get_or_insert_default();
+                first
+            });
+            sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
+            // What happened without a bus is nobody's news any more.
+            while self.changes.try_recv().is_ok() {}
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn session(&mut self) -> Result<std::convert::Infallible, Error> {
+        let (mut client, socket) = self.connect().await?;
+        let mut denied = Vec::new();
+        let object = allowed(client.add(&OBJECT).await, "the object 'onebox'", &mut denied)?;
+        let listener = client.add_listener().await?;
+        for event in [OBJECT_ADDED, netifd::OBJECT] {
+            allowed(
+                client.listen(listener, event).await,
+                &format!("the event {event}"),
+                &mut denied,
+            )?;
+        }
+        let mut session = Session {
+            client,
+            object,
+            listener,
+            netifd: None,
+            due: None,
+            dump: None,
+            denied,
+            jobs: JoinSet::new(),
+        };
+        session.find_netifd().await?;
+        log::info!("on ubus at {}", socket.display());
+        if !session.denied.is_empty() {
+            let list = session.denied.join(", ");
+            log::warn!("ubus refuses {list}: is the name taken, or the access list missing?");
+        }
+        session.serve(self).await
+    }
+
+    /// A connection to the first bus that there is, and where that is.
+    async fn connect(&self) -> Result<(Client, PathBuf), Error> {
+        let mut failed = None;
+        for socket in &self.sockets {
+            match Client::connect(socket).await {
+                Ok(client) => return Ok((client, socket.clone())),
+                // Of the others it is not worth telling that they are not there either.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or(Error::Late))
+    }
+
+    fn learn(&self, found: Interfaces) {
+        self.interfaces.send_if_modified(|known| {
+            let other = known.as_deref() != Some(&found);
+            *known = Some(Arc::new(found));
+            other
+        });
+    }
+}
+
+/// What ubusd gave, or nothing if it refused, which is noted.
+fn allowed<T>(
+    outcome: Result<T, Error>,
+    what: &str,
+    denied: &mut Vec<String>,
+) -> Result<Option<T>, Error> {
+    match outcome {
+        Ok(given) => Ok(Some(given)),
+        Err(Error::Refused(status)) => {
+            let what = format!("{what} ({status})");
+            if !denied.contains(&what) {
+                denied.push(what);
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A call and its outcome.
+type Done = (Invocation, Result<Value, String>);
+
+struct Session {
+    client: Client,
+    /// Number of our object, if it was accepted.
+    object: Option<u32>,
+    /// Number of the object that hears events and netifd.
+    listener: u32,
+    /// Number of netifd's object, if it is there.
+    netifd: Option<u32>,
+    /// When to ask netifd.
+    due: Option<Instant>,
+    /// The question that was asked last.
+    dump: Option<Ticket>,
+    /// What was refused.
+    denied: Vec<String>,
+    jobs: JoinSet<Done>,
+}
+
+impl Session {
+    async fn serve(&mut self, bus: &mut Bus) -> Result<std::convert::Infallible, Error> {
+        loop {
+            let due = self.due;
+            tokio::select! {
+                incoming = self.client.next() => self.hear(incoming?, bus).await?,
+                Some(change) = bus.changes.recv() => self.tell(&change)?,
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => self.answer(done)?,
+                    Err(error) => log::error!("answering a call on ubus: {error}"),
+                },
+                () = async { sleep_until(due.unwrap_or_else(Instant::now)).await },
+                    if due.is_some() => self.ask_netifd()?,
+            }
+        }
+    }
+
+    async fn hear(&mut self, incoming: Incoming, bus: &Bus) -> Result<(), Error> {
+        match incoming {
+            Incoming::Call(call) if Some(call.object) == self.object => self.called(call, bus),
+            Incoming::Call(call) => {
+                self.client.answer(&call, None, Status::OK)?;
+                if call.method != OBJECT_ADDED {
+                    self.refresh();
+                    Ok(())
+                } else if call.table().is_ok_and(|table| {
+                    table.get("path").and_then(Value::as_str) == Some(netifd::OBJECT)
+                }) {
+                    self.find_netifd().await
+                } else {
+                    Ok(())
+                }
+            }
+            Incoming::Reply(ticket, reply) if self.dump == Some(ticket) => {
+                self.dump = None;
+                match reply.table() {
+                    Ok(table) if reply.status == Status::OK => {
+                        bus.learn(Interfaces::from_dump(&table));
+                    }
+                    Ok(_) => log::warn!("netifd does not tell its interfaces: {}", reply.status),
+                    Err(error) => log::warn!("netifd's interfaces: {error}"),
+                }
+                Ok(())
+            }
+            Incoming::Reply(_, reply) => {
+                self.refused(reply.status);
+                Ok(())
+            }
+            Incoming::Gone { target } => {
+                // Until it comes again, what it said last is the best there is.
+                self.netifd.take_if(|number| *number == target);
+                Ok(())
+            }
+            Incoming::Subscribers { .. } => Ok(()),
+        }
+    }
+
+    /// An event was not taken: told once.
+    fn refused(&mut self, status: Status) {
+        let what = format!("to send events ({status})");
+        if status != Status::OK && !self.denied.contains(&what) {
+            log::warn!("ubus refuses {what}");
+            self.denied.push(what);
+        }
+    }
+
+    /// Looks for netifd, and subscribes to it.
+    async fn find_netifd(&mut self) -> Result<(), Error> {
+        let found = self.client.lookup(netifd::OBJECT).await;
+        self.netifd = allowed(found, "a look at netifd", &mut self.denied)?.flatten();
+        if let Some(number) = self.netifd {
+            let subscribed = self.client.subscribe(self.listener, number).await;
+            allowed(subscribed, "a subscription of netifd", &mut self.denied)?;
+            self.ask_netifd()?;
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self) {
+        self.due.get_or_insert_with(|| Instant::now() + SETTLE);
+    }
+
+    fn ask_netifd(&mut self) -> Result<(), Error> {
+        self.due = None;
+        if let Some(number) = self.netifd {
+            self.dump = Some(self.client.call(number, netifd::DUMP, &Map::new())?);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, change: &Change) -> Result<(), Error> {
+        let Ok(Value::Object(table)) = serde_json::to_value(change) else { return Ok(()) };
+        self.client.send_event(change.name(), &table)?;
+        match self.object {
+            Some(object) => self.client.notify(object, change.name(), &table),
+            None => Ok(()),
+        }
+    }
+
+    fn called(&mut self, call: Invocation, bus: &Bus) -> Result<(), Error> {
+        let request = match request(&call) {
+            Ok(request) if self.jobs.len() < CALLS_MAX => request,
+            Ok(_) => return self.client.answer(&call, None, Status::NO_MEMORY),
+            Err(status) => return self.client.answer(&call, None, status),
+        };
+        let calls = bus.calls.clone();
+        self.jobs.spawn(async move {
+            let outcome = ask(request, &calls).await;
+            (call, outcome)
+        });
+        Ok(())
+    }
+
+    fn answer(&mut self, (call, outcome): Done) -> Result<(), Error> {
+        let (result, status) = match outcome {
+            Ok(status) if call.method == "paths" => (Some(paths(&status)), Status::OK),
+            Ok(Value::Object(table)) => (Some(table), Status::OK),
+            Ok(_) => (None, Status::OK),
+            Err(words) => {
+                let table = Map::from_iter([("error".to_owned(), Value::from(words))]);
+                // Only these name something that may not be there.
+                let named = ["reconnect", "set_path"].contains(&call.method.as_str());
+                let status = if named { Status::NOT_FOUND } else { Status::UNKNOWN_ERROR };
+                (Some(table), status)
+            }
+        };
+        self.client.answer(&call, result.as_ref(), status)
+    }
+}
+
+/// What a call asks for. Arguments that no method has are left alone: rpcd adds one of its own.
+fn request(call: &Invocation) -> Result<Request, Status> {
+    let arguments = call.table().map_err(|_| Status::INVALID_ARGUMENT)?;
+    let text = |name: &str| match arguments.get(name) {
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Status::INVALID_ARGUMENT),
+        None => Ok(None),
+    };
+    match call.method.as_str() {
+        "status" | "paths" => Ok(Request::Status),
+        "reload" => Ok(Request::Reload),
+        "reconnect" => Ok(Request::Reconnect { peer: text("peer")? }),
+        "set_path" => {
+            let wan = text("wan")?.ok_or(Status::INVALID_ARGUMENT)?;
+            let mode = text("mode")?.ok_or(Status::INVALID_ARGUMENT)?;
+            let mode: Result<Mode, _> = serde_json::from_value(Value::String(mode));
+            Ok(Request::SetPath { wan, mode: mode.map_err(|_| Status::INVALID_ARGUMENT)? })
+        }
+        _ => Err(Status::METHOD_NOT_FOUND),
+    }
+}
+
+/// All paths of a status in one list, each with the name of its peer.
+fn paths(status: &Value) -> Map<String, Value> {
+    let list = |of: &Value, key: &str| of.get(key).and_then(Value::as_array).cloned();
+    let mut all = Vec::new();
+    for peer in list(status, "peers").unwrap_or_default() {
+        for mut path in list(&peer, "paths").unwrap_or_default() {
+            if let Value::Object(path) = &mut path {
+                path.insert("peer".to_owned(), peer.get("name").cloned().unwrap_or_default());
+            }
+            all.push(path);
+        }
+    }
+    Map::from_iter([("paths".to_owned(), json!(all))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_all_peers() {
+        let status = json!({"state": "up", "peers": [
+            {"name": "a", "paths": [{"wan": "x"}, {"wan": "y"}]},
+            {"name": "b", "paths": [{"wan": "x"}]},
+        ]});
+        let expected = json!({"paths": [
+            {"wan": "x", "peer": "a"}, {"wan": "y", "peer": "a"}, {"wan": "x", "peer": "b"},
+        ]});
+        assert_eq!(Value::Object(paths(&status)), expected);
+        assert_eq!(Value::Object(paths(&Value::Null)), json!({"paths": []}));
+    }
+}
