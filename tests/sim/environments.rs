@@ -24,8 +24,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The flow gets this long to find its speed, and until then it is measured, seconds.
-const SETTLE: f64 = 4.0;
-const LASTS: f64 = 20.0;
+const SETTLE: f64 = 10.0;
+const LASTS: f64 = 30.0;
 /// Pings sent in the last seconds may be on their way at the end.
 const PING_TAIL: f64 = 2.0;
 
