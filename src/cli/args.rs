@@ -44,6 +44,8 @@ pub enum Command {
     Pubkey(Pubkey),
     /// Make a preshared key.
     Genpsk(Genpsk),
+    /// Check this build on this processor.
+    Selftest(Selftest),
 }
 
 fn default_path() -> PathBuf {
@@ -130,6 +132,11 @@ pub struct Pubkey {}
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "genpsk", help_triggers("-h", "--help"))]
 pub struct Genpsk {}
+
+/// check that this program computes rightly on this processor, and how fast; takes a second
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "selftest", help_triggers("-h", "--help"))]
+pub struct Selftest {}
 
 /// Understands a command line (without the program's name); what is done by that alone, such as
 /// help, or not understood, is written out, and the way to end returned.

@@ -15,6 +15,7 @@ pub mod args;
 mod check;
 mod keys;
 mod remote;
+mod selftest;
 mod status;
 mod table;
 
@@ -58,6 +59,7 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Genkey(_) => keys::genkey(),
         Command::Pubkey(_) => keys::pubkey(),
         Command::Genpsk(_) => keys::genpsk(),
+        Command::Selftest(_) => selftest::selftest(),
     }
 }
 
