@@ -40,6 +40,8 @@ const CALM_BYTES: u64 = 6000;
 const CALM_US: u64 = 50 * MS;
 /// Time in which half of a wrong prediction is forgotten when nothing is measured.
 const SURPRISE_US: u64 = 250 * MS;
+/// Rate that is believed of any link when waits are predicted, bytes per second.
+const RATE_LEAST: u64 = 8000;
 /// Time over which rates and losses are averaged for people.
 const METER_US: u64 = SEC;
 
@@ -275,7 +277,9 @@ impl Path {
             true => self.rate.bandwidth(),
             false => self.rate.pacing(&self.feedback, &self.owd),
         };
-        self.free_at = self.free_at.max(now) + wire_len * SEC / rate.max(1);
+        if elicits_ack {
+            self.free_at = self.free_at.max(now) + wire_len * SEC / rate.max(RATE_LEAST);
+        }
         self.sent.on_sent(
             now,
             number,

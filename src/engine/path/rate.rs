@@ -48,6 +48,8 @@ const SAMPLE_MAX_US: u64 = 400 * MS;
 const POINT_US: u64 = 2 * MS;
 /// Points of the delivery history at most.
 const POINTS_MAX: usize = 256;
+/// A delivery below this part of the estimate shows a link that has become slower, percent.
+const SLOWER: u64 = 75;
 /// Shortest probe.
 const PROBE_US: u64 = 60 * MS;
 /// Shortest time between two probes for more.
@@ -97,6 +99,8 @@ pub struct Rate {
     /// Probes in a row that found nothing: the next one can wait.
     up_losses: u32,
     queue_since: Option<Time>,
+    /// What was delivered when a queue stood, to be believed if it was ours; 0 for none.
+    overused: u64,
     /// Whether the effect of the last drain has been seen.
     judged: bool,
     /// Standing delay that was left when we last sent less than the rate.
@@ -130,6 +134,7 @@ impl Rate {
             up_wins: 0,
             up_losses: 0,
             queue_since: None,
+            overused: 0,
             judged: true,
             tolerated: 0,
             up_queue: 0,
@@ -388,39 +393,49 @@ impl Rate {
         self.enter(now, Phase::Up);
     }
 
-    /// A round trip after a drain: what is left of the delay is the path's own, unless even what we
-    /// send now does not get through.
+    /// A round trip after a drain: a queue that is gone was ours. What is left of the delay is the
+    /// path's own, or another's, unless even what we send now does not get through.
     fn judge(&mut self, now: Time, queue: u64, limit: u64) {
         self.judged = true;
         let behind = !self.limited && self.latest * 10 < self.bandwidth() * 9;
-        if queue > self.tolerated + limit && behind {
-            self.lower(now);
-            self.enter(now, Phase::Drain);
-        } else {
-            self.tolerated = queue.min(TOLERATED_MAX_US);
+        if queue > self.tolerated + limit {
+            if behind {
+                self.lower(now, self.latest);
+                self.enter(now, Phase::Drain);
+                return;
+            }
+        } else if self.overused > 0 {
+            self.lower(now, self.overused);
         }
+        self.overused = 0;
+        self.tolerated = queue.min(TOLERATED_MAX_US);
     }
 
-    /// A queue that stands for a round trip: the link has become slower than we think.
+    /// A queue that stands for a round trip: the link has become slower than we think, we have
+    /// thought too much of it, or somebody else fills it.
     fn watch_overuse(&mut self, now: Time, queue: u64, limit: u64, rtt: &Rtt) {
         if queue <= self.tolerated + limit {
             self.queue_since = None;
             return;
         }
         let since = *self.queue_since.get_or_insert(now);
-        if now.since(since) > rtt.smoothed() {
-            self.lower(now);
-            self.enter(now, Phase::Drain);
+        if now.since(since) <= rtt.smoothed() {
+            return;
         }
+        if !self.limited && self.latest * 100 < self.bandwidth() * SLOWER {
+            self.lower(now, self.latest);
+        } else if !self.limited {
+            self.overused = self.latest;
+        }
+        self.enter(now, Phase::Drain);
     }
 
-    /// Takes what is being delivered for all there is.
-    fn lower(&mut self, now: Time) {
+    /// Takes what was delivered while a queue stood for all there is.
+    fn lower(&mut self, now: Time, rate: u64) {
         self.up_losses = 0;
-        if self.latest > 0 {
-            self.filter = [self.latest.min(self.bandwidth()), 0];
-            self.filter_since = now;
-        }
+        self.overused = 0;
+        self.filter = [rate.clamp(self.bandwidth() / 8, self.bandwidth()), 0];
+        self.filter_since = now;
     }
 
     /// The path comes back after an interruption: what it carried is a guess now, so begin at half.
