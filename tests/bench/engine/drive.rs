@@ -76,12 +76,15 @@ impl Cost {
     }
 }
 
+/// Memory of one datagram, in a place of its own: it moves between queues.
+type Memory = Box<[u8; 2048]>;
+
 struct Datagram {
     arrives: Time,
     path: PathId,
     number: u64,
     len: usize,
-    bytes: Box<[u8; 2048]>,
+    bytes: Memory,
 }
 
 /// One direction of a link.
@@ -100,8 +103,8 @@ struct End {
     pushes: Vec<Buf>,
     delivered: Vec<Buf>,
     /// What was sent in a step, and memory for what will be.
-    sent: Vec<(Transmit, Box<[u8; 2048]>)>,
-    spare: Vec<Box<[u8; 2048]>>,
+    sent: Vec<(Transmit, Memory)>,
+    spare: Vec<Memory>,
     /// Per flow: packets sent, and the highest number that is known to have arrived; at the
     /// receiver, what has arrived and what was acknowledged of it.
     flows: Vec<(u32, u32)>,
@@ -114,7 +117,7 @@ pub struct Drive {
     window: u32,
     ends: [End; 2],
     /// Memory of datagrams that have been read.
-    spare: Vec<Box<[u8; 2048]>>,
+    spare: Vec<Memory>,
     cost: Cost,
     clock_cost: Duration,
     trace: bool,
