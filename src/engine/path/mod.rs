@@ -117,6 +117,7 @@ struct BrownOut {
 /// must have been sent.
 const BROWN_OUT_SAMPLE: u64 = 40;
 const BROWN_OUT_PERCENT: u64 = 60;
+const SEARCH_PERCENT: u64 = 80;
 const BROWN_OUT_US: u64 = 2 * SEC;
 
 /// One path.
@@ -348,11 +349,6 @@ impl Path {
     /// The share of datagrams that is lost, percent, when it is so large that the path is of no
     /// use. Asked after each acknowledgement.
     pub fn brown_out(&mut self, now: Time, acked: u64) -> Option<u64> {
-        if self.rate.is_searching() {
-            // It has been flooded on purpose.
-            self.brown_out = BrownOut { since: now, ..BrownOut::default() };
-            return None;
-        }
         let count = &mut self.brown_out;
         count.acked += acked;
         let total = count.acked + count.lost;
@@ -361,7 +357,9 @@ impl Path {
         }
         let percent = count.lost * 100 / total;
         let young = now.since(count.since) < BROWN_OUT_US;
-        if percent < BROWN_OUT_PERCENT || !young {
+        // In the search for its rate a path is flooded with up to three times of what it carries.
+        let most = if self.rate.is_searching() { SEARCH_PERCENT } else { BROWN_OUT_PERCENT };
+        if percent < most || !young {
             *count = BrownOut { since: now, ..BrownOut::default() };
             return None;
         }
