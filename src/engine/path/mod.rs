@@ -12,7 +12,7 @@ pub mod rtt;
 pub mod sent;
 pub mod state;
 
-use super::PathSettings;
+use super::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
 use crate::wire::frame::Ack;
@@ -223,6 +223,11 @@ impl Path {
     pub fn payload_max(&self) -> usize {
         usize::from(self.mtu.current().saturating_sub(self.settings.ip_overhead))
             .saturating_sub(crate::wire::OVERHEAD)
+    }
+
+    /// Whether it is to carry data only when the others do not suffice.
+    pub fn is_reserve(&self) -> bool {
+        self.settings.metered || self.health.mode() == Mode::Backup
     }
 
     /// Bytes that may still go out before the window is full.
