@@ -18,7 +18,7 @@ use super::entrance::{Aqm, Outgoing, Want};
 use super::path::sent::{CONTENT_MAX, NONE};
 use super::{Engine, Target, Transmit};
 use crate::buffer::Pool;
-use crate::time::{MS, Time};
+use crate::time::{MS, SEC, Time};
 use crate::wire::frame::{Frame, PACKET_HEAD, PacketHead, SIZE_FIELD};
 use crate::wire::{PATHS_MAX, PathId, Writer};
 
@@ -29,6 +29,9 @@ const SMALL_SHARE: usize = 3;
 /// Age at which a packet is no longer sent again, beyond the hold.
 const RESEND_SLACK_US: u64 = 100 * MS;
 
+/// How long a flow is given to shrink after the loss of a path: one that comes back within this
+/// time finds it large enough.
+const RETURN_US: u64 = 5 * SEC;
 /// Loss from which on repairs shape a flow, millionths.
 const LOSSY_PPM: u64 = 1000;
 
@@ -239,7 +242,8 @@ impl Engine {
         }
         let paths = || order.ids().filter_map(|id| self.path(id));
         let longest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
-        let searching = paths().any(|p| !p.rate.is_settled());
+        let searching = paths().any(|p| !p.rate.is_settled())
+            || self.path_lost_at.is_some_and(|t| now.since(t) < RETURN_US);
         let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
         let aqm = Aqm::new(longest, order.spread(), repair, searching);
         let want = Want { ahead: take.ahead, max_len };

@@ -334,7 +334,10 @@ impl Path {
             self.owd.add(now, delay, calm);
             let base = self.owd.base().unwrap_or(delay);
             let surprise = self.surprise(now);
-            self.surprise = surprise + (delay - base - i64::from(queue_us) - surprise) / 8;
+            // One of few samples says more than one of many.
+            let weight = (2 + 16 * now.since(self.surprised) / SURPRISE_US).min(16) as i64;
+            let error = delay - base - i64::from(queue_us) - surprise;
+            self.surprise = surprise + error * weight / 16;
             self.surprised = now;
         }
         let in_flight = self.sent.in_flight();
