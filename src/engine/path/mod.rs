@@ -109,6 +109,7 @@ impl Meter {
 #[derive(Debug, Default)]
 struct BrownOut {
     since: Time,
+    searching: bool,
     acked: u64,
     lost: u64,
 }
@@ -118,6 +119,7 @@ struct BrownOut {
 const BROWN_OUT_SAMPLE: u64 = 40;
 const BROWN_OUT_PERCENT: u64 = 60;
 const SEARCH_PERCENT: u64 = 80;
+const SEARCH_US: u64 = 500 * MS;
 const BROWN_OUT_US: u64 = 2 * SEC;
 
 /// One path.
@@ -357,22 +359,29 @@ impl Path {
     /// The share of datagrams that is lost, percent, when it is so large that the path is of no
     /// use. Asked after each acknowledgement.
     pub fn brown_out(&mut self, now: Time, acked: u64) -> Option<u64> {
+        let searching = self.rate.is_searching();
+        let anew = BrownOut { since: now, searching, ..BrownOut::default() };
         let count = &mut self.brown_out;
         count.acked += acked;
         let total = count.acked + count.lost;
+        if count.searching != searching {
+            // The search's losses say nothing about what comes after it.
+            *count = anew;
+            return None;
+        }
         if total < BROWN_OUT_SAMPLE {
             return None;
         }
         let percent = count.lost * 100 / total;
-        let young = now.since(count.since) < BROWN_OUT_US;
-        // In the search for its rate a path is flooded with up to three times of what it carries.
-        let most = if self.rate.is_searching() { SEARCH_PERCENT } else { BROWN_OUT_PERCENT };
-        if percent < most || !young {
-            *count = BrownOut { since: now, ..BrownOut::default() };
+        let age = now.since(count.since);
+        // In the search for its rate a path is flooded for a moment.
+        if searching && age < SEARCH_US && percent >= BROWN_OUT_PERCENT {
             return None;
         }
-        *count = BrownOut { since: now, ..BrownOut::default() };
-        Some(percent)
+        let most = if searching { SEARCH_PERCENT } else { BROWN_OUT_PERCENT };
+        let brown_out = percent >= most && age <= BROWN_OUT_US;
+        *count = anew;
+        brown_out.then_some(percent)
     }
 
     /// Since when nothing has been acknowledged although something is out.

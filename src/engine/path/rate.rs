@@ -117,6 +117,8 @@ pub struct Rate {
     up_queue: u64,
     last_probe: Time,
     near: bool,
+    /// Whether the search begins at what the path has carried before.
+    known: bool,
     max: Option<u64>,
 }
 
@@ -149,6 +151,7 @@ impl Rate {
             up_queue: 0,
             last_probe: now,
             near: true,
+            known: false,
             max,
         }
     }
@@ -205,7 +208,7 @@ impl Rate {
         let rate = if self.phase == Phase::Startup {
             // The window bounds what is risked. Spreading it over the round trip would delay the
             // bursts of an inner slow start, which takes that for a full path and ends (HyStart).
-            let burst = if self.near { STARTUP_BURST } else { 1 };
+            let burst = if self.near && !self.known { STARTUP_BURST } else { 1 };
             burst * self.window(rtt, owd) * 1_000_000 / rtt.smoothed().max(MS)
         } else {
             let limit = queue_limit(rtt, owd);
@@ -457,7 +460,8 @@ impl Rate {
     pub fn restart(&mut self, now: Time) {
         let half = self.bandwidth() / 2;
         let (delivered, max) = (self.delivered, self.max);
-        *self = Rate { delivered, filter: [half, 0], full: half, ..Rate::new(now, max) };
+        let known = half > 0;
+        *self = Rate { delivered, filter: [half, 0], full: half, known, ..Rate::new(now, max) };
     }
 }
 
