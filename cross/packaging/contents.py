@@ -1,0 +1,72 @@
+"""What is in a package.
+
+OpenWrt's has the program and everything below `openwrt/files`, Debian's the program, the systemd unit,
+a server's configuration and what Debian asks for below `/usr/share/doc`. Configuration may hold
+secrets and the directory of keys does: both are root's alone.
+"""
+
+import email.utils
+import gzip
+
+from .project import MAINTAINER
+from .tree import Tree
+
+PROGRAM = "usr/sbin/onebox"
+CONFIG = "etc/config/onebox"
+KEYS = "etc/onebox"
+UNIT = "lib/systemd/system/onebox.service"
+
+
+def openwrt(project, program):
+    tree = Tree()
+    tree.add_directory(project.root / "openwrt/files")
+    return with_program(tree, program)
+
+
+def debian(project, program):
+    tree = Tree()
+    source = project.root / "cross/debian"
+    tree.add(CONFIG, (source / "onebox.config").read_bytes())
+    tree.add(UNIT, (source / "onebox.service").read_bytes())
+    doc = "usr/share/doc/onebox"
+    tree.add(f"{doc}/copyright", copyright_file(project))
+    texts = {"changelog.Debian": debian_changelog(project)}
+    for name, source in [("changelog", "CHANGELOG.md"), ("README.md", "README.md")]:
+        texts[name] = (project.root / source).read_bytes()
+    for name, text in texts.items():
+        tree.add(f"{doc}/{name}.gz", gzip.compress(text, 9, mtime=0))
+    return with_program(tree, program)
+
+
+def with_program(tree, program):
+    tree.add(PROGRAM, program, 0o755)
+    tree.add(CONFIG, tree.entries[CONFIG].data, 0o600)
+    tree.add(KEYS, None, 0o700)
+    return tree
+
+
+def copyright_file(project):
+    """In Debian's machine-readable form; the Apache license is part of every Debian system."""
+    mit = (project.root / "LICENSE-MIT").read_text()
+    _, owner, text = mit.split("\n\n", 2)
+    indented = "".join(f" {line or '.'}\n" for line in text.rstrip().split("\n"))
+    return (
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
+        "Upstream-Name: onebox\n\n"
+        "Files: *\n"
+        f"Copyright: {owner.removeprefix('Copyright (c) ')}\n"
+        "License: Expat or Apache-2.0\n\n"
+        f"License: Expat\n{indented}\n"
+        "License: Apache-2.0\n"
+        " On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n"
+    ).encode()
+
+
+def debian_changelog(project):
+    """What dpkg-parsechangelog reads; what has changed is in the changelog proper."""
+    date = email.utils.formatdate(project.epoch)
+    return (
+        f"onebox ({project.deb_version()}) stable; urgency=medium\n\n"
+        f"  * Version {project.version}, see changelog.gz.\n\n"
+        f" -- {MAINTAINER}  {date}\n"
+    ).encode()
