@@ -108,3 +108,34 @@ class Case(unittest.TestCase):
         """All that is not a directory below `root`."""
         return sorted(path.relative_to(root).as_posix() for path in root.rglob("*")
                       if path.is_symlink() or not path.is_dir())
+
+
+class SystemCase(Case):
+    """With copies of this system: a RAM disk lies over it, and what is written there is lost."""
+
+    def setUp(self):
+        super().setUp()
+        self.need("unshare", "chroot", "mount")
+        self.copy = self.dir / "copy"
+        self.copy.mkdir()
+        status, said = self.call("unshare", "-m", "sh", "-ec", f"{self.mounts()} true")
+        if status != 0:
+            self.skipTest(f"no overlay file system here: {said.strip()}")
+
+    def mounts(self):
+        return (f"mount -t tmpfs tmpfs {self.copy}; cd {self.copy}; mkdir upper work root; "
+                "mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root; ")
+
+    def inside(self, script, *files):
+        """What a shell script prints in a copy, which has the files in /packages, where the script
+        starts, and in /changes all that has become different. It has no network, sees no process
+        but its own, and reaches no service manager."""
+        file = self.dir / "script"
+        file.write_text(f"set -e\ncd /packages\n{script}")
+        copies = "".join(f"cp {path} root/packages/; " for path in [file, *files])
+        return self.run_ok(
+            "unshare", "-mnp", "--fork", "--kill-child", "sh", "-ec",
+            f"{self.mounts()} mkdir root/packages root/changes; {copies}"
+            "mount --bind upper root/changes; mount -t tmpfs tmpfs root/run; "
+            "mount -t proc proc root/proc; mount --rbind /dev root/dev; "
+            "exec chroot root /bin/sh /packages/script")

@@ -3,7 +3,7 @@
 import re
 import shutil
 
-from common import ROOT, Case, project
+from common import ROOT, Case, SystemCase, project
 
 # Of a service that is well protected; what listens on the network and routes cannot have 0.
 EXPOSURE_MAX = 3.0
@@ -15,32 +15,10 @@ SHOW = ("(cd /changes && find . -not -type d -not -path './var/*' -not -path './
         "-printf '/%P %m\\n' | sort)")
 
 
-class Dpkg(Case):
+class Dpkg(SystemCase):
     def setUp(self):
+        self.need("dpkg")
         super().setUp()
-        self.need("dpkg", "unshare", "chroot", "mount")
-        self.copy = self.dir / "copy"
-        self.copy.mkdir()
-        said = self.call("unshare", "-m", "sh", "-ec", f"{self.mounts()} true")
-        if said[0] != 0:
-            self.skipTest(f"no overlay file system here: {said[1].strip()}")
-
-    def mounts(self):
-        """A shell's commands that lay a RAM disk over the system. Packages are in its /packages."""
-        return (f"mount -t tmpfs tmpfs {self.copy}; cd {self.copy}; mkdir upper work root; "
-                f"mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root; ")
-
-    def inside(self, script, *packages):
-        """What a shell script prints in a copy of the system."""
-        copies = "".join(f"cp {path} root/packages/; " for path in packages)
-        file = self.dir / "script"
-        file.write_text(f"set -e\ncd /packages\n{script}")
-        # Without a network of its own, and without a service manager that could be reached.
-        return self.run_ok(
-            "unshare", "-mn", "sh", "-ec",
-            f"{self.mounts()} mkdir root/packages root/changes; mount --bind upper root/changes; "
-            f"{copies} cp {file} root/packages/script; mount -t tmpfs tmpfs root/run; "
-            "mount -t proc proc root/proc; mount --rbind /dev root/dev; exec chroot root /bin/sh /packages/script")
 
     def deb(self):
         arch = self.run_ok("dpkg", "--print-architecture").strip()
