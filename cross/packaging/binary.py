@@ -93,7 +93,7 @@ def built(root, arch):
     build = root / "cross/build"
     if not os.access(build, os.X_OK):
         raise Unusable(f"{build} is not there: name the program with --binary")
-    done = subprocess.run([build, arch], stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([build, arch], cwd=root, stdout=subprocess.PIPE, text=True)
     lines = done.stdout.splitlines()
     if done.returncode != 0 or not lines:
         raise Unusable(f"cross/build {arch} has failed (exit code {done.returncode})")

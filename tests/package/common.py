@@ -71,13 +71,18 @@ class Case(unittest.TestCase):
                     env={"SOURCE_DATE_EPOCH": str(EPOCH), **environment})
         return {path.suffix: path for path in sorted((self.dir / out).iterdir())}
 
-    def later_package(self, arch, **options):
-        """The package of the next release, with one more line in each default configuration."""
-        root = self.dir / "later"
+    def project_copy(self):
+        """What packages are made of, for changes."""
+        root = self.dir / "copy-of-project"
         for name in ["cross", "openwrt"]:
             shutil.copytree(ROOT / name, root / name)
         for name in ["Cargo.toml", "CHANGELOG.md", "README.md", "LICENSE-MIT"]:
             shutil.copy(ROOT / name, root)
+        return root
+
+    def later_package(self, arch, **options):
+        """The package of the next release, with one more line in each default configuration."""
+        root = self.project_copy()
         makefile = root / "openwrt/Makefile"
         makefile.write_text(makefile.read_text().replace(
             f"PKG_RELEASE:={project().release}", f"PKG_RELEASE:={project().release + 1}"))

@@ -177,6 +177,32 @@ class Program(Case):
         self.assertIn("unknown architecture", self.refused("sparc", program("x86_64"), "--no-run"))
 
 
+    def test_from_cross_build(self):
+        root = self.project_copy()
+        for arch in OPENWRT:
+            (root / arch).write_bytes(program(arch))
+        build = root / "cross/build"
+        build.write_text('#!/bin/sh\necho building; echo "$1" >> calls; echo "$1"\n')
+        build.chmod(0o755)
+        said = self.run_ok("sh", "-c", f"cd {root} && cross/package --no-run all")
+        lines = [line.split() for line in said.splitlines()]
+        sizes = {path.name: path.stat().st_size for path in (root / "target/packages").iterdir()}
+        self.assertEqual({path.rpartition("/")[2]: int(size) for path, size in lines}, sizes)
+        self.assertEqual(len(sizes), 2 * len(OPENWRT) + len(DEBIAN))
+        # Debian's are those of routers with the same processor.
+        self.assertEqual(sorted((root / "calls").read_text().split()), OPENWRT)
+
+    def test_that_cross_build_does_not_make(self):
+        root = self.project_copy()
+        build = root / "cross/build"
+        for script, words in [("exit 3", "has failed (exit code 3)"), ("true", "has failed")]:
+            build.write_text(f"#!/bin/sh\n{script}\n")
+            build.chmod(0o755)
+            status, said = self.call(root / "cross/package", "x86_64")
+            self.assertEqual(status, 1, said)
+            self.assertIn(words, said)
+
+
 class Reproducible(Case):
     def test_same_bytes_twice(self):
         for arch in ["mips_24kc", "amd64"]:
