@@ -46,19 +46,12 @@ def with_program(tree, program):
 
 
 def copyright_file(project):
-    """In Debian's machine-readable form; the Apache license is part of every Debian system."""
-    mit = (project.root / "LICENSE-MIT").read_text()
-    _, owner, text = mit.split("\n\n", 2)
-    indented = "".join(f" {line or '.'}\n" for line in text.rstrip().split("\n"))
+    """Both licenses; the text of Apache's is part of every Debian system."""
+    mit = (project.root / "LICENSE-MIT").read_text().strip()
     return (
-        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
-        "Upstream-Name: onebox\n\n"
-        "Files: *\n"
-        f"Copyright: {owner.removeprefix('Copyright (c) ')}\n"
-        "License: Expat or Apache-2.0\n\n"
-        f"License: Expat\n{indented}\n"
-        "License: Apache-2.0\n"
-        " On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n"
+        "onebox is licensed under MIT or Apache-2.0, at your choice.\n\n"
+        f"{mit}\n\n"
+        "The Apache License 2.0 is in /usr/share/common-licenses/Apache-2.0.\n"
     ).encode()
 
 
