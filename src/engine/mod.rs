@@ -174,8 +174,10 @@ pub struct Engine {
     last_report: Time,
     /// The peer has to hear how we want the paths to be used.
     tell_status: bool,
-    /// Hold that was last told to the peer.
+    /// Hold that was last told to the peer, and the one computed last, and when.
     hold_told: u64,
+    hold_now: u64,
+    hold_at: Time,
     closing: Option<u8>,
     /// When a path last fell out of use.
     path_lost_at: Option<Time>,
@@ -209,6 +211,8 @@ impl Engine {
             last_report: now,
             tell_status: settings.client,
             hold_told: 0,
+            hold_now: 0,
+            hold_at: Time::ZERO,
             closing: None,
             path_lost_at: None,
             drained_at: now,
@@ -328,7 +332,7 @@ impl Engine {
         self.last_used = Some(now);
         self.tx_bytes += packet.len() as u64;
         self.tx.add(now, packet.len() as u64, 0, 0);
-        if packet.len() > usize::from(self.mtu()) {
+        if packet.len() > usize::from(self.mtu_told.max(MTU_MIN)) {
             self.too_long += 1;
             pool.give(packet);
             return;

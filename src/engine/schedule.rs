@@ -83,14 +83,12 @@ impl Order {
 impl Engine {
     /// Orders the paths by predicted delay.
     pub(super) fn order(&self, now: Time) -> Order {
-        let mut order = self.order_of(now, false);
-        if order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US {
-            let all = self.order_of(now, true);
-            if all.len > order.len {
-                order = all;
-            }
+        let order = self.order_of(now, false);
+        let reserves = self.paths().any(|p| p.is_reserve() && p.health.is_usable());
+        match reserves && (order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US) {
+            true => self.order_of(now, true),
+            false => order,
         }
-        order
     }
 
     fn order_of(&self, now: Time, reserves: bool) -> Order {

@@ -243,12 +243,12 @@ impl Path {
     /// first sample, half the round trip above `zero`, the base of some path that has one.
     pub fn delay(&self, now: Time, zero: i64) -> i64 {
         match self.owd.base() {
-            Some(base) => base + self.queue_us(now) as i64 + self.surprise(now).max(0),
+            Some(base) => base + (self.queue_us(now) as i64 + self.surprise(now)).max(0),
             None => zero + self.rtt.smoothed() as i64 / 2,
         }
     }
 
-    /// By how much predictions have been too low lately, forgotten by half each SURPRISE_US.
+    /// By how much predictions have been too low lately, negative for too high, forgotten by half each SURPRISE_US.
     fn surprise(&self, now: Time) -> i64 {
         self.surprise >> (now.since(self.surprised) / SURPRISE_US).min(62)
     }
