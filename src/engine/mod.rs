@@ -29,6 +29,7 @@ mod schedule;
 mod stats;
 mod timer;
 mod transmit;
+mod twin;
 
 pub use path::rate::Phase;
 pub use path::state::Reason;
@@ -191,6 +192,7 @@ pub struct Engine {
     rx: Meter,
     /// Inner packets longer than any path takes.
     too_long: u64,
+    twins: twin::Twins,
     /// Packets sent twice.
     duplicated: u64,
 }
@@ -222,6 +224,7 @@ impl Engine {
             tx: Meter::default(),
             rx: Meter::default(),
             too_long: 0,
+            twins: twin::Twins::default(),
             duplicated: 0,
             settings,
         }
