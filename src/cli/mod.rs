@@ -13,8 +13,12 @@
 
 pub mod args;
 mod check;
+mod files;
+mod invite;
+mod join;
 mod keys;
 mod remote;
+mod setup;
 mod status;
 mod table;
 
@@ -58,6 +62,8 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Genkey(_) => keys::genkey(),
         Command::Pubkey(_) => keys::pubkey(),
         Command::Genpsk(_) => keys::genpsk(),
+        Command::Invite(options) => invite::invite(options),
+        Command::Join(options) => join::join(options),
     }
 }
 

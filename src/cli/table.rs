@@ -61,7 +61,13 @@ fn headline(status: &Status) -> String {
     let all = links.len();
     let sentence = match status.state.as_str() {
         "disabled" => "Disabled in the configuration".to_owned(),
+        "connecting" if status.role == "server" => {
+            format!("Waiting for {}", count(status.peers.len(), "peer"))
+        }
         "connecting" => format!("Connecting over {}", count(all, "link")),
+        "down" if status.role == "server" => {
+            format!("None of {} is connected", count(status.peers.len(), "peer"))
+        }
         "up" if status.role == "server" => {
             let up = status.peers.iter().filter(|peer| peer.state == "up").count();
             format!("{up} of {} connected", count(status.peers.len(), "peer"))

@@ -120,6 +120,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         (Role::Server(a), Role::Server(b)) => {
             restart.extend((a.listen_port != b.listen_port).then_some("listen_port"));
             live.extend((a.nat != b.nat).then_some("nat"));
+            live.extend((a.endpoints != b.endpoints).then_some("endpoint"));
         }
         _ => restart.push("role"),
     }

@@ -115,6 +115,9 @@ pub struct Server {
     /// `nat`, default 1: masquerade what leaves the tunnel, in an nft table of our own. Without
     /// it, the server's network needs routes to the clients' addresses.
     pub nat: bool,
+    /// `endpoint`, a list: where routers reach this server, for `onebox invite`, which writes down
+    /// here what it was given. Default none: then it is the machine's global addresses.
+    pub endpoints: Vec<Endpoint>,
     /// The sections of type `forward`, in their order.
     pub forwards: Vec<Forward>,
 }

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+pub use tunnel::private_key;
 use tunnel::{Input, Tunnel};
 use ubus::Ubus;
 

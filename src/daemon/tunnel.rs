@@ -75,6 +75,8 @@ pub struct Tunnel {
     peers: Vec<PeerEntry>,
     /// Whether the routes into the tunnel are set.
     routed: bool,
+    /// Whether a peer has been up since the start.
+    was_up: bool,
 }
 
 impl Tunnel {
@@ -125,6 +127,7 @@ impl Tunnel {
             .map_err(|error| Error::io("data plane", error))?;
         let mut tunnel = Tunnel {
             routed: watcher.is_none(),
+            was_up: false,
             config,
             system,
             desired,
@@ -210,6 +213,7 @@ impl Tunnel {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
                 peer.state = state;
+                self.was_up |= state == PeerState::Up;
                 let change =
                     Change::Peer { peer: peer.name.clone(), state: state.as_str().to_owned() };
                 if state == PeerState::Up && !self.routed {
@@ -323,10 +327,10 @@ impl Tunnel {
             let snapshot = report.endpoint.peers.iter().find(|p| p.id == entry.id)?;
             Some(report::peer(&entry.name, snapshot, &report, wans))
         });
-        let state = match (client, self.is_up()) {
-            (_, true) | (false, _) => "up",
-            (true, false) if self.routed => "down",
-            (true, false) => "connecting",
+        let state = match self.is_up() {
+            true => "up",
+            false if self.was_up => "down",
+            false => "connecting",
         };
         Ok(Status {
             state: state.to_owned(),
@@ -487,7 +491,11 @@ fn settings(peer: &config::Peer) -> PeerSettings {
     }
 }
 
-fn private_key(source: &KeySource) -> Result<PrivateKey, Error> {
+/// Reads the private key from where it is.
+///
+/// # Errors
+/// Its file cannot be read, or holds no key.
+pub fn private_key(source: &KeySource) -> Result<PrivateKey, Error> {
     let path = match source {
         KeySource::Inline(key) => return Ok(key.clone()),
         KeySource::File(path) => path,

@@ -3,6 +3,8 @@
 // Helpers of tests are tests; the lint knows only the functions marked as such.
 #![allow(clippy::unwrap_used)]
 
+mod invite;
+
 use onebox::config::Mode;
 use onebox::daemon::control::server::{Call, ControlServer};
 use onebox::daemon::control::{Reloaded, Request};
@@ -24,7 +26,8 @@ fn onebox(words: &[&str], input: &str) -> Outcome {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // A command that reads nothing may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -52,7 +55,10 @@ fn version_and_help_are_printed_and_succeed() {
     }
     let (code, out, err) = onebox(&["--help"], "");
     assert_eq!((code, err.as_str()), (0, ""));
-    for word in ["start", "stop", "reload", "status", "check", "genkey", "pubkey", "genpsk"] {
+    for word in [
+        "start", "stop", "reload", "status", "check", "genkey", "pubkey", "genpsk", "invite",
+        "join",
+    ] {
         assert!(out.contains(word), "{out}");
     }
     assert!(out.contains("Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not running"), "{out}");
@@ -70,6 +76,8 @@ fn wrong_usage_exits_2_and_says_so_on_stderr() {
         &["check", "a", "b"],
         &["status", "--json", "--watch"],
         &["start", "--syslog", "--log-stderr"],
+        &["invite"],
+        &["join", "a", "b"],
     ] {
         let (code, out, err) = onebox(words, "");
         assert_eq!((code, out.as_str()), (2, ""), "{words:?}: {err}");

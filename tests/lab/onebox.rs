@@ -190,7 +190,8 @@ impl<'a> Instance<'a> {
         std::fs::write(self.config_file(), text).expect("configuration");
     }
 
-    fn config_file(&self) -> PathBuf {
+    /// Where its configuration is.
+    pub fn config_file(&self) -> PathBuf {
         self.files.file("onebox.conf")
     }
 

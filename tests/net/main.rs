@@ -16,6 +16,7 @@ mod lab;
 mod bonding;
 mod emulated;
 mod failover;
+mod invite;
 mod lifecycle;
 mod reach;
 mod security;
