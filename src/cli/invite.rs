@@ -7,7 +7,6 @@
 //! the server's configuration is made as well.
 
 use super::args::Invite;
-use super::files::{Locked, write_key};
 use super::setup::{self, Existing};
 use super::{Exit, complain, fail, print};
 use crate::config::edit::{Editor, Put};
@@ -16,7 +15,10 @@ use crate::config::invitation::{ENDPOINTS_MAX, Invitation, NAME_MAX, is_name};
 use crate::config::{
     Config, Endpoint, Host, KeySource, Main, Peer, PresharedKey, PrivateKey, Role, Server,
 };
-use crate::daemon;
+use crate::daemon::{
+    self,
+    files::{Locked, write_private},
+};
 use crate::net::clock;
 use crate::net::netlink::Watcher;
 use crate::prefix::{InterfaceAddress, Prefix, width};
@@ -183,7 +185,7 @@ fn own_key(source: &KeySource, notes: &mut Vec<String>) -> Result<PrivateKey, St
             .map_err(|error| format!("no randomness from the system: {error}"))?;
         let text = PrivateKey::from_bytes(*bytes).to_base64();
         let line = Zeroizing::new(format!("{}\n", text.as_str()));
-        write_key(path, line.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))?;
+        write_private(path, line.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))?;
         notes.push(format!("a new private key in {}", path.display()));
     }
     daemon::private_key(source).map_err(|error| error.to_string())

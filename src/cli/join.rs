@@ -9,13 +9,15 @@
 //! beside it with the ending `.old`.
 
 use super::args::Join;
-use super::files::{Locked, write_key};
 use super::setup::{self, Existing};
 use super::{Exit, complain, fail, print};
 use crate::config::edit::{EditError, Editor, Put};
 use crate::config::invitation::{CODE_MAX, Invitation};
 use crate::config::{Config, PrivateKey, Role};
-use crate::daemon;
+use crate::daemon::{
+    self,
+    files::{Locked, write_private},
+};
 use serde::Serialize;
 use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
@@ -241,10 +243,10 @@ fn write_private_key(path: &Path, key: &PrivateKey) -> Result<(), String> {
         Ok(old) => {
             let mut name = path.as_os_str().to_owned();
             name.push(".old");
-            write_key(Path::new(&name), &old).map_err(words)?;
+            write_private(Path::new(&name), &old).map_err(words)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(words(error)),
     }
-    write_key(path, line.as_bytes()).map_err(words)
+    write_private(path, line.as_bytes()).map_err(words)
 }

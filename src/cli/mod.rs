@@ -13,7 +13,6 @@
 
 pub mod args;
 mod check;
-mod files;
 mod invite;
 mod join;
 mod keys;

@@ -154,6 +154,7 @@ fn main(section: &Section, problems: &mut Vec<Diagnostic>) -> Main {
         probe_interval_s: fields.number("probe_interval", 1, 300).unwrap_or(15),
         log_level: log_level.unwrap_or(log::LevelFilter::Info),
         control: socket(&mut fields, "control", super::DEFAULT_CONTROL),
+        state_dir: path(&mut fields, "state_dir"),
         ubus_socket: socket(&mut fields, "ubus_socket", super::DEFAULT_UBUS_SOCKET),
     };
     fields.finish();

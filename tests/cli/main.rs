@@ -8,7 +8,7 @@ mod invite;
 use onebox::config::Mode;
 use onebox::daemon::control::server::{Call, ControlServer};
 use onebox::daemon::control::{Reloaded, Request};
-use onebox::status::{Path as StatusPath, Peer, Status};
+use onebox::status::{Events, History, Path as StatusPath, Peer, Status};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -251,6 +251,12 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
                             Ok(serde_json::to_value(done).unwrap())
                         }
                         Request::Reload => Err("f:1: error: a\nf:2: error: b".to_owned()),
+                        Request::History { .. } => {
+                            Ok(serde_json::to_value(History::default()).unwrap())
+                        }
+                        Request::Events { .. } => {
+                            Ok(serde_json::to_value(Events::default()).unwrap())
+                        }
                         Request::Stop | Request::Reconnect { .. } => Ok(serde_json::Value::Null),
                         Request::SetPath { mode: Mode::Off, .. } => Err("no such WAN".to_owned()),
                         Request::SetPath { .. } => Ok(serde_json::Value::Null),

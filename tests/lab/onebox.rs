@@ -195,6 +195,11 @@ impl<'a> Instance<'a> {
         self.files.file("onebox.conf")
     }
 
+    /// Its control socket.
+    pub fn control(&self) -> PathBuf {
+        self.files.file("control")
+    }
+
     /// A command line of the program about this instance.
     pub fn command(&self, words: &[&str]) -> Output {
         let binary = binary();

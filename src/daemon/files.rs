@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole: the configuration and the private key.
+//! Files that are replaced as a whole: the configuration, the private key, what has to be kept.
 //!
 //! Why: whoever reads while we write, and whoever looks after a power failure, must find the old
 //! text or the new one. And two commands that both read, change and write must not lose what the
@@ -20,14 +20,18 @@ const PRIVATE: u32 = 0o600;
 
 /// A file that nobody else changes meanwhile, as far as they ask.
 #[derive(Debug)]
-pub(super) struct Locked {
+pub struct Locked {
     path: PathBuf,
     _directory: File,
 }
 
 impl Locked {
     /// Waits until the directory of this file is ours; it is made if it is not there.
-    pub(super) fn wait(path: &Path) -> io::Result<Locked> {
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made or opened.
+    pub fn wait(path: &Path) -> io::Result<Locked> {
         // A link that leads nowhere is replaced, not followed.
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let directory = directory(&path);
@@ -38,13 +42,21 @@ impl Locked {
     }
 
     /// Replaces the file. The bits of `forbidden` are taken away from its mode.
-    pub(super) fn replace(&self, text: &[u8], forbidden: u32) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the file is what it was.
+    pub fn replace(&self, text: &[u8], forbidden: u32) -> io::Result<()> {
         replace(&self.path, text, forbidden)
     }
 }
 
-/// Writes a file that holds a key: mode 0600, in a directory that is made for it if need be.
-pub(super) fn write_key(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Writes a file for the owner alone, mode 0600, in a directory that is made for it if need be.
+///
+/// # Errors
+///
+/// What the system says; the file is what it was.
+pub fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut builder = std::fs::DirBuilder::new();
     use std::os::unix::fs::DirBuilderExt;
@@ -116,9 +128,9 @@ mod tests {
         locked.replace(b"3", 0o007).unwrap();
         assert_eq!(mode(&path), 0o640);
         let key = folder.join("deep/er/key");
-        write_key(&key, b"k").unwrap();
+        write_private(&key, b"k").unwrap();
         std::fs::set_permissions(&key, Permissions::from_mode(0o666)).unwrap();
-        write_key(&key, b"k").unwrap();
+        write_private(&key, b"k").unwrap();
         assert_eq!(mode(&key), 0o600);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
         std::fs::remove_dir_all(folder).unwrap();
