@@ -17,9 +17,12 @@ mod invite;
 mod join;
 mod keys;
 mod remote;
+mod screen;
 mod setup;
 mod status;
 mod table;
+mod view;
+mod watch;
 
 use args::{Command, Start};
 use std::fmt::Display;

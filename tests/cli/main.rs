@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod invite;
+mod watch;
 
 use onebox::config::Mode;
 use onebox::daemon::control::server::{Call, ControlServer};
