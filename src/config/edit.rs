@@ -9,7 +9,8 @@
 //! in a line or spreads a section over several places, the change is refused and nothing happens.
 //!
 //! Limits: a comment behind an option goes with the option; one above it stays. Names and values
-//! that are put in must be printable text.
+//! that are put in must be printable text. The texts are wiped from memory, what was read of them (the
+//! [`Document`]) is not: this is for commands that end at once.
 
 use super::uci::reader::{Command, Reader};
 use super::uci::{self, Document, Section, Text};

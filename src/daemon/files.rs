@@ -75,11 +75,24 @@ fn replace(path: &Path, text: &[u8], forbidden: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // A leading point keeps it from being taken for a configuration of its own.
     let temporary = directory(path).join(format!(".{name}.{}.new", std::process::id()));
+    sweep(directory(path), &format!(".{name}."));
     let outcome = write(path, &temporary, text, forbidden);
     if outcome.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
     outcome
+}
+
+/// Removes what a process that was killed has left, since it may hold secrets.
+fn sweep(directory: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|n| n.strip_prefix(prefix)?.strip_suffix(".new"));
+        let number = number.and_then(|number| number.parse::<u32>().ok());
+        if number.is_some_and(|number| !Path::new("/proc").join(number.to_string()).exists()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn write(path: &Path, temporary: &Path, text: &[u8], forbidden: u32) -> io::Result<()> {
@@ -120,6 +133,8 @@ mod tests {
         let folder = folder("replace");
         let path = folder.join("conf");
         let locked = Locked::wait(&path).unwrap();
+        // No process has this number; what is named otherwise is somebody's.
+        std::fs::write(folder.join(".conf.4294967295.new"), "half").unwrap();
         locked.replace(b"1", 0).unwrap();
         assert_eq!(mode(&path), 0o600);
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();

@@ -227,3 +227,37 @@ fn mistakes_are_told_and_change_nothing() {
     let (exit, _, err) = with_config(&["invite", "b"], &server, "");
     assert!(exit == 1 && err.contains("no address is free in 10."), "{err}");
 }
+
+/// Killed at any moment, the file is the old one or the new one.
+#[test]
+fn an_interrupted_invitation_leaves_a_whole_file() {
+    let folder = folder("killed");
+    let server = folder.join("onebox");
+    invite(&["r", TO[0], TO[1]], &server);
+    let mut peers = 1;
+    for round in 0..60u64 {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_onebox"))
+            .args(["invite", &format!("r{round}"), "-c", server.to_str().unwrap()])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(round * 250));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let text = text(&server);
+        let found = text.matches("config peer").count();
+        assert!(found == peers || found == peers + 1, "{text}");
+        peers = found;
+        if round % 10 == 0 {
+            checks(&server);
+        }
+    }
+    println!("{peers} of 61 were invited");
+    checks(&server);
+    assert_eq!(invite(&["last"], &server).lines().count(), 1);
+    let mut left: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["onebox", "onebox.key"]);
+}
