@@ -1,7 +1,7 @@
 //! `join`: makes a router of this machine from the code of an invitation.
 //!
 //! Of a configuration that is there, the sections of WANs and all options that the code says
-//! nothing about stay, with their comments. An existing set-up is replaced only with `--force`;
+//! nothing about stay, with their comments. One with a peer is replaced only with `--force`;
 //! joining with the code of the set-up that is there is a success without change.
 //!
 //! Limits: first the key's file is written, then the configuration. If the power fails in between
@@ -126,7 +126,7 @@ fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), String
         let off = if config.main.enabled { "" } else { "; it is switched off by option enabled" };
         return Ok((format!("joined already, nothing has changed{off}"), Exit::Done));
     }
-    if !existing.is_blank() && !options.force {
+    if existing.has_peer() && !options.force {
         return Err(format!(
             "{}: {}; --force replaces that",
             path.display(),

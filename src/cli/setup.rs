@@ -46,6 +46,13 @@ impl Existing {
         self.editor.as_ref().is_none_or(|editor| is_blank(editor.document()))
     }
 
+    /// Whether it leads anywhere: without a peer there is nothing to lose.
+    pub(super) fn has_peer(&self) -> bool {
+        self.editor.as_ref().is_some_and(|editor| {
+            editor.document().sections.iter().any(|section| section.kind == "peer")
+        })
+    }
+
     /// The configuration without errors, or what they are.
     pub(super) fn usable(&self, path: &Path) -> Result<&Config, String> {
         self.config.as_ref().ok_or_else(|| {

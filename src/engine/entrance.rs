@@ -115,7 +115,7 @@ impl Aqm {
         let search_us = if searching { SEARCH_US } else { 0 };
         Aqm {
             target_us: TARGET_MIN_US.max((rtt_us + repair_us) / 2) + ahead_us + search_us,
-            interval_us: INTERVAL_MIN_US.max(rtt_us + ahead_us + 3 * repair_us),
+            interval_us: INTERVAL_MIN_US.max(3 * rtt_us + ahead_us + 3 * repair_us),
         }
     }
 }

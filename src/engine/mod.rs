@@ -177,6 +177,8 @@ pub struct Engine {
     /// Hold that was last told to the peer.
     hold_told: u64,
     closing: Option<u8>,
+    /// When a path last fell out of use.
+    path_lost_at: Option<Time>,
     /// When [`poll_transmit`](Engine::poll_transmit) last found nothing more to send.
     drained_at: Time,
     mtu_told: u16,
@@ -208,6 +210,7 @@ impl Engine {
             tell_status: settings.client,
             hold_told: 0,
             closing: None,
+            path_lost_at: None,
             drained_at: now,
             mtu_told: 0,
             tx_bytes: 0,
@@ -296,12 +299,13 @@ impl Engine {
 
     /// Does something to a path that may change its state, and sees to what follows from that.
     fn change(&mut self, now: Time, id: PathId, what: impl FnOnce(&mut Path)) {
-        let Engine { paths, store, events, .. } = self;
+        let Engine { paths, store, events, path_lost_at, .. } = self;
         let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
         let (was, usable) = (path.health.state(), path.health.is_usable());
         what(path);
         let (is, still) = (path.health.state(), path.health.is_usable());
         if usable && !still {
+            *path_lost_at = Some(now);
             path.sent.abandon(|sent| store.on_lost(sent));
         }
         if !usable && still {

@@ -16,9 +16,9 @@
 
 use super::entrance::{Aqm, Outgoing, Want};
 use super::path::sent::{CONTENT_MAX, NONE};
-use super::{Engine, Mode, Target, Transmit};
+use super::{Engine, Target, Transmit};
 use crate::buffer::Pool;
-use crate::time::{MS, Time};
+use crate::time::{MS, SEC, Time};
 use crate::wire::frame::{Frame, PACKET_HEAD, PacketHead, SIZE_FIELD};
 use crate::wire::{PATHS_MAX, PathId, Writer};
 
@@ -29,6 +29,9 @@ const SMALL_SHARE: usize = 3;
 /// Age at which a packet is no longer sent again, beyond the hold.
 const RESEND_SLACK_US: u64 = 100 * MS;
 
+/// How long a flow is given to shrink after the loss of a path: one that comes back within this
+/// time finds it large enough.
+const RETURN_US: u64 = 5 * SEC;
 /// Loss from which on repairs shape a flow, millionths.
 const LOSSY_PPM: u64 = 1000;
 
@@ -94,8 +97,7 @@ impl Engine {
         let zero = self.paths().filter_map(|p| p.owd.base()).min().unwrap_or(0);
         let mut order = Order::default();
         for path in self.paths().filter(|p| p.health.is_usable()) {
-            let reserve = path.settings.metered || path.health.mode() == Mode::Backup;
-            if !reserve || reserves {
+            if !path.is_reserve() || reserves {
                 order.add(path.delay(now, zero) + path.stall_us(now) as i64, path.id);
             }
         }
@@ -134,12 +136,14 @@ impl Engine {
             if !may_send {
                 continue;
             }
-            let want = Take { ahead: (ahead / flows) as usize, near };
-            if let Some(transmit) = self.fill(now, pool, out, id, want, &order) {
-                return Some(transmit);
-            }
-            if !near && let Some(transmit) = self.fill_trial(now, out, id) {
-                return Some(transmit);
+            let trial = !near && !path.rate.is_settled() && !path.is_reserve();
+            let take = Take { ahead: (ahead / flows) as usize, near };
+            let transmit = match trial {
+                true => self.fill_trial(now, out, id),
+                false => self.fill(now, pool, out, id, take, &order),
+            };
+            if transmit.is_some() {
+                return transmit;
             }
             if let Some(path) = self.path_mut(id) {
                 path.rate.on_limited(path.sent.in_flight());
@@ -203,9 +207,6 @@ impl Engine {
     /// it, and what it would have lost or delayed hurts nobody.
     fn fill_trial(&mut self, now: Time, out: &mut [u8], id: PathId) -> Option<Transmit> {
         let path = self.path(id)?;
-        if path.rate.is_settled() || path.settings.metered || path.health.mode() == Mode::Backup {
-            return None;
-        }
         let capacity = path.payload_max().min(out.len());
         let packet = self.store.any(capacity - PACKET_HEAD)?;
         let mut w = Writer::new(&mut out[..capacity]);
@@ -241,7 +242,8 @@ impl Engine {
         }
         let paths = || order.ids().filter_map(|id| self.path(id));
         let longest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
-        let searching = paths().any(|p| !p.rate.is_settled());
+        let searching = paths().any(|p| !p.rate.is_settled())
+            || self.path_lost_at.is_some_and(|t| now.since(t) < RETURN_US);
         let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
         let aqm = Aqm::new(longest, order.spread(), repair, searching);
         let want = Want { ahead: take.ahead, max_len };

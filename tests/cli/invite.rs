@@ -178,6 +178,20 @@ fn the_shipped_configuration_is_taken_over_with_its_wans() {
     assert_eq!(join(&["--force"], &router, &again).0, 0);
     assert!(text(&router).contains(wan));
     assert_eq!(text(&router).matches("config peer").count(), joined.matches("config peer").count());
+    // Debian's is a server's, without routers.
+    let debian = folder.join("debian");
+    let key = folder.join("debian.key");
+    std::fs::write(&key, onebox(&["genkey"], "").1).unwrap();
+    let text_of = include_str!("../../cross/debian/onebox.config")
+        .replace("/etc/onebox/private.key", key.to_str().unwrap());
+    std::fs::write(&debian, &text_of).unwrap();
+    std::fs::set_permissions(&debian, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let invited = invite(&["home", TO[0], TO[1]], &debian);
+    assert_eq!(shown(&invited)["addresses"][1], "fd99::2/64");
+    checks(&debian);
+    std::fs::write(&debian, &text_of).unwrap();
+    assert_eq!(join(&[], &debian, &code).0, 0);
+    checks(&debian);
     let second = folder.join("second");
     std::fs::write(&second, shipped).unwrap();
     invite(&["a", TO[0], TO[1]], &second);

@@ -12,7 +12,7 @@ pub mod rtt;
 pub mod sent;
 pub mod state;
 
-use super::PathSettings;
+use super::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
 use crate::wire::frame::Ack;
@@ -40,6 +40,8 @@ const CALM_BYTES: u64 = 6000;
 const CALM_US: u64 = 50 * MS;
 /// Time in which half of a wrong prediction is forgotten when nothing is measured.
 const SURPRISE_US: u64 = 250 * MS;
+/// Rate that is believed of any link when waits are predicted, bytes per second.
+const RATE_LEAST: u64 = 8000;
 /// Time over which rates and losses are averaged for people.
 const METER_US: u64 = SEC;
 
@@ -107,6 +109,7 @@ impl Meter {
 #[derive(Debug, Default)]
 struct BrownOut {
     since: Time,
+    searching: bool,
     acked: u64,
     lost: u64,
 }
@@ -115,6 +118,8 @@ struct BrownOut {
 /// must have been sent.
 const BROWN_OUT_SAMPLE: u64 = 40;
 const BROWN_OUT_PERCENT: u64 = 60;
+const SEARCH_PERCENT: u64 = 80;
+const SEARCH_US: u64 = 500 * MS;
 const BROWN_OUT_US: u64 = 2 * SEC;
 
 /// One path.
@@ -222,6 +227,11 @@ impl Path {
             .saturating_sub(crate::wire::OVERHEAD)
     }
 
+    /// Whether it is to carry data only when the others do not suffice.
+    pub fn is_reserve(&self) -> bool {
+        self.settings.metered || self.health.mode() == Mode::Backup
+    }
+
     /// Bytes that may still go out before the window is full.
     pub fn room(&self) -> u64 {
         self.rate.window(&self.feedback, &self.owd).saturating_sub(self.sent.in_flight())
@@ -275,7 +285,9 @@ impl Path {
             true => self.rate.bandwidth(),
             false => self.rate.pacing(&self.feedback, &self.owd),
         };
-        self.free_at = self.free_at.max(now) + wire_len * SEC / rate.max(1);
+        if elicits_ack {
+            self.free_at = self.free_at.max(now) + wire_len * SEC / rate.max(RATE_LEAST);
+        }
         self.sent.on_sent(
             now,
             number,
@@ -324,7 +336,10 @@ impl Path {
             self.owd.add(now, delay, calm);
             let base = self.owd.base().unwrap_or(delay);
             let surprise = self.surprise(now);
-            self.surprise = surprise + (delay - base - i64::from(queue_us) - surprise) / 8;
+            // One of few samples says more than one of many.
+            let weight = (2 + 16 * now.since(self.surprised) / SURPRISE_US).min(16) as i64;
+            let error = delay - base - i64::from(queue_us) - surprise;
+            self.surprise = surprise + error * weight / 16;
             self.surprised = now;
         }
         let in_flight = self.sent.in_flight();
@@ -344,25 +359,29 @@ impl Path {
     /// The share of datagrams that is lost, percent, when it is so large that the path is of no
     /// use. Asked after each acknowledgement.
     pub fn brown_out(&mut self, now: Time, acked: u64) -> Option<u64> {
-        if self.rate.is_searching() {
-            // It has been flooded on purpose.
-            self.brown_out = BrownOut { since: now, ..BrownOut::default() };
-            return None;
-        }
+        let searching = self.rate.is_searching();
+        let anew = BrownOut { since: now, searching, ..BrownOut::default() };
         let count = &mut self.brown_out;
         count.acked += acked;
         let total = count.acked + count.lost;
+        if count.searching != searching {
+            // The search's losses say nothing about what comes after it.
+            *count = anew;
+            return None;
+        }
         if total < BROWN_OUT_SAMPLE {
             return None;
         }
         let percent = count.lost * 100 / total;
-        let young = now.since(count.since) < BROWN_OUT_US;
-        if percent < BROWN_OUT_PERCENT || !young {
-            *count = BrownOut { since: now, ..BrownOut::default() };
+        let age = now.since(count.since);
+        // In the search for its rate a path is flooded for a moment.
+        if searching && age < SEARCH_US && percent >= BROWN_OUT_PERCENT {
             return None;
         }
-        *count = BrownOut { since: now, ..BrownOut::default() };
-        Some(percent)
+        let most = if searching { SEARCH_PERCENT } else { BROWN_OUT_PERCENT };
+        let brown_out = percent >= most && age <= BROWN_OUT_US;
+        *count = anew;
+        brown_out.then_some(percent)
     }
 
     /// Since when nothing has been acknowledged although something is out.

@@ -18,7 +18,7 @@
 //! send can raise the estimate, never lower it.
 
 use super::rtt::{Owd, Rtt};
-use crate::time::{MS, Time};
+use crate::time::{MS, SEC, Time};
 use std::collections::VecDeque;
 
 /// Bytes in flight before anything is known: 32 packets (RFC 6928 allows 10; the path has just
@@ -48,6 +48,13 @@ const SAMPLE_MAX_US: u64 = 400 * MS;
 const POINT_US: u64 = 2 * MS;
 /// Points of the delivery history at most.
 const POINTS_MAX: usize = 256;
+/// Part of the estimate that is sent while a queue drains, percent.
+const DRAIN_PERCENT: u64 = 60;
+/// How long a delivery rate is remembered, at least, and beside a rival.
+const MEMORY_US: u64 = 250 * MS;
+const RIVAL_US: u64 = 2 * SEC;
+/// A delivery below this part of the estimate shows a link that has become slower, percent.
+const SLOWER: u64 = 75;
 /// Shortest probe.
 const PROBE_US: u64 = 60 * MS;
 /// Shortest time between two probes for more.
@@ -97,6 +104,11 @@ pub struct Rate {
     /// Probes in a row that found nothing: the next one can wait.
     up_losses: u32,
     queue_since: Option<Time>,
+    /// What was delivered when a queue stood, to be believed if it was ours; 0 for none.
+    overused: u64,
+    /// A queue stands that is not ours: giving way to it would leave the link to another, who takes
+    /// all of it.
+    rival: bool,
     /// Whether the effect of the last drain has been seen.
     judged: bool,
     /// Standing delay that was left when we last sent less than the rate.
@@ -105,6 +117,8 @@ pub struct Rate {
     up_queue: u64,
     last_probe: Time,
     near: bool,
+    /// Whether the search begins at what the path has carried before.
+    known: bool,
     max: Option<u64>,
 }
 
@@ -130,11 +144,14 @@ impl Rate {
             up_wins: 0,
             up_losses: 0,
             queue_since: None,
+            overused: 0,
+            rival: false,
             judged: true,
             tolerated: 0,
             up_queue: 0,
             last_probe: now,
             near: true,
+            known: false,
             max,
         }
     }
@@ -178,7 +195,7 @@ impl Rate {
     fn gain_percent(&self) -> u64 {
         match self.phase {
             Phase::Startup => 100,
-            Phase::Drain => 60,
+            Phase::Drain => DRAIN_PERCENT,
             Phase::Cruise => 100,
             Phase::Up if self.up_wins > 0 => 150,
             Phase::Up => 125,
@@ -191,10 +208,11 @@ impl Rate {
         let rate = if self.phase == Phase::Startup {
             // The window bounds what is risked. Spreading it over the round trip would delay the
             // bursts of an inner slow start, which takes that for a full path and ends (HyStart).
-            let burst = if self.near { STARTUP_BURST } else { 1 };
+            let burst = if self.near && !self.known { STARTUP_BURST } else { 1 };
             burst * self.window(rtt, owd) * 1_000_000 / rtt.smoothed().max(MS)
         } else {
-            let standing = owd.queue() > self.tolerated + queue_limit(rtt, owd) / 2;
+            let limit = queue_limit(rtt, owd);
+            let standing = owd.queue() > self.tolerated + limit / 2 && !self.rival;
             let gain = match self.phase {
                 // A small queue that stays: the estimate is a little too high.
                 Phase::Cruise if standing => 96,
@@ -281,7 +299,8 @@ impl Rate {
         if limited && self.latest <= self.bandwidth() {
             return;
         }
-        if !limited && now.since(self.filter_since) > (4 * rtt.smoothed()).max(250 * MS) {
+        let memory = if self.rival { RIVAL_US } else { MEMORY_US };
+        if !limited && now.since(self.filter_since) > (4 * rtt.smoothed()).max(memory) {
             self.filter_since = now;
             self.filter = [0, self.filter[0]];
         }
@@ -341,9 +360,9 @@ impl Rate {
             }
             Phase::Cruise => {
                 self.tolerated = self.tolerated.min(queue.max(limit / 3));
-                let patient = PROBE_EVERY_US << self.up_losses.min(3);
+                let patient = PROBE_EVERY_US << self.up_losses.min(if self.rival { 1 } else { 3 });
                 let period = (6 * rtt.smoothed()).max(patient);
-                let calm = queue <= self.tolerated + limit / 2;
+                let calm = queue <= self.tolerated + limit / 2 || self.rival;
                 if !self.limited && calm && now.since(self.last_probe) > period {
                     self.up_from = bw;
                     self.up_wins = 0;
@@ -388,46 +407,61 @@ impl Rate {
         self.enter(now, Phase::Up);
     }
 
-    /// A round trip after a drain: what is left of the delay is the path's own, unless even what we
-    /// send now does not get through.
+    /// A round trip after a drain: a queue that is gone was ours. What is left of the delay is the
+    /// path's own, or another's, unless even what we send now does not get through.
     fn judge(&mut self, now: Time, queue: u64, limit: u64) {
         self.judged = true;
-        let behind = !self.limited && self.latest * 10 < self.bandwidth() * 9;
-        if queue > self.tolerated + limit && behind {
-            self.lower(now);
-            self.enter(now, Phase::Drain);
-        } else {
-            self.tolerated = queue.min(TOLERATED_MAX_US);
+        // The newest rate is still that of the drain.
+        let drain = self.bandwidth() * DRAIN_PERCENT / 100;
+        let behind = !self.limited && self.latest * 10 < drain * 9;
+        if queue > self.tolerated + limit {
+            if behind {
+                self.lower(now, self.latest);
+                self.enter(now, Phase::Drain);
+                return;
+            }
+            self.rival = true;
+        } else if self.overused > 0 {
+            self.lower(now, self.overused);
         }
+        self.overused = 0;
+        self.tolerated = queue.min(TOLERATED_MAX_US);
     }
 
-    /// A queue that stands for a round trip: the link has become slower than we think.
+    /// A queue that stands for a round trip: the link has become slower than we think, we have
+    /// thought too much of it, or somebody else fills it.
     fn watch_overuse(&mut self, now: Time, queue: u64, limit: u64, rtt: &Rtt) {
-        if queue <= self.tolerated + limit {
+        if queue <= self.tolerated + limit || self.rival {
+            self.rival &= queue > limit;
             self.queue_since = None;
             return;
         }
         let since = *self.queue_since.get_or_insert(now);
-        if now.since(since) > rtt.smoothed() {
-            self.lower(now);
-            self.enter(now, Phase::Drain);
+        if now.since(since) <= rtt.smoothed() {
+            return;
         }
+        if !self.limited && self.latest * 100 < self.bandwidth() * SLOWER {
+            self.lower(now, self.latest);
+        } else if !self.limited {
+            self.overused = self.latest;
+        }
+        self.enter(now, Phase::Drain);
     }
 
-    /// Takes what is being delivered for all there is.
-    fn lower(&mut self, now: Time) {
+    /// Takes what was delivered while a queue stood for all there is.
+    fn lower(&mut self, now: Time, rate: u64) {
         self.up_losses = 0;
-        if self.latest > 0 {
-            self.filter = [self.latest.min(self.bandwidth()), 0];
-            self.filter_since = now;
-        }
+        self.overused = 0;
+        self.filter = [rate.clamp(self.bandwidth() / 8, self.bandwidth()), 0];
+        self.filter_since = now;
     }
 
     /// The path comes back after an interruption: what it carried is a guess now, so begin at half.
     pub fn restart(&mut self, now: Time) {
         let half = self.bandwidth() / 2;
         let (delivered, max) = (self.delivered, self.max);
-        *self = Rate { delivered, filter: [half, 0], full: half, ..Rate::new(now, max) };
+        let known = half > 0;
+        *self = Rate { delivered, filter: [half, 0], full: half, known, ..Rate::new(now, max) };
     }
 }
 

@@ -56,6 +56,9 @@ impl Windowed {
     }
 }
 
+/// Distance from which on samples count as sparse.
+const SPARSE_US: u64 = 150 * MS;
+
 /// A delay under load: the mean over short windows of samples, how far samples lie from it, and
 /// the least mean of the last seconds.
 ///
@@ -152,6 +155,7 @@ pub struct Rtt {
     variation: u64,
     min: Windowed,
     loaded: Loaded,
+    last: Time,
 }
 
 impl Default for Rtt {
@@ -161,6 +165,7 @@ impl Default for Rtt {
             variation: INITIAL_US / 2,
             min: Windowed::min(),
             loaded: Loaded::default(),
+            last: Time::ZERO,
         }
     }
 }
@@ -175,11 +180,17 @@ impl Rtt {
                 self.smoothed = Some(sample_us);
                 self.variation = sample_us / 2;
             }
+            // The first sample in a while says more of now than the old ones.
+            Some(s) if now.since(self.last) > SPARSE_US => {
+                self.variation = (self.variation + s.abs_diff(sample_us)) / 2;
+                self.smoothed = Some((s + sample_us) / 2);
+            }
             Some(s) => {
                 self.variation = (3 * self.variation + s.abs_diff(sample_us)) / 4;
                 self.smoothed = Some((7 * s + sample_us) / 8);
             }
         }
+        self.last = now;
     }
 
     /// Smoothed, microseconds.

@@ -4,7 +4,7 @@
 //! have been acknowledged, by number (RFC 9002 §6.1.1) or by time (§6.1.2). A late acknowledgement
 //! for a packet given up shows that the threshold was too tight, and it widens (as RFC 8985 does).
 
-use crate::time::{MS, Time};
+use crate::time::{MS, SEC, Time};
 use std::collections::VecDeque;
 
 /// Later packets acknowledged before one is lost (RFC 9002 §6.1.1).
@@ -13,6 +13,9 @@ const THRESHOLD_MIN: u64 = 3;
 const THRESHOLD_MAX: u64 = 128;
 /// Shortest time threshold (RFC 9002 §6.1.2, kGranularity).
 const GRANULARITY_US: u64 = MS;
+
+/// How long a lost datagram is remembered when nothing is acknowledged.
+const KEEP_LOST_US: u64 = 3 * SEC;
 
 /// Inner packets in one datagram at most.
 pub const CONTENT_MAX: usize = 4;
@@ -98,7 +101,7 @@ impl SentLog {
             self.packets_sent += 1;
         }
         self.log.push_back(Sent { time: now, size, content, queue_us, calm, elicits_ack, state });
-        self.prune(now, 0);
+        self.prune(now, KEEP_LOST_US);
     }
 
     /// Bytes sent and neither acknowledged nor lost.
@@ -233,7 +236,7 @@ impl SentLog {
             let done = match front.state {
                 State::Outstanding => false,
                 State::Acked => true,
-                State::Lost => keep_us > 0 && now.since(front.time) > keep_us,
+                State::Lost => now.since(front.time) > keep_us,
             };
             if !done || self.log.len() == 1 {
                 break;

@@ -24,7 +24,7 @@ struct Goal {
 
 const OUTAGE_GOALS: [Goal; 5] = [
     Goal { figure: "ping_lost", title: "pings lost", blackhole: 0.0, carrier: 0.0 },
-    Goal { figure: "ping_gap_ms", title: "ping gap ms", blackhole: 100.0, carrier: 100.0 },
+    Goal { figure: "ping_gap_ms", title: "ping gap ms", blackhole: 100.0, carrier: 50.0 },
     Goal { figure: "recovery_ms", title: "TCP at 80 % ms", blackhole: 500.0, carrier: 500.0 },
     Goal { figure: "stall_ms", title: "TCP at zero ms", blackhole: 200.0, carrier: 50.0 },
     Goal { figure: "return_ms", title: "back after ms", blackhole: 3000.0, carrier: 3000.0 },

@@ -1,0 +1,104 @@
+"""The package with dpkg itself, in a copy of this system that is thrown away; the unit with systemd."""
+
+import re
+import shutil
+
+from common import ROOT, Case, SystemCase, project
+
+# Of a service that is well protected; what listens on the network and routes cannot have 0.
+EXPOSURE_MAX = 3.0
+UNIT = ROOT / "cross/debian/onebox.service"
+KEY = "/etc/onebox/private.key"
+CONFIG = "/etc/config/onebox"
+# What has changed outside of what dpkg and systemctl keep for themselves.
+SHOW = ("(cd /changes && find . -not -type d -not -path './var/*' -not -path './packages/*' "
+        "-printf '/%P %m\\n' | sort)")
+
+
+class Dpkg(SystemCase):
+    def setUp(self):
+        self.need("dpkg")
+        super().setUp()
+
+    def deb(self):
+        arch = self.run_ok("dpkg", "--print-architecture").strip()
+        if arch != "amd64":
+            self.skipTest("not amd64")
+        # Its program stands in for ours: it prints its version, whatever it is asked.
+        return self.package("amd64")[".deb"]
+
+    def test_install(self):
+        deb = self.deb()
+        said = self.inside(f"""
+            dpkg --force-depends -i {deb.name} > log 2>&1 || {{ cat log; exit 1; }}
+            dpkg -s onebox | grep Status
+            {SHOW}
+            stat -c '%n %a' /etc/onebox
+            systemctl is-enabled onebox.service || true
+            dpkg --verify onebox
+        """, deb)
+        lines = said.splitlines()
+        self.assertEqual(lines[0], "Status: install ok installed")
+        for line in [f"{CONFIG} 600", f"{KEY} 600", "/usr/sbin/onebox 755", "/etc/onebox 700"]:
+            self.assertIn(line, lines)
+        self.assertTrue(any(line.endswith("/systemd/system/onebox.service 644") for line in lines))
+        # Nothing is enabled, and nothing is started.
+        self.assertEqual(lines[-1], "disabled")
+
+    def test_update_keeps_key_and_changed_configuration(self):
+        deb, later = self.deb(), self.later_package("amd64")[".deb"]
+        said = self.inside(f"""
+            dpkg --force-depends -i {deb.name} > /dev/null 2>&1
+            echo key > {KEY}
+            echo '# changed' >> {CONFIG}
+            systemctl --quiet enable onebox.service
+            dpkg --force-depends --force-confdef --force-confold -i {later.name} > /dev/null 2>&1
+            cat {KEY}
+            tail -n 1 {CONFIG}
+            tail -n 1 {CONFIG}.dpkg-dist
+            systemctl is-enabled onebox.service
+            dpkg-query -W -f '${{Version}}\\n' onebox
+        """, deb, later)
+        self.assertEqual(said.splitlines(), ["key", "# changed", "# new", "enabled",
+                         f"{project().version}-{project().release + 1}"])
+
+    def test_remove_and_purge(self):
+        deb = self.deb()
+        said = self.inside(f"""
+            dpkg --force-depends -i {deb.name} > /dev/null 2>&1
+            systemctl --quiet enable onebox.service
+            dpkg -r onebox > /dev/null 2>&1
+            echo removed
+            {SHOW}
+            dpkg -P onebox > /dev/null 2>&1
+            echo purged
+            {SHOW}
+            ls -d /etc/onebox 2> /dev/null || true
+        """, deb)
+        self.assertEqual(said.splitlines(), ["removed", f"{CONFIG} 600", f"{KEY} 600", "purged"])
+
+    def test_purge_leaves_what_is_not_the_package_s(self):
+        deb = self.deb()
+        said = self.inside(f"""
+            dpkg --force-depends -i {deb.name} > /dev/null 2>&1
+            touch /etc/onebox/home.psk
+            dpkg -P onebox > /dev/null 2>&1
+            ls /etc/onebox
+        """, deb)
+        self.assertEqual(said.split(), ["home.psk"])
+
+
+class Unit(Case):
+    def test_exposure(self):
+        self.need("systemd-analyze", root=False)
+        status, said = self.call("systemd-analyze", "security", "--offline=true", UNIT)
+        found = re.search(r"Overall exposure level for onebox.service: ([\d.]+)", said)
+        self.assertTrue(found, said)
+        self.assertLessEqual(float(found[1]), EXPOSURE_MAX, said)
+
+    def test_nothing_is_wrong(self):
+        self.need("systemd-analyze", root=False)
+        # The program has to be there, so the unit is shown one that is.
+        unit = self.dir / "onebox.service"
+        unit.write_text(UNIT.read_text().replace("/usr/sbin/onebox", shutil.which("true")))
+        self.assertEqual(self.run_ok("systemd-analyze", "verify", "--man=no", unit), "")
