@@ -109,6 +109,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         probe_interval_s,
         log_level: _,
         control,
+        state_dir,
         ubus_socket,
     } = old;
     let mut restart = Vec::new();
@@ -120,6 +121,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         (Role::Server(a), Role::Server(b)) => {
             restart.extend((a.listen_port != b.listen_port).then_some("listen_port"));
             live.extend((a.nat != b.nat).then_some("nat"));
+            live.extend((a.endpoints != b.endpoints).then_some("endpoint"));
         }
         _ => restart.push("role"),
     }
@@ -140,6 +142,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
     ];
     restart.extend(needs_restart.into_iter().filter_map(|(differs, name)| differs.then_some(name)));
     live.extend((*mss_clamp != new.mss_clamp).then_some("mss_clamp"));
+    live.extend((*state_dir != new.state_dir).then_some("state_dir"));
     live.extend((*ubus_socket != new.ubus_socket).then_some("ubus_socket"));
     (restart, live)
 }

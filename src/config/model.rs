@@ -73,6 +73,10 @@ pub struct Main {
     pub log_level: log::LevelFilter,
     /// `control`, default `/var/run/onebox.sock`: socket for the command line.
     pub control: PathBuf,
+    /// `state_dir`, default none: `/etc/onebox` on OpenWrt, `/var/lib/onebox` elsewhere. What has to
+    /// be kept over a restart, which is what WANs with a quota have used; written at most once an
+    /// hour and at the end. Without such a WAN nothing is written.
+    pub state_dir: Option<PathBuf>,
     /// `ubus_socket`, default `/var/run/ubus/ubus.sock`. Where it does not exist (no OpenWrt),
     /// there is no ubus object.
     pub ubus_socket: PathBuf,
@@ -115,6 +119,9 @@ pub struct Server {
     /// `nat`, default 1: masquerade what leaves the tunnel, in an nft table of our own. Without
     /// it, the server's network needs routes to the clients' addresses.
     pub nat: bool,
+    /// `endpoint`, a list: where routers reach this server, for `onebox invite`, which writes down
+    /// here what it was given. Default none: then it is the machine's global addresses.
+    pub endpoints: Vec<Endpoint>,
     /// The sections of type `forward`, in their order.
     pub forwards: Vec<Forward>,
 }

@@ -1,6 +1,6 @@
 //! From the sections of a UCI text to the [`model`](super::model).
 
-use super::address::DEFAULT_PORT;
+use super::address::{DEFAULT_PORT, Endpoint};
 use super::checks::{self, Found};
 use super::diagnostic::{Diagnostic, Severity, has_errors};
 use super::fields::{Fields, decimal};
@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 const KEY: &str = "a key, 44 characters of base64";
 const DEVICE: &str = "a device name, 1 to 15 characters without '/', ':' and white space";
+const ENDPOINT: &str =
+    "host:port, such as vps.example.net:51830, 192.0.2.1:51830 or [2001:db8::1]:51830";
 const PORTS: &str = "a port from 1 to 65535, or several as '1000-1010'";
 /// Longest path of a unix socket in bytes (`sun_path` in unix(7), without its final zero).
 const SOCKET_PATH_MAX: usize = 107;
@@ -152,6 +154,7 @@ fn main(section: &Section, problems: &mut Vec<Diagnostic>) -> Main {
         probe_interval_s: fields.number("probe_interval", 1, 300).unwrap_or(15),
         log_level: log_level.unwrap_or(log::LevelFilter::Info),
         control: socket(&mut fields, "control", super::DEFAULT_CONTROL),
+        state_dir: path(&mut fields, "state_dir"),
         ubus_socket: socket(&mut fields, "ubus_socket", super::DEFAULT_UBUS_SOCKET),
     };
     fields.finish();
@@ -165,9 +168,13 @@ fn role(fields: &mut Fields) -> Role {
         _ => None,
     });
     if server == Some(true) {
+        let listen_port = fields.number("listen_port", 1, 65535).map_or(DEFAULT_PORT, port);
         let role = Role::Server(Server {
-            listen_port: fields.number("listen_port", 1, 65535).map_or(DEFAULT_PORT, port),
+            listen_port,
             nat: fields.flag("nat", true),
+            endpoints: fields.many("endpoint", ENDPOINT, |text| {
+                Endpoint::with_default_port(text, listen_port).ok()
+            }),
             forwards: Vec::new(),
         });
         fields.ignored(&["discover"], "is for clients, has no effect on a server");
@@ -176,7 +183,7 @@ fn role(fields: &mut Fields) -> Role {
         let role =
             Role::Client(Client { discover: fields.flag("discover", true), wans: Vec::new() });
         let why = "is for servers, has no effect on a client";
-        fields.ignored(&["listen_port", "nat"], why);
+        fields.ignored(&["listen_port", "nat", "endpoint"], why);
         role
     }
 }
@@ -261,13 +268,11 @@ fn peer(fields: &mut Fields, section: &Section, role: &Role) -> Option<Peer> {
     }
     let preshared_key =
         fields.secret("preshared_key", KEY, |text| text.parse::<PresharedKey>().ok());
-    let endpoint =
-        "host:port, such as vps.example.net:51830, 192.0.2.1:51830 or [2001:db8::1]:51830";
     let listed = fields.has("endpoint");
-    let mut endpoints = fields.many("endpoint", endpoint, |text| text.parse().ok());
+    let mut endpoints = fields.many("endpoint", ENDPOINT, |text| text.parse().ok());
     match role {
         Role::Client(_) if !listed => {
-            fields.complain_missing("endpoint", &format!("{endpoint}, one or several"));
+            fields.complain_missing("endpoint", &format!("{ENDPOINT}, one or several"));
         }
         Role::Client(_) => {}
         Role::Server(_) => {

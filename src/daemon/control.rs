@@ -40,6 +40,21 @@ pub enum Request {
     Reload,
     /// End, and undo what was set up. The answer comes before that is done.
     Stop,
+    /// The recent past; the result is a [`History`](crate::status::History).
+    History {
+        /// Only what was after this, seconds since 1970; none means all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+        /// Length of the steps in seconds: 1, which none means, or 60.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<u64>,
+    },
+    /// The last changes of state; the result is an [`Events`](crate::status::Events).
+    Events {
+        /// Only what was at this time or later, seconds since 1970; none means all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+    },
     /// Start anew with a peer.
     Reconnect {
         /// Its name; none means all.

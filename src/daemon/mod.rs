@@ -1,13 +1,18 @@
 //! The running program: reads the configuration, keeps the tunnel up, obeys the command line.
 //!
 //! How: one thread runs tokio for everything that may wait (netlink, names, the control socket,
-//! ubus, signals), another the [`dataplane`]. A reload that needs no new device changes the running
+//! ubus, signals), another the [`dataplane`]. Once a second the state of things goes into the history
+//! and the accounts of quotas. A reload that needs no new device changes the running
 //! tunnel; one that does stops it and starts a new one. A configuration that does not parse
 //! changes nothing.
 
 pub mod control;
 pub mod dataplane;
+mod events;
+pub mod files;
+mod history;
 pub mod logging;
+mod quota;
 mod report;
 mod resolve;
 mod tunnel;
@@ -22,10 +27,16 @@ use crate::status::{Change, Status};
 use crate::time::{SEC, Time};
 use control::server::{BindError, Call, ControlServer};
 use control::{Reloaded, Request};
+use events::Journal;
+use history::Recorder;
+use quota::Quotas;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+pub use tunnel::private_key;
 use tunnel::{Input, Tunnel};
 use ubus::Ubus;
 
@@ -156,6 +167,9 @@ struct Daemon {
     calls_in: mpsc::Sender<Call>,
     calls: mpsc::Receiver<Call>,
     started: Time,
+    quotas: Quotas,
+    recorder: Recorder,
+    journal: Journal,
 }
 
 impl Daemon {
@@ -172,10 +186,24 @@ impl Daemon {
             true => ubus.interfaces().await,
             false => Arc::default(),
         };
+        let started = clock::now();
+        let quotas = Quotas::open(state_directory(&config), started);
         let tunnel = start_tunnel(&config, &interfaces).await?;
         log::info!("onebox {} is running", env!("CARGO_PKG_VERSION"));
-        let started = clock::now();
-        Ok(Daemon { path, config, tunnel, ubus, interfaces, calls_in, calls, started })
+        let (recorder, journal) = (Recorder::default(), Journal::default());
+        Ok(Daemon {
+            path,
+            config,
+            tunnel,
+            ubus,
+            interfaces,
+            calls_in,
+            calls,
+            started,
+            quotas,
+            recorder,
+            journal,
+        })
     }
 
     /// Serves until it is told to stop.
@@ -190,7 +218,10 @@ impl Daemon {
             Call(Call),
             Input(Input),
             Interfaces(Arc<Interfaces>),
+            Second,
         }
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let next = tokio::select! {
                 _ = terminate.recv() => Next::Stop,
@@ -199,6 +230,7 @@ impl Daemon {
                 Some(call) = self.calls.recv() => Next::Call(call),
                 input = wait(&mut self.tunnel) => Next::Input(input),
                 interfaces = self.ubus.changed() => Next::Interfaces(interfaces),
+                _ = seconds.tick() => Next::Second,
             };
             match next {
                 Next::Stop => return Ok(()),
@@ -219,9 +251,10 @@ impl Daemon {
                     if let Some(tunnel) = &mut self.tunnel
                         && let Some(change) = tunnel.handle(input).await
                     {
-                        self.ubus.tell(change);
+                        self.tell(change);
                     }
                 }
+                Next::Second => self.second().await,
                 Next::Interfaces(interfaces) => {
                     self.interfaces = interfaces.clone();
                     if let Some(tunnel) = &mut self.tunnel {
@@ -232,12 +265,37 @@ impl Daemon {
         }
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
         log::info!("stopping");
+        self.second().await;
+        self.quotas.save(clock::now());
         drop(self.ubus);
         if let Some(tunnel) = self.tunnel {
             tunnel.stop().await;
         }
+    }
+
+    /// Writes down how things are.
+    async fn second(&mut self) {
+        let Some(tunnel) = &mut self.tunnel else { return };
+        let Ok(status) = tunnel.status().await else { return };
+        let (now, unix_s) = (clock::now(), clock::unix_us() / SEC);
+        self.recorder.sample(now, unix_s, &status);
+        self.quotas.update(now, unix_s, self.config.wans(), &status);
+        // Also to a tunnel that has only just begun.
+        tunnel.set_limited(self.quotas.full()).await;
+    }
+
+    /// Tells a change of state, and writes it down.
+    fn tell(&mut self, mut change: Change) {
+        if let Change::Path { wan, state, reason, .. } = &mut change
+            && state == "backup"
+            && let Some(quota) = self.quotas.reason(wan)
+        {
+            *reason = quota;
+        }
+        self.journal.note(clock::unix_us() / SEC, &change);
+        self.ubus.tell(change);
     }
 
     async fn obey(&mut self, request: Request) -> Result<serde_json::Value, String> {
@@ -246,6 +304,17 @@ impl Daemon {
         };
         match request {
             Request::Status => json(serde_json::to_value(self.status().await?)),
+            Request::History { since, step } => {
+                let minutes = match step.unwrap_or(1) {
+                    1 => false,
+                    60 => true,
+                    _ => return Err("step is 1 or 60".to_owned()),
+                };
+                json(serde_json::to_value(self.recorder.history(since.unwrap_or(0), minutes)))
+            }
+            Request::Events { since } => {
+                json(serde_json::to_value(self.journal.since(since.unwrap_or(0))))
+            }
             Request::Reload => json(serde_json::to_value(self.reload().await?)),
             Request::Reconnect { peer } => {
                 let tunnel = self.tunnel.as_ref().ok_or("the tunnel is disabled")?;
@@ -268,10 +337,11 @@ impl Daemon {
     }
 
     async fn status(&self) -> Result<Status, String> {
-        let status = match &self.tunnel {
+        let mut status = match &self.tunnel {
             Some(tunnel) => tunnel.status().await.map_err(|error| error.to_string())?,
             None => Status { state: "disabled".to_owned(), ..Status::default() },
         };
+        self.quotas.show(self.config.wans(), &mut status);
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role: self.config.main.role.as_str().to_owned(),
@@ -311,6 +381,10 @@ impl Daemon {
         if config.main.ubus_socket != self.config.main.ubus_socket {
             self.ubus = Ubus::start(&config.main.ubus_socket, self.calls_in.clone());
         }
+        if config.main.state_dir != self.config.main.state_dir {
+            self.quotas.save(clock::now());
+            self.quotas = Quotas::open(state_directory(&config), clock::now());
+        }
         self.config = config;
         for sentence in &changes {
             log::info!("reload: {sentence}");
@@ -324,14 +398,14 @@ impl Daemon {
     }
 
     /// Tells which of these states are others now; a peer that has gone is down.
-    fn tell_peers(&self, before: &[(String, PeerState)]) {
+    fn tell_peers(&mut self, before: &[(String, PeerState)]) {
         let now = self.peers();
         for (name, state) in before {
             let found = now.iter().find(|(other, _)| other == name);
             let new = found.map_or(PeerState::Down, |(_, state)| *state);
             if new != *state {
                 let (peer, state) = (name.clone(), new.as_str().to_owned());
-                self.ubus.tell(Change::Peer { peer, state });
+                self.tell(Change::Peer { peer, state });
             }
         }
     }
@@ -355,6 +429,10 @@ impl Daemon {
             }
         }
     }
+}
+
+fn state_directory(config: &Config) -> PathBuf {
+    config.main.state_dir.clone().unwrap_or_else(quota::default_directory)
 }
 
 async fn start_tunnel(

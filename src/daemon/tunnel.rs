@@ -9,7 +9,7 @@
 //! has them from the start.
 
 use super::Error;
-use super::dataplane::{Command, DataPlane, Report};
+use super::dataplane::{Command, DataPlane, Report, Told};
 use super::report;
 use super::resolve::resolve;
 use super::wans::Wans;
@@ -26,6 +26,7 @@ use crate::openwrt::netifd::Interfaces;
 use crate::prefix::{InterfaceAddress, Prefix};
 use crate::status::{Change, Status};
 use crate::time::{MS, SEC};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub enum Input {
     /// The watcher has ended.
     WatcherLost(std::io::Error),
     /// The data plane tells something.
-    Event(PeerId, endpoint::Event),
+    Event(Told),
     /// It is time to look names up again.
     Resolve,
 }
@@ -71,10 +72,12 @@ pub struct Tunnel {
     interfaces: Arc<Interfaces>,
     wans: Wans,
     data: DataPlane,
-    events: UnboundedReceiver<(PeerId, endpoint::Event)>,
+    events: UnboundedReceiver<Told>,
     peers: Vec<PeerEntry>,
     /// Whether the routes into the tunnel are set.
     routed: bool,
+    /// Whether a peer has been up since the start.
+    was_up: bool,
 }
 
 impl Tunnel {
@@ -84,9 +87,6 @@ impl Tunnel {
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
     pub async fn start(config: Config, interfaces: Arc<Interfaces>) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
-        for wan in config.wans().iter().filter(|wan| wan.quota_mb.is_some()) {
-            log::warn!("wan '{}': the quota is not enforced yet", wan.name);
-        }
         let system =
             System::open(ids(&config.main.routing), &state_file(&config.main.control)).await?;
         let device = &config.main.device;
@@ -125,6 +125,7 @@ impl Tunnel {
             .map_err(|error| Error::io("data plane", error))?;
         let mut tunnel = Tunnel {
             routed: watcher.is_none(),
+            was_up: false,
             config,
             system,
             desired,
@@ -175,7 +176,7 @@ impl Tunnel {
                     None => std::future::pending().await,
                 }
             } => changed.map_or_else(Input::WatcherLost, Input::Network),
-            Some((peer, event)) = self.events.recv() => Input::Event(peer, event),
+            Some(told) = self.events.recv() => Input::Event(told),
             () = tokio::time::sleep(RESOLVE_AGAIN), if connecting => Input::Resolve,
         }
     }
@@ -194,7 +195,7 @@ impl Tunnel {
                     }
                 }
             }
-            Input::Event(peer, event) => return self.on_event(peer, event).await,
+            Input::Event(told) => return self.on_event(told).await,
             Input::Resolve => self.resolve().await,
         }
         None
@@ -204,12 +205,14 @@ impl Tunnel {
         self.peers.iter().any(|p| p.state == PeerState::Up)
     }
 
-    async fn on_event(&mut self, id: PeerId, event: endpoint::Event) -> Option<Change> {
+    async fn on_event(&mut self, told: Told) -> Option<Change> {
+        let Told { peer: id, event, reason } = told;
         let peer = self.peers.iter_mut().find(|p| p.id == id)?;
         match event {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
                 peer.state = state;
+                self.was_up |= state == PeerState::Up;
                 let change =
                     Change::Peer { peer: peer.name.clone(), state: state.as_str().to_owned() };
                 if state == PeerState::Up && !self.routed {
@@ -221,8 +224,10 @@ impl Tunnel {
             endpoint::Event::PathChanged(path, state) => {
                 let (wan, device) = self.wans.names(path);
                 let state = report::state_name(state).to_owned();
-                log::info!("{}: {wan} is {state}", peer.name);
-                Some(Change::Path { peer: peer.name.clone(), wan, device, state })
+                let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
+                let why = if reason.is_empty() { String::new() } else { format!(", {reason}") };
+                log::info!("{}: {wan} is {state}{why}", peer.name);
+                Some(Change::Path { peer: peer.name.clone(), wan, device, state, reason })
             }
             endpoint::Event::AddressChanged(path, origin) => {
                 log::debug!("{}: path {} leads to {}", peer.name, path.0, origin.remote);
@@ -323,10 +328,10 @@ impl Tunnel {
             let snapshot = report.endpoint.peers.iter().find(|p| p.id == entry.id)?;
             Some(report::peer(&entry.name, snapshot, &report, wans))
         });
-        let state = match (client, self.is_up()) {
-            (_, true) | (false, _) => "up",
-            (true, false) if self.routed => "down",
-            (true, false) => "connecting",
+        let state = match self.is_up() {
+            true => "up",
+            false if self.was_up => "down",
+            false => "connecting",
         };
         Ok(Status {
             state: state.to_owned(),
@@ -353,6 +358,13 @@ impl Tunnel {
             self.data.send(Command::Reconnect(peer.id));
         }
         known
+    }
+
+    /// These WANs have used up their quota: they are only backups.
+    pub async fn set_limited(&mut self, wans: BTreeSet<String>) {
+        if self.wans.set_limited(wans) {
+            self.follow(self.network.clone()).await;
+        }
     }
 
     /// Uses a WAN in another way until the next start; whether there is such a WAN.
@@ -487,7 +499,11 @@ fn settings(peer: &config::Peer) -> PeerSettings {
     }
 }
 
-fn private_key(source: &KeySource) -> Result<PrivateKey, Error> {
+/// Reads the private key from where it is.
+///
+/// # Errors
+/// Its file cannot be read, or holds no key.
+pub fn private_key(source: &KeySource) -> Result<PrivateKey, Error> {
     let path = match source {
         KeySource::Inline(key) => return Ok(key.clone()),
         KeySource::File(path) => path,

@@ -57,6 +57,8 @@ const OBJECT: Object = Object {
         Method { name: "reconnect", arguments: &[("peer", Type::String)] },
         Method { name: "set_path", arguments: &[("wan", Type::String), ("mode", Type::String)] },
         Method { name: "reload", arguments: &[] },
+        Method { name: "history", arguments: &[("since", Type::Int32), ("step", Type::Int32)] },
+        Method { name: "events", arguments: &[("since", Type::Int32)] },
     ],
 };
 
@@ -376,7 +378,16 @@ fn request(call: &Invocation) -> Result<Request, Status> {
         Some(_) => Err(Status::INVALID_ARGUMENT),
         None => Ok(None),
     };
+    let number = |name: &str| match arguments.get(name) {
+        Some(number) => number.as_u64().map(Some).ok_or(Status::INVALID_ARGUMENT),
+        None => Ok(None),
+    };
     match call.method.as_str() {
+        "history" => match number("step")? {
+            step @ (None | Some(1 | 60)) => Ok(Request::History { since: number("since")?, step }),
+            Some(_) => Err(Status::INVALID_ARGUMENT),
+        },
+        "events" => Ok(Request::Events { since: number("since")? }),
         "status" | "paths" => Ok(Request::Status),
         "reload" => Ok(Request::Reload),
         "reconnect" => Ok(Request::Reconnect { peer: text("peer")? }),

@@ -92,6 +92,8 @@ pub struct Rate {
     filter: [u64; 2],
     filter_since: Time,
     latest: u64,
+    /// Whether the newest sample spans a time in which there was too little to send.
+    latest_limited: bool,
     round_end: u64,
     /// Bytes delivered when the round began, and lost in it.
     round_begin: u64,
@@ -135,6 +137,7 @@ impl Rate {
             filter: [0; 2],
             filter_since: now,
             latest: 0,
+            latest_limited: true,
             round_end: 0,
             round_begin: 0,
             round_lost: 0,
@@ -296,6 +299,7 @@ impl Rate {
         // The first point's bytes arrived before the span began.
         self.latest = (delivered - before) * 1_000_000 / span;
         let limited = before < self.limited_until;
+        self.latest_limited = limited;
         if limited && self.latest <= self.bandwidth() {
             return;
         }
@@ -413,7 +417,7 @@ impl Rate {
         self.judged = true;
         // The newest rate is still that of the drain.
         let drain = self.bandwidth() * DRAIN_PERCENT / 100;
-        let behind = !self.limited && self.latest * 10 < drain * 9;
+        let behind = !self.latest_limited && self.latest * 10 < drain * 9;
         if queue > self.tolerated + limit {
             if behind {
                 self.lower(now, self.latest);
@@ -440,9 +444,9 @@ impl Rate {
         if now.since(since) <= rtt.smoothed() {
             return;
         }
-        if !self.limited && self.latest * 100 < self.bandwidth() * SLOWER {
+        if !self.latest_limited && self.latest * 100 < self.bandwidth() * SLOWER {
             self.lower(now, self.latest);
-        } else if !self.limited {
+        } else if !self.latest_limited {
             self.overused = self.latest;
         }
         self.enter(now, Phase::Drain);
