@@ -39,7 +39,7 @@ pub const PACKET_NUMBER_END: u64 = 1 << 60;
 /// Neither `Clone` nor `Copy`; sealing consumes it:
 ///
 /// ```compile_fail
-/// use onebox::crypto::packet::PacketNumbers;
+/// use onebox_core::crypto::packet::PacketNumbers;
 /// let number = PacketNumbers::new(0).take().unwrap();
 /// let twice = number.clone();
 /// ```

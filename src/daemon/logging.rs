@@ -44,7 +44,10 @@ impl Log for Stderr {
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
             let target = record.target();
-            let module = target.strip_prefix("onebox::").unwrap_or(target);
+            let module = ["onebox::", "onebox_core::"]
+                .iter()
+                .find_map(|package| target.strip_prefix(package))
+                .unwrap_or(target);
             let line = format!("{:<5} {module}: {}\n", record.level().as_str(), record.args());
             let _ = std::io::stderr().write_all(line.as_bytes());
         }

@@ -2,7 +2,7 @@
 //!
 //! [`Network`] is the picture, plain data; [`Watcher`] keeps it true and says when it changes;
 //! [`wans`] is the pure function that decides from it which WANs the tunnel uses and what is
-//! wrong with the others. [`message`] and [`handle`] are how we talk with the kernel, here and in
+//! wrong with the others. `message` and `handle` are how we talk with the kernel, here and in
 //! [`system`](super::system).
 
 pub(super) mod handle;
