@@ -5,14 +5,12 @@
 //! * [`wire`]: bytes on the network. [`crypto`]: handshake and packet protection.
 //! * [`engine`]: the bonding state machine of one peer over many paths.
 //! * [`endpoint`]: many peers behind one set of sockets.
-//! * [`config`]: typed configuration from UCI text.
 //!
 //! They are a package of their own, which `onebox` passes on under the same names: a router's program
 //! is built for size but for them, since every packet passes them (`[profile.router]`), and a package
 //! without a dependency that does IO cannot do any.
 
 pub mod buffer;
-pub mod config;
 pub mod crypto;
 pub mod endpoint;
 pub mod engine;

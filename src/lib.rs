@@ -14,7 +14,8 @@
 //! Everything but the last line is pure: no socket, file, clock, thread or global randomness, so
 //! that it runs in the seeded simulation under `tests/sim`.
 
-pub use onebox_core::{buffer, config, crypto, endpoint, engine, prefix, time, wire};
+pub mod config;
+pub use onebox_core::{buffer, crypto, endpoint, engine, prefix, time, wire};
 
 #[cfg(feature = "daemon")]
 pub mod cli;

@@ -8,7 +8,7 @@
 //! (`tests/vectors/protocol.txt`, compiled in) through the code that packets take. [`Speed`] is
 //! for whoever has a clock: how much a core can seal and open.
 //!
-//! Limits: it says that something is wrong, and with what; the unit tests say where.
+//! Limits: nothing here is inlined, for the sake of size. It says that something is wrong, and with what; the unit tests say where.
 
 use super::handshake::{Established, Incoming, Initiator};
 use super::keys::{PresharedKey, PrivateKey};
@@ -42,6 +42,7 @@ fn holds(condition: bool) -> Option<()> {
 }
 
 /// Bytes of a text in hexadecimal; white space does not count.
+#[inline(never)]
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u32>> =
         text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)).collect();
@@ -157,6 +158,7 @@ fn protocol(vectors: &Vectors) -> Option<()> {
 }
 
 /// A datagram, sealed as for the network.
+#[inline(never)]
 fn sealed(from: &Established, path: PathId, number: u64, plaintext: &[u8]) -> Option<Vec<u8>> {
     let head = DataHeader::bytes(path, from.remote_index, number);
     let mut buf = plaintext.to_vec();
@@ -166,6 +168,7 @@ fn sealed(from: &Established, path: PathId, number: u64, plaintext: &[u8]) -> Op
 }
 
 /// What is in a datagram whose number is near `highest`.
+#[inline(never)]
 fn opened(at: &Established, datagram: &[u8], highest: u64) -> Option<Vec<u8>> {
     let head = DataHeader::read(datagram).ok()?;
     let (bytes, sealed) = datagram.split_at_checked(header::LEN)?;
@@ -226,6 +229,7 @@ fn two_instances(seed: [u8; 32]) -> Option<()> {
 }
 
 /// Both ends of a session.
+#[inline(never)]
 fn session(
     ours: &PrivateKey,
     theirs: &PrivateKey,
