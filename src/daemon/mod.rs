@@ -7,6 +7,7 @@
 
 pub mod control;
 pub mod dataplane;
+mod gate;
 pub mod logging;
 mod report;
 mod resolve;
@@ -106,12 +107,13 @@ pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
         let (calls_in, calls) = mpsc::channel(1);
         let mut daemon =
             Daemon::start(config_path.to_owned(), config, calls_in.clone(), calls).await?;
-        tokio::select! {
-            () = control.run(calls_in) => {}
-            result = daemon.serve() => result?,
-        }
-        daemon.stop().await;
-        Ok(())
+        // Beside the end as well: who has asked for it waits for an answer, and for the end.
+        let whole = async move {
+            let restart = daemon.serve().await?;
+            daemon.stop(restart).await;
+            Ok(())
+        };
+        tokio::join!(whole, control.run(calls_in)).0
     })
 }
 
@@ -178,8 +180,8 @@ impl Daemon {
         Ok(Daemon { path, config, tunnel, ubus, interfaces, calls_in, calls, started })
     }
 
-    /// Serves until it is told to stop.
-    async fn serve(&mut self) -> Result<(), Error> {
+    /// Serves until it is told to stop; whether it will be started again at once.
+    async fn serve(&mut self) -> Result<bool, Error> {
         let listen = |kind| signal(kind).map_err(|error| Error::io("signals", error));
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
@@ -192,6 +194,7 @@ impl Daemon {
             Interfaces(Arc<Interfaces>),
         }
         loop {
+            self.ubus.set_link(self.tunnel.as_ref().and_then(Tunnel::link));
             let next = tokio::select! {
                 _ = terminate.recv() => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
@@ -201,15 +204,15 @@ impl Daemon {
                 interfaces = self.ubus.changed() => Next::Interfaces(interfaces),
             };
             match next {
-                Next::Stop => return Ok(()),
+                Next::Stop => return Ok(false),
                 Next::Reload => {
                     if let Err(problems) = self.reload().await {
                         log::error!("the configuration was not taken over:\n{problems}");
                     }
                 }
-                Next::Call(Call { request: Request::Stop, reply }) => {
+                Next::Call(Call { request: Request::Stop { restart }, reply }) => {
                     let _ = reply.send(Ok(serde_json::Value::Null));
-                    return Ok(());
+                    return Ok(restart);
                 }
                 Next::Call(call) => {
                     let answer = self.obey(call.request).await;
@@ -232,11 +235,12 @@ impl Daemon {
         }
     }
 
-    async fn stop(self) {
+    async fn stop(mut self, restart: bool) {
         log::info!("stopping");
+        self.ubus.withdraw().await;
         drop(self.ubus);
         if let Some(tunnel) = self.tunnel {
-            tunnel.stop().await;
+            tunnel.stop(restart && tunnel::stays_barred(&self.config, &self.config)).await;
         }
     }
 
@@ -263,7 +267,7 @@ impl Daemon {
                     Err(format!("there is no WAN '{wan}'"))
                 }
             }
-            Request::Stop => Ok(serde_json::Value::Null),
+            Request::Stop { .. } => Ok(serde_json::Value::Null),
         }
     }
 
@@ -339,7 +343,7 @@ impl Daemon {
     /// Starts the tunnel anew; when that fails, with the old configuration.
     async fn replace_tunnel(&mut self, config: &Config) -> Result<(), String> {
         if let Some(tunnel) = self.tunnel.take() {
-            tunnel.stop().await;
+            tunnel.stop(tunnel::stays_barred(&self.config, config)).await;
         }
         match start_tunnel(config, &self.interfaces).await {
             Ok(tunnel) => {
@@ -355,6 +359,18 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Takes back what a program that is not there any more has left behind.
+///
+/// # Errors
+///
+/// The system refuses something.
+pub fn clean(config_path: &Path) -> Result<(), Error> {
+    let config = load(config_path).ok().and_then(|(config, _)| config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("runtime", error))?;
+    runtime.block_on(tunnel::clean(config.as_ref()))
 }
 
 async fn start_tunnel(

@@ -17,6 +17,7 @@ mod bonding;
 mod emulated;
 mod failover;
 mod lifecycle;
+mod outage;
 mod reach;
 mod security;
 
