@@ -81,7 +81,7 @@ impl<'a> Machine<'a> {
         ));
         let mut command = namespace.command("unshare");
         let script = format!(
-            "mount -t tmpfs none {top}/dev && mknod -m 666 {top}/dev/null c 1 3 && mkdir {top}/dev/net && \
+            "mount -t tmpfs none {top}/dev && mknod -m 666 {top}/dev/null c 1 3 && mknod -m 666 {top}/dev/urandom c 1 9 && mkdir {top}/dev/net && \
              mknod -m 600 {top}/dev/net/tun c 10 200 && mount -t proc proc {top}/proc && \
              touch {top}/dev/ready && exec sleep 1000",
             top = top.display()
@@ -101,6 +101,10 @@ impl<'a> Machine<'a> {
         command.args(["-t", &self.holder.pid().to_string(), "-m", "-n", "chroot"]);
         command.arg(self.root.file("")).args(["/bin/sh", "-c", line]).env_clear();
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
+        // Copied libraries lie where they lie on this machine.
+        if let Some(folders) = std::env::var_os("LD_LIBRARY_PATH") {
+            command.env("LD_LIBRARY_PATH", folders);
+        }
         command
     }
 
@@ -129,7 +133,7 @@ impl<'a> Machine<'a> {
         std::fs::read_to_string(self.file("tmp/log/onebox")).unwrap_or_default()
     }
 
-    /// The processes whose root it is: number and command.
+    /// The processes whose root it is, without the bus: number and command.
     pub fn processes(&self) -> Vec<(i32, String)> {
         let root = std::fs::canonicalize(self.root.file("")).expect("root");
         let all = std::fs::read_dir("/proc").expect("proc").flatten();
@@ -141,7 +145,7 @@ impl<'a> Machine<'a> {
             let text = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             (pid, String::from_utf8_lossy(&text).replace('\0', " ").trim().to_owned())
         };
-        inside.map(named).collect()
+        inside.map(named).filter(|(_, line)| !line.starts_with("/sbin/ubusd")).collect()
     }
 
     /// Everything that a stop has to leave as it was: files with their contents, owners and modes,
