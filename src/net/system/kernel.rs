@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, IpVersion, LinkUnspec};
 use tokio::task::JoinHandle;
 
-use super::{Desired, Error, Ids, OwnRoute, Rule};
+use super::{Desired, Error, Ids, OwnRoute, Owner, Rule};
 use crate::net::netlink::errno;
 use crate::prefix::InterfaceAddress;
 
@@ -71,12 +71,19 @@ impl Kernel {
 
     /// Addresses, MTU and state of the TUN device.
     pub(super) async fn device(&self, desired: &Desired) -> Result<(), Error> {
-        let mut link = LinkUnspec::new_with_index(desired.ifindex).up();
+        let ours = desired.owner == Owner::Us;
+        let mut link = LinkUnspec::new_with_index(desired.ifindex);
+        if ours {
+            link = link.up();
+        }
         if desired.mtu != 0 {
             link = link.mtu(desired.mtu);
         }
         let set = self.handle.link().change(link.build()).execute().await;
         let mut result = set.map_err(|e| failed(format!("set up {}", desired.device), e));
+        if !ours {
+            return result;
+        }
         let have = self.addresses(desired.ifindex).await?;
         for wanted in &desired.addresses {
             let there = have.iter().any(|(prefix, _)| prefix == wanted);
@@ -202,6 +209,9 @@ impl Kernel {
 }
 
 fn describe(verb: &str, route: &OwnRoute) -> String {
-    let OwnRoute { table, destination, ifindex, .. } = route;
+    let OwnRoute { table, destination, ifindex, barred, .. } = route;
+    if *barred {
+        return format!("{verb} the bar to {destination} in table {table}");
+    }
     format!("{verb} the route to {destination} by device {ifindex} in table {table}")
 }
