@@ -49,6 +49,8 @@ pub enum Command {
     Invite(Invite),
     /// Join a server.
     Join(Join),
+    /// Check this build on this processor.
+    Selftest(Selftest),
 }
 
 fn default_path() -> PathBuf {
@@ -204,6 +206,11 @@ impl core::str::FromStr for Secret {
         Ok(Secret(Zeroizing::new(text.to_owned())))
     }
 }
+
+/// check that this program computes rightly on this processor, and how fast; takes a second
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "selftest", help_triggers("-h", "--help"))]
+pub struct Selftest {}
 
 /// Understands a command line (without the program's name); what is done by that alone, such as
 /// help, or not understood, is written out, and the way to end returned.

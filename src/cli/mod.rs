@@ -18,6 +18,7 @@ mod join;
 mod keys;
 mod remote;
 mod screen;
+mod selftest;
 mod setup;
 mod status;
 mod table;
@@ -66,6 +67,7 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Genpsk(_) => keys::genpsk(),
         Command::Invite(options) => invite::invite(options),
         Command::Join(options) => join::join(options),
+        Command::Selftest(_) => selftest::selftest(),
     }
 }
 

@@ -110,8 +110,8 @@ impl PrivateKey {
         encode(&self.secret)
     }
 
-    /// The secret's bytes.
-    pub(crate) fn bytes(&self) -> &[u8; KEY_LEN] {
+    /// The secret's bytes; wipe what they are copied to.
+    pub fn bytes(&self) -> &[u8; KEY_LEN] {
         &self.secret
     }
 }
@@ -203,8 +203,8 @@ impl PresharedKey {
         encode(&self.0)
     }
 
-    /// The secret's bytes.
-    pub(crate) fn bytes(&self) -> &[u8; KEY_LEN] {
+    /// The secret's bytes; wipe what they are copied to.
+    pub fn bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 }

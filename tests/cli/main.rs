@@ -58,7 +58,7 @@ fn version_and_help_are_printed_and_succeed() {
     assert_eq!((code, err.as_str()), (0, ""));
     for word in [
         "start", "stop", "reload", "status", "check", "genkey", "pubkey", "genpsk", "invite",
-        "join",
+        "join", "selftest",
     ] {
         assert!(out.contains(word), "{out}");
     }
@@ -107,6 +107,17 @@ fn keys_fit_together() {
             && !err.contains("secret"),
         "{err}"
     );
+}
+
+#[test]
+fn the_selftest_passes_and_tells_the_speed() {
+    let (code, out, err) = onebox(&["selftest"], "");
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let lines: Vec<&str> = out.lines().collect();
+    let version = concat!("onebox ", env!("CARGO_PKG_VERSION"), ": ");
+    assert!(lines.first().unwrap().starts_with(version), "{out}");
+    assert!(lines[1..lines.len() - 1].iter().all(|line| line.starts_with("ok ")), "{out}");
+    assert!(lines.last().unwrap().ends_with(" MB/s") && out.ends_with('\n'), "{out}");
 }
 
 #[test]
