@@ -199,9 +199,8 @@ impl Rate {
 
     fn gain_percent(&self) -> u64 {
         match self.phase {
-            Phase::Startup => 100,
+            Phase::Startup | Phase::Cruise => 100,
             Phase::Drain => DRAIN_PERCENT,
-            Phase::Cruise => 100,
             Phase::Up if self.up_wins > 0 => 150,
             Phase::Up => 125,
             Phase::Down => 85,
