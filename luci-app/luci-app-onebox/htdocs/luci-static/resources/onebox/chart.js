@@ -23,11 +23,11 @@ function svg(name, attributes) {
 	return node;
 }
 
-/* The next of 1, 2, 5, 10, 20, 50 and so on. */
+/* The next round number. */
 function nice(value) {
 	const power = Math.pow(10, Math.floor(Math.log10(Math.max(value, 1e-3))));
 
-	return power * [ 1, 2, 5, 10 ].find(step => step * power >= value * 0.999);
+	return power * [ 1, 1.5, 2, 3, 4, 5, 6, 8, 10 ].find(step => step * power >= value * 0.999);
 }
 
 /* A line through points; unknown values (null) leave a gap. */

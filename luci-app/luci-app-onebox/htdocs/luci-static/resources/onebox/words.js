@@ -13,7 +13,7 @@ const number = (function() {
 	return function(value, digits) {
 		if (!formats[digits]) {
 			/* What is not a language to the browser is English. */
-			const options = { maximumSignificantDigits: digits };
+			const options = { maximumSignificantDigits: digits, useGrouping: false };
 
 			try { formats[digits] = new Intl.NumberFormat(document.documentElement.lang || 'en', options) }
 			catch (e) { formats[digits] = new Intl.NumberFormat('en', options) }
@@ -23,7 +23,6 @@ const number = (function() {
 	};
 })();
 
-/* Three digits, and never 1,230 where 1230 is meant to be read beside its neighbours. */
 function short(value) {
 	return number(value, value >= 1000 ? 4 : 3);
 }

@@ -124,14 +124,14 @@ return view.extend({
 				renderWidget: () => this.keyWidget(publicKey)
 			});
 		add(section, 'general', form.ListValue, 'fallback', _('While no server answers'),
-			_('A VPN that hides something wants to wait; one that speeds up wants the traffic to go on.'), {
+			_('By default it goes past the tunnel, unless the kill switch is on.'), {
 				optional: true,
 				validate(id, value) {
 					return value === 'direct' && said(this, id, 'kill_switch') === '1'
 						? _('With the kill switch, traffic has to wait.') : true;
 				}
 			});
-		this.choices(section, 'fallback', { '': _('default: past the tunnel, unless the kill switch is on'), direct: _('traffic leaves past the tunnel'), closed: _('traffic waits for the tunnel') });
+		this.choices(section, 'fallback', { '': _('Default'), direct: _('Traffic goes past the tunnel'), closed: _('Traffic waits for the tunnel') });
 		add(section, 'general', form.Value, 'fallback_after', _('Past the tunnel after'),
 			_('Seconds of silence, after which traffic leaves past the tunnel.'),
 			Object.assign({ placeholder: '10' }, checked(fields.range(1, 3600)))).depends({ 'fallback': 'closed', '!reverse': true });

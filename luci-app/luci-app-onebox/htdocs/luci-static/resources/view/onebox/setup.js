@@ -60,7 +60,7 @@ return view.extend({
 				E('p', [ _('Those with a way to the internet are ticked. A backup carries data when nothing else does; a metered one is used sparingly.') ]),
 				this.renderWans(interfaces)
 			]),
-			E('div', { 'class': 'cbi-section' }, [ step(3, _('Done')), this.result, E('div', { 'class': 'right' }, [ this.go ]) ])
+			E('div', { 'class': 'cbi-section' }, [ step(3, _('Save and start')), this.result, E('div', { 'class': 'right' }, [ this.go ]) ])
 		]);
 	},
 

@@ -278,7 +278,7 @@ return view.extend({
 		let card = parts.byWan.get(path.wan);
 
 		if (!card) {
-			card = { top: E('div'), facts: E('div'), actions: E('div', { 'class': 'ob-actions' }) };
+			card = { top: E('div'), facts: E('div', { 'class': 'ob-data' }), actions: E('div', { 'class': 'ob-actions' }) };
 			card.node = E('div', { 'class': 'ob-card', 'data-wan': path.wan }, [ card.top, card.facts, card.actions ]);
 			parts.byWan.set(path.wan, card);
 
@@ -359,7 +359,7 @@ return view.extend({
 		const titles = [ _('Server'), _('State'), _('Address'), _('Last handshake'), _('Received'), _('Sent') ];
 
 		return [
-			E('h3', _('Peers')),
+			E('h3', _('Server')),
 			E('table', { 'class': 'table ob-peers' }, [
 				E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, title)))
 			].concat(peers.map(peer => E('tr', { 'class': 'tr' }, [
@@ -375,7 +375,7 @@ return view.extend({
 
 	renderEvents(changes) {
 		const sentence = change => change.wan
-			? [ E('strong', [ change.wan ]), ': ', words.state(change.state), change.reason ? ' – ' + words.reason(change) : '' ]
+			? [ E('strong', [ change.wan ]), ': ', words.state(change.state), change.reason && change.state !== 'active' ? ' – ' + words.reason(change) : '' ]
 			: [ E('strong', [ change.peer ]), ': ', words.kind({ kind: 'running', status: change }) ];
 
 		return [
