@@ -55,7 +55,7 @@ export class Router {
 
 		this.calls.push({ object, method: name, args });
 
-		if (this.expired && object !== 'session')
+		if (this.expired)
 			return reply({ error: DENIED });
 		if (this.refuse[`${object}.${name}`])
 			return reply(this.refuse[`${object}.${name}`]);

@@ -40,7 +40,7 @@ function page(name, router, lang, texts) {
 <script>window.TR = {}; const texts = ${JSON.stringify(texts)}; for (const id in texts) window.TR[sfh(id)] = texts[id];</script></head>
 <body class="lang_${lang}"><header><a class="brand" href="/">OpenWrt</a><ul class="nav" id="topmenu" style="display:none"></ul><div id="indicators" class="pull-right"></div></header>
 <div id="maincontent" class="container"><div id="tabmenu" style="display:none"></div>
-<script src="/luci-static/resources/promis.min.js"></script><script src="/luci-static/resources/luci.js"></script>
+${luci ? `<script src="/luci-static/resources/promis.min.js"></script>` : ""}<script src="/luci-static/resources/luci.js"></script>
 <script>L = new LuCI(${JSON.stringify(settings)});</script>
 <div id="view"><div class="spinning">Loading view…</div><script>L.require('ui').then(ui => ui.instantiateView('${VIEWS[name]}'));</script></div></div>
 </body></html>`;

@@ -36,6 +36,16 @@ function flag(properties) {
 	}, properties);
 }
 
+/* A choice of which the default is not written down. */
+const CHOICE = {
+	write(section, value) {
+		if (value === this.default)
+			this.remove(section);
+		else
+			uci.set('onebox', section, this.option, value);
+	}
+};
+
 /* What a field says now, also of a section that is not saved. */
 function said(option, section, name) {
 	const other = option.section.children.find(child => child.option === name);
@@ -193,7 +203,7 @@ return view.extend({
 			modalonly: true, validate: (id, value) => value ? fields.device(value) : true
 		}).depends('interface', '');
 
-		const mode = add(grid, null, form.ListValue, 'mode', _('Use'), _('A backup carries data when nothing else does.'), { editable: true, default: 'active' });
+		const mode = add(grid, null, form.ListValue, 'mode', _('Use'), _('A backup carries data when nothing else does.'), Object.assign({ editable: true, default: 'active' }, CHOICE));
 
 		mode.value('active', _('Active'));
 		mode.value('backup', _('Backup'));
@@ -287,7 +297,7 @@ return view.extend({
 	advanced(section) {
 		const value = (name, title, description, placeholder, check) => add(section, 'advanced', form.Value, name, title, description,
 			Object.assign({ placeholder: placeholder }, checked(check)));
-		const level = add(section, 'advanced', form.ListValue, 'log_level', _('Log'), null, { default: 'info' });
+		const level = add(section, 'advanced', form.ListValue, 'log_level', _('Log'), null, Object.assign({ default: 'info' }, CHOICE));
 
 		level.value('error', _('Errors only'));
 		level.value('warn', _('Warnings'));
