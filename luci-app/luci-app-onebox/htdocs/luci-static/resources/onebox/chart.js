@@ -61,16 +61,16 @@ const Chart = baseclass.extend({
 		this.series = [];
 		this.points = 0;
 		this.at = null;
-		this.top = E('span', { 'class': 'ob-top' });
-		this.legend = E('div', { 'class': 'ob-legend' });
+		this.top = E('span', { class: 'ob-top' });
+		this.legend = E('div', { class: 'ob-legend' });
 		this.drawing = svg('svg', {
 			viewBox: '0 0 %d %d'.format(WIDTH, HEIGHT), preserveAspectRatio: 'none', role: 'img'
 		});
 		this.span = E('span');
-		this.node = E('div', { 'class': 'ob-chart' }, [
-			E('div', { 'class': 'ob-chart-title' }, [ E('strong', options.title), this.top ]),
-			E('div', { 'class': 'ob-plot' }, [ this.drawing ]),
-			E('div', { 'class': 'ob-axis' }, [ this.span, E('span', _('now')) ]),
+		this.node = E('div', { class: 'ob-chart' }, [
+			E('div', { class: 'ob-chart-title' }, [ E('strong', options.title), this.top ]),
+			E('div', { class: 'ob-plot' }, [ this.drawing ]),
+			E('div', { class: 'ob-axis' }, [ this.span, E('span', _('now')) ]),
 			this.legend
 		]);
 
@@ -125,18 +125,18 @@ const Chart = baseclass.extend({
 
 		for (const part of [ 0.25, 0.5, 0.75 ])
 			this.drawing.appendChild(svg('line', {
-				'class': 'ob-grid', x1: 0, x2: WIDTH, y1: HEIGHT * part, y2: HEIGHT * part
+				class: 'ob-grid', x1: 0, x2: WIDTH, y1: HEIGHT * part, y2: HEIGHT * part
 			}));
 
 		series.forEach((one, index) => this.drawing.appendChild(svg('path', {
-			'class': '%s ob-c%d'.format(this.options.stacked ? 'ob-area' : 'ob-line', one.colour % COLOURS),
+			class: '%s ob-c%d'.format(this.options.stacked ? 'ob-area' : 'ob-line', one.colour % COLOURS),
 			d: this.options.stacked ? band(stack[index][0], stack[index][1], x, y) : line(one.values, x, y)
 		})));
 
 		if (total)
-			this.drawing.appendChild(svg('path', { 'class': 'ob-total', d: line(total, x, y) }));
+			this.drawing.appendChild(svg('path', { class: 'ob-total', d: line(total, x, y) }));
 
-		this.cursor = svg('line', { 'class': 'ob-cursor', y1: 0, y2: HEIGHT, visibility: 'hidden' });
+		this.cursor = svg('line', { class: 'ob-cursor', y1: 0, y2: HEIGHT, visibility: 'hidden' });
 		this.drawing.appendChild(this.cursor);
 		this.top.textContent = this.options.format(top);
 		this.span.textContent = span;
@@ -147,11 +147,11 @@ const Chart = baseclass.extend({
 	explain() {
 		const at = this.at == null || this.at < 0 || this.at >= this.points ? this.points - 1 : this.at;
 		const value = values => values[at] == null ? '–' : this.options.format(values[at]);
-		const entries = this.series.map(one => E('span', { 'class': 'ob-key' },
-			[ E('i', { 'class': 'ob-c%d'.format(one.colour % COLOURS) }), one.name, ' ', E('b', value(one.values)) ]));
+		const entries = this.series.map(one => E('span', { class: 'ob-key' },
+			[ E('i', { class: 'ob-c%d'.format(one.colour % COLOURS) }), one.name, ' ', E('b', value(one.values)) ]));
 
 		if (this.total)
-			entries.unshift(E('span', { 'class': 'ob-key' }, [ E('i', { 'class': 'ob-all' }), _('Bond'), ' ', E('b', value(this.total)) ]));
+			entries.unshift(E('span', { class: 'ob-key' }, [ E('i', { class: 'ob-all' }), _('Bond'), ' ', E('b', value(this.total)) ]));
 
 		this.legend.replaceChildren(...entries);
 		this.drawing.setAttribute('aria-label', '%s: %s'.format(this.options.title,

@@ -70,8 +70,8 @@ function makePreshared(option, id) {
 		option.section.children.find(child => child.option === 'preshared_key').getUIElement(id).setValue(key);
 		ui.showModal(_('Preshared key'), [
 			E('p', [ _('The server needs the same one. It is shown only now.') ]),
-			E('pre', { 'style': 'user-select:all' }, [ key ]),
-			E('div', { 'class': 'right' }, [ E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Close') ]) ])
+			E('pre', { style: 'user-select:all' }, [ key ]),
+			E('div', { class: 'right' }, [ E('button', { class: 'btn cbi-button', click: ui.hideModal }, [ _('Close') ]) ])
 		]);
 	});
 }
@@ -100,7 +100,7 @@ return view.extend({
 		const section = map.section(form.NamedSection, main, 'onebox');
 
 		if (uci.get('onebox', main, 'role') === 'server')
-			map.description = E('div', { 'class': 'alert-message warning' },
+			map.description = E('div', { class: 'alert-message warning' },
 				_('This machine is a server of onebox. What only a server has is in /etc/config/onebox.'));
 
 		section.addremove = false;
@@ -116,8 +116,8 @@ return view.extend({
 		this.routing(section);
 		this.advanced(section);
 
-		return map.render().then(node => E('div', { 'class': 'ob' }, [
-			E('link', { 'rel': 'stylesheet', 'href': L.resource('onebox/onebox.css') }), node
+		return map.render().then(node => E('div', { class: 'ob' }, [
+			E('link', { rel: 'stylesheet', href: L.resource('onebox/onebox.css') }), node
 		]));
 	},
 
@@ -144,7 +144,7 @@ return view.extend({
 		this.choices(section, 'fallback', { '': _('Default'), direct: _('Traffic goes past the tunnel'), closed: _('Traffic waits for the tunnel') });
 		add(section, 'general', form.Value, 'fallback_after', _('Past the tunnel after'),
 			_('Seconds of silence, after which traffic leaves past the tunnel.'),
-			Object.assign({ placeholder: '10' }, checked(fields.range(1, 3600)))).depends({ 'fallback': 'closed', '!reverse': true });
+			Object.assign({ placeholder: '10' }, checked(fields.range(1, 3600)))).depends({ fallback: 'closed', '!reverse': true });
 		add(section, 'general', form.Flag, 'kill_switch', _('Kill switch'),
 			_('Nothing leaves past the tunnel, even if the program crashes. It ends when the program is stopped.'), flag({ default: '0' }));
 	},
@@ -158,12 +158,12 @@ return view.extend({
 
 	/* The public key, to be copied, and a way to a new one. */
 	keyWidget(publicKey) {
-		const shown = E('code', { 'style': 'overflow-wrap:anywhere' }, [ publicKey || _('There is no key yet.') ]);
+		const shown = E('code', { style: 'overflow-wrap:anywhere' }, [ publicKey || _('There is no key yet.') ]);
 		const fresh = () => ui.showModal(_('A new key?'), [
 			E('p', _('The server knows this router by its key. With another one, the connection ends until the server has been told the new one. The old one is kept beside it, as private.key.old.')),
-			E('div', { 'class': 'right' }, [
-				E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, _('Cancel')), ' ',
-				E('button', { 'class': 'btn cbi-button cbi-button-negative', 'click': ui.createHandlerFn(this, make) }, _('Make a new key'))
+			E('div', { class: 'right' }, [
+				E('button', { class: 'btn cbi-button', click: ui.hideModal }, _('Cancel')), ' ',
+				E('button', { class: 'btn cbi-button cbi-button-negative', click: ui.createHandlerFn(this, make) }, _('Make a new key'))
 			])
 		]);
 		const make = () => daemon.genkey().then(key => {
@@ -175,8 +175,8 @@ return view.extend({
 		});
 
 		return E('div', [ shown, ' ', E('button', {
-			'class': 'btn cbi-button', 'disabled': L.hasViewPermission() === false ? '' : null,
-			'click': ev => { ev.preventDefault(); publicKey ? fresh() : make() }
+			class: 'btn cbi-button', disabled: L.hasViewPermission() === false ? '' : null,
+			click: ev => { ev.preventDefault(); publicKey ? fresh() : make() }
 		}, publicKey ? _('New key…') : _('Make a key')) ]);
 	},
 

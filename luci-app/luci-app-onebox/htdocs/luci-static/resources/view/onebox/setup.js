@@ -25,7 +25,7 @@ function mark(field, place, words) {
 }
 
 function step(number, title) {
-	return E('h3', { 'class': 'ob-step' }, [ E('b', [ String(number) ]), title ]);
+	return E('h3', { class: 'ob-step' }, [ E('b', [ String(number) ]), title ]);
 }
 
 return view.extend({
@@ -40,27 +40,27 @@ return view.extend({
 	render([ , interfaces ]) {
 		this.code = '';
 		this.writable = L.hasViewPermission() !== false;
-		this.result = E('div', { 'role': 'status', 'aria-live': 'polite' });
+		this.result = E('div', { role: 'status', 'aria-live': 'polite' });
 		this.go = E('button', {
-			'class': 'btn cbi-button cbi-button-positive important', 'disabled': '',
-			'click': ui.createHandlerFn(this, 'handleGo')
+			class: 'btn cbi-button cbi-button-positive important', disabled: '',
+			click: ui.createHandlerFn(this, 'handleGo')
 		}, [ _('Save and start') ]);
 
-		return E('div', { 'class': 'ob' }, [
-			E('link', { 'rel': 'stylesheet', 'href': L.resource('onebox/onebox.css') }),
-			E('h2', { 'name': 'content' }, [ _('Bonding: set-up') ]),
-			E('div', { 'class': 'cbi-map-descr' }, [ _('The other end is a small Linux server with onebox, which every router of yours can share. There, “onebox invite NAME” prints a code for this router.') ]),
+		return E('div', { class: 'ob' }, [
+			E('link', { rel: 'stylesheet', href: L.resource('onebox/onebox.css') }),
+			E('h2', { name: 'content' }, [ _('Bonding: set-up') ]),
+			E('div', { class: 'cbi-map-descr' }, [ _('The other end is a small Linux server with onebox, which every router of yours can share. There, “onebox invite NAME” prints a code for this router.') ]),
 			this.renderExisting(),
-			E('div', { 'class': 'cbi-section' }, [
+			E('div', { class: 'cbi-section' }, [
 				step(1, _('The code'))
 			].concat(this.renderCode(), E('p', [ _('Without a code, the same can be entered by hand:'), ' ',
-				E('a', { 'href': L.url('admin/vpn/onebox/settings') }, [ _('Settings') ]) ]))),
-			E('div', { 'class': 'cbi-section' }, [
+				E('a', { href: L.url('admin/vpn/onebox/settings') }, [ _('Settings') ]) ]))),
+			E('div', { class: 'cbi-section' }, [
 				step(2, _('Internet connections')),
 				E('p', [ _('Those with a way to the internet are ticked. A backup carries data when nothing else does; a metered one is used sparingly.') ]),
 				this.renderWans(interfaces)
 			]),
-			E('div', { 'class': 'cbi-section' }, [ step(3, _('Save and start')), this.result, E('div', { 'class': 'right' }, [ this.go ]) ])
+			E('div', { class: 'cbi-section' }, [ step(3, _('Save and start')), this.result, E('div', { class: 'right' }, [ this.go ]) ])
 		]);
 	},
 
@@ -68,15 +68,15 @@ return view.extend({
 	renderExisting() {
 		const peers = uci.sections('onebox', 'peer');
 
-		this.replace = E('input', { 'type': 'checkbox', 'id': 'ob-replace', 'change': () => this.update() });
+		this.replace = E('input', { type: 'checkbox', id: 'ob-replace', change: () => this.update() });
 
 		if (peers.length === 0)
 			return '';
 
-		return E('div', { 'class': 'alert-message warning' }, [
+		return E('div', { class: 'alert-message warning' }, [
 			E('p', [ _('A tunnel to %s is set up here already.').format(peers.map(peer =>
 				L.toArray(peer.endpoint).join(', ') || peer['.name']).join('; ')) ]),
-			E('p', [ this.replace, ' ', E('label', { 'for': 'ob-replace', 'style': 'float:none;display:inline' }, [ _('Replace it.') ]) ])
+			E('p', [ this.replace, ' ', E('label', { for: 'ob-replace', style: 'float:none;display:inline' }, [ _('Replace it.') ]) ])
 		]);
 	},
 
@@ -90,19 +90,19 @@ return view.extend({
 	renderCode() {
 		this.described = null;
 		this.shown = E('div', { 'aria-live': 'polite' });
-		this.error = E('div', { 'class': 'ob-error', 'role': 'alert' });
+		this.error = E('div', { class: 'ob-error', role: 'alert' });
 		this.field = E('textarea', {
-			'class': 'cbi-input-textarea ob-code', 'id': 'ob-code', 'spellcheck': 'false', 'autocomplete': 'off',
-			'autocapitalize': 'off', 'placeholder': 'onebox1-…', 'aria-label': _('Code'),
-			'input': () => this.forget()
+			class: 'cbi-input-textarea ob-code', id: 'ob-code', spellcheck: 'false', autocomplete: 'off',
+			autocapitalize: 'off', placeholder: 'onebox1-…', 'aria-label': _('Code'),
+			input: () => this.forget()
 		});
 
 		return [
 			E('p', [ _('Paste the code here. Whoever has it can be this router: treat it like a password.') ]),
 			this.field, this.error,
-			E('div', { 'class': 'right' }, E('button', {
-				'class': 'btn cbi-button cbi-button-action', 'disabled': this.writable ? null : '',
-				'click': ui.createHandlerFn(this, 'handleDescribe')
+			E('div', { class: 'right' }, E('button', {
+				class: 'btn cbi-button cbi-button-action', disabled: this.writable ? null : '',
+				click: ui.createHandlerFn(this, 'handleDescribe')
 			}, [ _('What is in it?') ])),
 			this.shown
 		];
@@ -133,7 +133,7 @@ return view.extend({
 			this.code = code;
 			this.described = said;
 			mark(this.field, this.error, null);
-			dom.content(this.shown, E('dl', { 'class': 'ob-pair' }, [].concat(
+			dom.content(this.shown, E('dl', { class: 'ob-pair' }, [].concat(
 				pair(_('This router\'s name at the server'), said.name),
 				pair(_('Server'), L.toArray(said.endpoints).join(', ')),
 				pair(_('Its public key'), said.server_public_key),
@@ -162,16 +162,16 @@ return view.extend({
 		if (choices.length === 0)
 			return E('p', [ _('No interfaces were found. Every one with a default route will be used.') ]);
 
-		return E('div', { 'class': 'ob-wans' }, choices.map(choice => this.renderWan(choice)));
+		return E('div', { class: 'ob-wans' }, choices.map(choice => this.renderWan(choice)));
 	},
 
 	renderWan(choice) {
 		const told = [ choice.device, choice.up ? _('up') : _('down'), choice.internet ? null : _('no way to the internet') ];
-		const row = E('div', { 'class': 'ob-wan', 'data-name': choice.name });
-		const mode = E('select', { 'class': 'cbi-input-select', 'aria-label': _('Use of %s').format(choice.name), 'change': ev => { choice.mode = ev.target.value } },
+		const row = E('div', { class: 'ob-wan', 'data-name': choice.name });
+		const mode = E('select', { class: 'cbi-input-select', 'aria-label': _('Use of %s').format(choice.name), change: ev => { choice.mode = ev.target.value } },
 			[ [ 'active', _('Active') ], [ 'backup', _('Backup') ] ].map(([ value, title ]) =>
-				E('option', { 'value': value, 'selected': choice.mode === value ? '' : null }, [ title ])));
-		const metered = E('input', { 'type': 'checkbox', 'checked': choice.metered ? '' : null, 'change': ev => { choice.metered = ev.target.checked } });
+				E('option', { value: value, selected: choice.mode === value ? '' : null }, [ title ])));
+		const metered = E('input', { type: 'checkbox', checked: choice.metered ? '' : null, change: ev => { choice.metered = ev.target.checked } });
 		const show = () => {
 			row.classList.toggle('ob-unused', !choice.use);
 			mode.disabled = metered.disabled = !choice.use;
@@ -179,8 +179,8 @@ return view.extend({
 
 		dom.content(row, [
 			E('label', [
-				E('input', { 'type': 'checkbox', 'checked': choice.use ? '' : null, 'change': ev => { choice.use = ev.target.checked; show() } }),
-				E('span', [ E('strong', [ choice.names.join(', ') ]), ' ', E('span', { 'class': 'ob-sub' }, [ told.filter(part => part).join(', ') ]) ])
+				E('input', { type: 'checkbox', checked: choice.use ? '' : null, change: ev => { choice.use = ev.target.checked; show() } }),
+				E('span', [ E('strong', [ choice.names.join(', ') ]), ' ', E('span', { class: 'ob-sub' }, [ told.filter(part => part).join(', ') ]) ])
 			]),
 			mode,
 			E('label', [ metered, ' ', _('Metered') ])
@@ -212,7 +212,7 @@ return view.extend({
 
 	/* The steps, each told when it begins and ends; the first that fails ends it. */
 	handleGo() {
-		const list = E('ul', { 'class': 'ob-done' });
+		const list = E('ul', { class: 'ob-done' });
 		const steps = [
 			[ _('The configuration is written from the code.'), () => this.join() ],
 			[ _('The internet connections are written down.'), () => {
@@ -245,12 +245,12 @@ return view.extend({
 				this.field.value = this.code = '';
 				this.go.style.display = 'none';
 				this.result.appendChild(E('p', [ _('The router is set up.'), ' ', E('a', {
-					'class': 'btn cbi-button cbi-button-action', 'href': L.url('admin/vpn/onebox/status')
+					class: 'btn cbi-button cbi-button-action', href: L.url('admin/vpn/onebox/status')
 				}, [ _('See it at work') ]) ]));
 			},
 			error => {
 				this.go.disabled = false;
-				this.result.appendChild(E('p', { 'class': 'ob-error', 'role': 'alert', 'style': 'white-space:pre-wrap' }, [ error.message || String(error) ]));
+				this.result.appendChild(E('p', { class: 'ob-error', role: 'alert', style: 'white-space:pre-wrap' }, [ error.message || String(error) ]));
 			});
 	},
 

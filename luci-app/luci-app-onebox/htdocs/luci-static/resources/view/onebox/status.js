@@ -21,6 +21,10 @@ const MOODS = { active: 'ob-good', backup: 'ob-info', probing: 'ob-info', suspec
 const STATE_MOODS = { up: 'ob-good', connecting: 'ob-info', down: 'ob-bad', disabled: '' };
 const KIND_MOODS = { off: '', refused: 'ob-bad', starting: 'ob-info', stopped: 'ob-bad', lost: 'ob-warn' };
 
+function div(style, children) {
+	return E('div', { class: style }, children);
+}
+
 /* Replaces what a node holds if that is another content than before. */
 function update(node, key, make) {
 	if (node.obKey === key)
@@ -31,13 +35,13 @@ function update(node, key, make) {
 }
 
 function bar(share, mood) {
-	return E('div', { 'class': 'ob-bar ' + (mood || '') },
-		E('div', { 'style': 'width:%.1f%%'.format(Math.max(0, Math.min(100, share * 100))) }));
+	return E('div', { class: 'ob-bar ' + (mood || '') },
+		E('div', { style: 'width:%.1f%%'.format(Math.max(0, Math.min(100, share * 100))) }));
 }
 
 function meter(title, rate, capacity, colour) {
-	return E('div', { 'class': 'ob-meter' }, [
-		E('span', { 'class': 'ob-sub' }, title),
+	return div('ob-meter', [
+		E('span', { class: 'ob-sub' }, title),
 		E('span', [ capacity > 0 ? _('%s of %s').format(words.rate(rate), words.rate(capacity)) : words.rate(rate) ]),
 		bar(capacity > 0 ? rate / capacity : 0, colour)
 	]);
@@ -60,10 +64,10 @@ return view.extend({
 		this.colours = new Map();
 		this.peers = new Map();
 		this.writable = L.hasViewPermission() !== false;
-		this.headline = E('h3', { 'class': 'ob-headline' });
-		this.detail = E('div', { 'class': 'ob-sub' });
-		this.actions = E('div', { 'class': 'ob-actions' });
-		this.head = E('div', { 'class': 'ob-head', 'role': 'status', 'aria-live': 'polite' },
+		this.headline = E('h3', { class: 'ob-headline' });
+		this.detail = div('ob-sub');
+		this.actions = div('ob-actions');
+		this.head = E('div', { class: 'ob-head', role: 'status', 'aria-live': 'polite' },
 			[ E('div', [ this.headline, this.detail ]), this.actions ]);
 		this.help = E('div');
 		this.body = E('div');
@@ -72,9 +76,9 @@ return view.extend({
 		this.show(seen);
 		poll.add(() => daemon.look().then(now => this.show(now)), POLL_S);
 
-		return E('div', { 'class': 'ob' }, [
-			E('link', { 'rel': 'stylesheet', 'href': L.resource('onebox/onebox.css') }),
-			E('h2', { 'name': 'content' }, _('Bonding')),
+		return div('ob', [
+			E('link', { rel: 'stylesheet', href: L.resource('onebox/onebox.css') }),
+			E('h2', { name: 'content' }, _('Bonding')),
 			this.head, this.help, this.body, this.more
 		]);
 	},
@@ -136,9 +140,9 @@ return view.extend({
 
 	button(title, style, what) {
 		return E('button', {
-			'class': 'btn cbi-button ' + style,
-			'disabled': this.writable ? null : '',
-			'click': ui.createHandlerFn(this, () => this.act(what))
+			class: 'btn cbi-button ' + style,
+			disabled: this.writable ? null : '',
+			click: ui.createHandlerFn(this, () => this.act(what))
 		}, [ title ]);
 	},
 
@@ -154,7 +158,7 @@ return view.extend({
 		const stop = this.button(_('Stop'), 'cbi-button-negative', () => daemon.service('stop'));
 		const start = this.button(_('Start'), 'cbi-button-positive', () => daemon.startForGood());
 		const link = (page, title, style) => E('a', {
-			'class': 'btn cbi-button ' + style, 'href': L.url('admin/vpn/onebox', page)
+			class: 'btn cbi-button ' + style, href: L.url('admin/vpn/onebox', page)
 		}, title);
 
 		switch (seen.kind) {
@@ -189,7 +193,7 @@ return view.extend({
 
 		if ((seen.problems || []).length)
 			help.push(E('h3', seen.kind === 'refused' ? _('What is wrong with the settings') : _('What is odd about the settings')),
-				E('ul', { 'class': 'ob-problems' }, seen.problems.map(line => E('li', [ line ]))));
+				E('ul', { class: 'ob-problems' }, seen.problems.map(line => E('li', [ line ]))));
 		if (seen.log)
 			help.push(E('h3', _('What the program said last')), E('pre', [ seen.log ]));
 
@@ -222,14 +226,14 @@ return view.extend({
 	},
 
 	layOut(name, titled) {
-		const parts = { cards: E('div', { 'class': 'ob-grid-cards' }), byWan: new Map() };
+		const parts = { cards: div('ob-grid-cards'), byWan: new Map() };
 
 		parts.down = new chart.Chart({ title: _('Download'), stacked: true, least: 1000, format: words.rate });
 		parts.up = new chart.Chart({ title: _('Upload'), stacked: true, least: 1000, format: words.rate });
 		parts.rtt = new chart.Chart({ title: _('Round-trip time'), least: 10, format: words.ms });
 		parts.node = E('div', [
 			titled ? E('h3', [ name ]) : '', parts.cards,
-			E('div', { 'class': 'ob-charts' }, [ parts.down.node, parts.up.node, parts.rtt.node ])
+			div('ob-charts', [ parts.down.node, parts.up.node, parts.rtt.node ])
 		]);
 
 		return parts;
@@ -278,8 +282,8 @@ return view.extend({
 		let card = parts.byWan.get(path.wan);
 
 		if (!card) {
-			card = { top: E('div'), facts: E('div', { 'class': 'ob-data' }), actions: E('div', { 'class': 'ob-actions' }) };
-			card.node = E('div', { 'class': 'ob-card', 'data-wan': path.wan }, [ card.top, card.facts, card.actions ]);
+			card = { top: E('div'), facts: div('ob-data'), actions: div('ob-actions') };
+			card.node = E('div', { class: 'ob-card', 'data-wan': path.wan }, [ card.top, card.facts, card.actions ]);
 			parts.byWan.set(path.wan, card);
 
 			if (parts.cards.obKey) {
@@ -301,13 +305,13 @@ return view.extend({
 		const off = path.reason === 'switched off';
 
 		return [
-			E('div', { 'class': 'ob-card-title' }, [
-				E('i', { 'class': 'ob-c%d'.format(this.colour(path.wan)) }),
+			div('ob-card-title', [
+				E('i', { class: 'ob-c%d'.format(this.colour(path.wan)) }),
 				E('strong', [ path.wan ]),
-				E('span', { 'class': 'ob-sub' }, [ path.device !== path.wan ? path.device : '' ]),
-				E('span', { 'class': 'ob-badge' }, off ? _('Taken out') : words.state(path.state))
+				E('span', { class: 'ob-sub' }, [ path.device !== path.wan ? path.device : '' ]),
+				E('span', { class: 'ob-badge' }, off ? _('Taken out') : words.state(path.state))
 			]),
-			E('p', { 'class': 'ob-reason' }, [ words.reason(path) ])
+			E('p', { class: 'ob-reason' }, [ words.reason(path) ])
 		];
 	},
 
@@ -319,7 +323,7 @@ return view.extend({
 			facts.push(
 				meter(_('Download'), path.rate_down_kbps, path.capacity_down_kbps, colour),
 				meter(_('Upload'), path.rate_up_kbps, path.capacity_up_kbps, colour),
-				E('dl', { 'class': 'ob-facts' }, [
+				E('dl', { class: 'ob-facts' }, [
 					fact(_('Round trip'), words.ms(path.rtt_ms)),
 					fact(_('Jitter'), words.ms(path.jitter_ms)),
 					fact(_('Loss down'), words.percent(path.loss_down_percent)),
@@ -328,14 +332,14 @@ return view.extend({
 		if (path.quotaMb) {
 			const share = path.quota_used_mb / path.quotaMb;
 
-			facts.push(E('div', { 'class': 'ob-meter' }, [
-				E('span', { 'class': 'ob-sub' }, _('Quota')),
+			facts.push(div('ob-meter', [
+				E('span', { class: 'ob-sub' }, _('Quota')),
 				E('span', _('%s of %s').format(words.volume(path.quota_used_mb), words.volume(path.quotaMb))),
 				bar(share, share >= 1 ? 'ob-bad' : share >= 0.8 ? 'ob-warn' : '')
 			]));
 		}
 		else {
-			facts.push(E('div', { 'class': 'ob-sub' }, _('%s received, %s sent')
+			facts.push(div('ob-sub', _('%s received, %s sent')
 				.format(words.bytes(path.rx_bytes), words.bytes(path.tx_bytes))));
 		}
 
@@ -355,14 +359,14 @@ return view.extend({
 	},
 
 	renderPeerTable(peers) {
-		const cell = (title, value) => E('td', { 'class': 'td', 'data-title': title }, [ value ]);
+		const cell = (title, value) => E('td', { class: 'td', 'data-title': title }, [ value ]);
 		const titles = [ _('Server'), _('State'), _('Address'), _('Last handshake'), _('Received'), _('Sent') ];
 
 		return [
 			E('h3', _('Server')),
-			E('table', { 'class': 'table ob-peers' }, [
-				E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, title)))
-			].concat(peers.map(peer => E('tr', { 'class': 'tr' }, [
+			E('table', { class: 'table ob-peers' }, [
+				E('tr', { class: 'tr table-titles' }, titles.map(title => E('th', { class: 'th' }, title)))
+			].concat(peers.map(peer => E('tr', { class: 'tr' }, [
 				cell(titles[0], peer.name),
 				cell(titles[1], words.kind({ kind: 'running', status: peer })),
 				cell(titles[2], peer.endpoint || '–'),
@@ -381,10 +385,10 @@ return view.extend({
 		return [
 			E('h3', _('Events')),
 			changes.length
-				? E('ul', { 'class': 'ob-events', 'tabindex': '0' }, changes.slice().reverse().map(change => E('li', [
+				? E('ul', { class: 'ob-events', tabindex: '0' }, changes.slice().reverse().map(change => E('li', [
 					E('time', words.time(change.time_s)), E('span', sentence(change))
 				])))
-				: E('p', { 'class': 'ob-sub' }, _('Nothing has changed yet.'))
+				: E('p', { class: 'ob-sub' }, _('Nothing has changed yet.'))
 		];
 	},
 
@@ -401,7 +405,7 @@ return view.extend({
 		const drops = Object.entries(status.drops || {}).filter(([ , count ]) => count > 0);
 		const pair = (title, value) => [ E('dt', title), E('dd', [ String(value) ]) ];
 
-		return E('dl', { 'class': 'ob-pair' }, [].concat(
+		return E('dl', { class: 'ob-pair' }, [].concat(
 			pair(_('Packets sent again after a loss'), sum('retransmitted')),
 			pair(_('Packets sent twice as a precaution'), sum('duplicated')),
 			pair(_('Packets given up on'), sum('released_late')),

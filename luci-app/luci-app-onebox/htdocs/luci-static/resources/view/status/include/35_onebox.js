@@ -18,12 +18,12 @@ return baseclass.extend({
 		if (!seen || (seen.kind === 'off' && !seen.configured))
 			return null;
 
-		const table = E('table', { 'class': 'table ob-overview' });
-		const row = (left, right) => table.appendChild(E('tr', { 'class': 'tr' }, [
-			E('td', { 'class': 'td left', 'width': '33%' }, [ left ]), E('td', { 'class': 'td left' }, [ right ])
+		const table = E('table', { class: 'table ob-overview' });
+		const row = (left, right) => table.appendChild(E('tr', { class: 'tr' }, [
+			E('td', { class: 'td left', width: '33%' }, [ left ]), E('td', { class: 'td left' }, [ right ])
 		]));
 
-		row(E('a', { 'href': L.url('admin/vpn/onebox') }, [ words.kind(seen) ]), E('strong', [ words.headline(seen) ]));
+		row(E('a', { href: L.url('admin/vpn/onebox') }, [ words.kind(seen) ]), E('strong', [ words.headline(seen) ]));
 
 		if (seen.kind === 'running')
 			for (const peer of seen.status.peers || [])
