@@ -30,8 +30,7 @@ export class Browser {
 
 	// Opens a view on this router. Errors of the page are in page.errors.
 	async open(view, router, { width = 1100, height = 900, dark = false, lang = 'en', texts = {} } = {}) {
-		Object.assign(this.server, { router, lang, texts });
-
+		const number = this.server.pages.push({ view, router, lang, texts }) - 1;
 		const page = await this.context.newPage();
 
 		page.errors = [];
@@ -41,11 +40,11 @@ export class Browser {
 			if ([ 'error', 'warning' ].includes(message.type()) && !/Failed to load resource/.test(message.text()))
 				page.errors.push(message.text());
 		});
-		page.setDefaultTimeout(8000);
+		page.setDefaultTimeout(12000);
 		await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light', reducedMotion: 'reduce' });
 		await page.setViewportSize({ width, height });
-		await page.goto(`http://127.0.0.1:${this.server.port}/page/${view}`);
-		await page.waitForSelector('#view > :not(.spinning), .alert-message', { state: 'attached' });
+		await page.goto(`http://127.0.0.1:${this.server.port}/page/${number}`);
+		await page.waitForSelector('#view > :not(.spinning):not(script), .alert-message', { state: 'attached' });
 
 		return page;
 	}

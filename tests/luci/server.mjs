@@ -18,17 +18,17 @@ const roots = [ join(app, 'htdocs') ].concat(luci
 	? [ 'modules/luci-base/htdocs', 'modules/luci-mod-status/htdocs', 'themes/luci-theme-bootstrap/htdocs' ].map(dir => join(luci, dir))
 	: [ join(here, 'standin') ]);
 
-const env = view => ({
-	media: '/luci-static/bootstrap', resource: '/luci-static/resources', scriptname: '/cgi-bin/luci', pathinfo: '', documentroot: '/www',
-	requestpath: view.split('/'), dispatchpath: [], pollinterval: 5, ubuspath: '/ubus/', sessionid: '0'.repeat(31) + '1', token: 'token',
+// Every page has a path of its own to its router, so that several can be open at once.
+const env = (view, number) => ({
+	media: '/luci-static/bootstrap', resource: '/luci-static/resources', scriptname: `/r${number}/cgi-bin/luci`, pathinfo: '', documentroot: '/www',
+	requestpath: view.split('/'), dispatchpath: [], pollinterval: 5, ubuspath: `/r${number}/ubus/`, sessionid: '0'.repeat(31) + '1', token: 'token',
 	nodespec: { satisfied: true }, apply_rollback: 90, apply_holdoff: 0.01, apply_timeout: 5, apply_display: 0.2
 });
 
 const VIEWS = { status: 'onebox/status', setup: 'onebox/setup', settings: 'onebox/settings', overview: 'status/index' };
 
-// Options of a page: name of the view, readonly, lang, and the texts of that language.
-function page(name, router, lang, texts) {
-	const settings = env(`admin/vpn/onebox/${name}`);
+function page(number, { view: name, router, lang, texts }) {
+	const settings = env(`admin/vpn/onebox/${name}`, number);
 
 	settings.nodespec.readonly = router.readonly;
 
@@ -58,28 +58,30 @@ function file(path) {
 }
 
 export function serve() {
-	const state = { router: null, lang: 'en', texts: {} };
+	// The pages: each { view, router, lang, texts }.
+	const state = { pages: [] };
 	const server = createServer((request, response) => {
 		const send = (status, type, body) => {
 			response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' });
 			response.end(body);
 		};
 		const path = new URL(request.url, 'http://router').pathname;
+		const number = /^\/(?:page\/|r)(\d+)/.exec(path)?.[1];
 
 		if (path.startsWith('/page/'))
-			return send(200, 'text/html', page(path.slice(6), state.router, state.lang, state.texts));
-		if (path.includes('/admin/ubus') || path.startsWith('/ubus')) {
+			return send(200, 'text/html', page(number, state.pages[number]));
+		if (path.includes('/ubus')) {
 			const parts = [];
 
 			request.on('data', part => parts.push(part)).on('end', () => {
 				const body = Buffer.concat(parts).toString();
-				const answer = body ? state.router.answer(JSON.parse(body)) : {};
+				const answer = body ? state.pages[number].router.answer(JSON.parse(body)) : {};
 
 				answer === null ? send(502, 'text/plain', 'Bad Gateway') : send(200, 'application/json', JSON.stringify(answer));
 			});
 			return undefined;
 		}
-		if (path.startsWith('/cgi-bin/luci'))
+		if (path.includes('/cgi-bin/luci'))
 			return send(200, path.includes('menu') ? 'application/json' : 'text/html', path.includes('menu') ? '{"children":{}}' : '<p>another page</p>');
 
 		const body = file(path);

@@ -8,6 +8,14 @@ const headline = page => page.textContent('.ob-headline');
 const card = (page, wan) => page.locator(`.ob-card[data-wan="${wan}"]`);
 const clean = page => assert.deepEqual(page.errors, []);
 
+// Waits until a call has arrived so many times.
+async function called(router, object, method, count) {
+	for (let n = 0; n < 100 && router.called(object, method).length < count; n++)
+		await new Promise(resolve => setTimeout(resolve, 50));
+
+	return router.called(object, method);
+}
+
 async function says(page, selector, pattern) {
 	await page.waitForFunction(([ where, source ]) =>
 		[ ...document.querySelectorAll(where) ].some(node => new RegExp(source).test(node.textContent)), [ selector, pattern.source ]);
@@ -125,8 +133,7 @@ export default {
 		const page = await browser.open('status', router);
 
 		await card(page, 'lte').locator('button').click();
-		await page.waitForTimeout(300);
-		assert.deepEqual(router.called('onebox', 'set_path'), [ { wan: 'lte', mode: 'backup' } ]);
+		assert.deepEqual(await called(router, 'onebox', 'set_path', 1), [ { wan: 'lte', mode: 'backup' } ]);
 	},
 
 	async 'restart, reconnect, stop, start'(browser) {
@@ -134,16 +141,15 @@ export default {
 		const page = await browser.open('status', router);
 		const status = router.status;
 
-		router.onService = action => { router.status = action === 'stop' ? null : status };
+		router.onService = action => { router.status = action === 'stop' ? null : action === 'restart' ? status : router.status };
 		await page.click('text=Reconnect');
-		await page.waitForTimeout(200);
+		assert.equal((await called(router, 'onebox', 'reconnect', 1)).length, 1);
 		await page.click('text=Restart');
-		await page.waitForTimeout(200);
+		await called(router, 'rc', 'init', 1);
 		await page.click('.ob-actions >> text=Stop');
 		await says(page, '.ob-headline', /not running/);
 		await page.click('.ob-actions >> text=Start');
 		await says(page, '.ob-headline', /^Bonded/);
-		assert.equal(router.called('onebox', 'reconnect').length, 1);
 		assert.deepEqual(router.called('rc', 'init').map(args => args.action), [ 'restart', 'stop', 'enable', 'restart' ]);
 		clean(page);
 	},
@@ -153,7 +159,7 @@ export default {
 		const status = newStatus('two');
 
 		router.committed = JSON.parse(JSON.stringify(router.uci));
-		router.onService = () => { router.status = status };
+		router.onService = action => { router.status = action === 'restart' ? status : null };
 
 		const page = await browser.open('status', router);
 
