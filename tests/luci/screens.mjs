@@ -50,6 +50,8 @@ const SCREENS = {
 		await tab('wans')(page);
 		await page.click('#cbi-onebox-lte .cbi-button-edit');
 		await page.waitForSelector('.modal');
+		// It fades in.
+		await page.waitForTimeout(700);
 	} ],
 	'settings-server-dark': [ 'settings', () => new Router(), dark, tab('peers') ],
 	'settings-routing': [ 'settings', () => new Router(), {}, tab('routing') ],

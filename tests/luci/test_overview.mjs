@@ -1,6 +1,9 @@
 // The box on LuCI's start page.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { app } from './server.mjs';
 import { Router, freshConfig } from './router.mjs';
 import { newStatus } from './data.mjs';
 
@@ -37,5 +40,17 @@ export default {
 		await page.waitForTimeout(600);
 		assert.equal(await page.locator('.ob-overview').count(), 0);
 		assert.deepEqual(page.errors, []);
+	},
+
+	async 'in German and Spanish'(browser) {
+		for (const [ lang, pattern ] of [ [ 'de', /3 von 3 Anschlüssen gebündelt, 178 Mbit\/s herunter, 2,3 ×/ ], [ 'es', /3 de 3 enlaces unidos/ ] ]) {
+			const catalogue = readFileSync(join(app, `po/${lang}/onebox.po`), 'utf8');
+			const texts = Object.fromEntries([ ...catalogue.matchAll(/^msgid "(.+)"\nmsgstr "(.+)"$/gm) ].map(([ , text, words ]) => [ text, words ]));
+			const page = await browser.open('overview', new Router(), { lang, texts });
+
+			await page.waitForSelector('.ob-overview');
+			assert.match(await page.textContent('.ob-overview'), pattern);
+			assert.deepEqual(page.errors, []);
+		}
 	}
 };

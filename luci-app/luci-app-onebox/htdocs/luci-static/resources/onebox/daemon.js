@@ -85,6 +85,8 @@ return baseclass.extend({
 
 			document.addEventListener('uci-applied', () => {
 				window.clearTimeout(late);
+				/* LuCI counts what is not applied yet when it hears this. */
+				document.dispatchEvent(new CustomEvent('uci-loaded'));
 				resolve();
 			}, { once: true });
 			uci.apply().catch(error => reject(error instanceof Error ? error : new Error(_('The change could not be applied.'))));

@@ -7,21 +7,15 @@
  * words here, with what follows from them; others are shown as they are.
  */
 
-const number = (function() {
-	const formats = {};
-
-	return function(value, digits) {
-		if (!formats[digits]) {
-			/* What is not a language to the browser is English. */
-			const options = { maximumSignificantDigits: digits, useGrouping: false };
-
-			try { formats[digits] = new Intl.NumberFormat(document.documentElement.lang || 'en', options) }
-			catch (e) { formats[digits] = new Intl.NumberFormat('en', options) }
-		}
-
-		return formats[digits].format(value);
-	};
+/* What is not a language to the browser is English. */
+const LANGUAGE = (function() {
+	try { return Intl.getCanonicalLocales(document.documentElement.lang)[0] || 'en' }
+	catch (e) { return 'en' }
 })();
+
+function number(value, digits) {
+	return value.toLocaleString(LANGUAGE, { maximumSignificantDigits: digits, useGrouping: false });
+}
 
 function short(value) {
 	return number(value, value >= 1000 ? 4 : 3);
@@ -95,10 +89,7 @@ function nextPeriod(day, now) {
 }
 
 function date(when) {
-	const options = { day: 'numeric', month: 'long', timeZone: 'UTC' };
-
-	try { return when.toLocaleDateString(document.documentElement.lang || 'en', options) }
-	catch (e) { return when.toLocaleDateString('en', options) }
+	return when.toLocaleDateString(LANGUAGE, { day: 'numeric', month: 'long', timeZone: 'UTC' });
 }
 
 function volume(mb) {
@@ -182,8 +173,7 @@ return baseclass.extend({
 		if (when.toDateString() !== new Date().toDateString())
 			Object.assign(options, { day: 'numeric', month: 'short' });
 
-		try { return when.toLocaleString(document.documentElement.lang || 'en', options) }
-		catch (e) { return when.toLocaleString('en', options) }
+		return when.toLocaleString(LANGUAGE, options);
 	},
 
 	state(name) {

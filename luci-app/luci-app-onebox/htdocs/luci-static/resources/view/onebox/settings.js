@@ -71,7 +71,7 @@ function makePreshared(option, id) {
 		ui.showModal(_('Preshared key'), [
 			E('p', [ _('The server needs the same one. It is shown only now.') ]),
 			E('pre', { style: 'user-select:all' }, [ key ]),
-			E('div', { class: 'right' }, [ E('button', { class: 'btn cbi-button', click: ui.hideModal }, [ _('Close') ]) ])
+			E('div', { class: 'right' }, [ E('button', { class: 'cbi-button', click: ui.hideModal }, [ _('Close') ]) ])
 		]);
 	});
 }
@@ -96,7 +96,7 @@ return view.extend({
 	render([ , interfaces, publicKey ]) {
 		const main = daemon.mainName() || uci.add('onebox', 'onebox', 'main');
 		const map = new form.Map('onebox', _('Bonding: settings'),
-			_('Empty fields have the value that is shown in grey. A change is taken over without interrupting what has not changed.'));
+			_('Empty fields have the value shown in grey. What has not changed is not interrupted by a change.'));
 		const section = map.section(form.NamedSection, main, 'onebox');
 
 		if (uci.get('onebox', main, 'role') === 'server')
@@ -105,7 +105,7 @@ return view.extend({
 
 		section.addremove = false;
 		section.tab('general', _('General'));
-		section.tab('wans', _('Internet connections'), _('Every interface with a default route is used. What is listed here is used as said here; the order is that of the list.'));
+		section.tab('wans', _('Internet connections'), _('Every interface with a default route is used; those that are listed as it is said here.'));
 		section.tab('peers', _('Server'));
 		section.tab('routing', _('Routing'));
 		section.tab('advanced', _('Advanced'), _('The defaults fit nearly everybody.'));
@@ -125,7 +125,7 @@ return view.extend({
 		add(section, 'general', form.Flag, 'enabled', _('Switched on'),
 			_('Without it, all traffic leaves as if there were no tunnel.'), flag({ default: '1', rmempty: false }));
 		add(section, 'general', form.Flag, 'discover', _('Use new connections'),
-			_('Every interface with a default route is used, also one that is added later. Without it, only those that are listed.'),
+			_('Every interface with a default route is used, not only those that are listed.'),
 			flag({ default: '1' }));
 		add(section, 'general', form.DynamicList, 'address', _('Addresses in the tunnel'),
 			_('As agreed with the server, with prefix length, such as 10.99.0.2/24.'), checked(fields.address));
@@ -160,10 +160,10 @@ return view.extend({
 	keyWidget(publicKey) {
 		const shown = E('code', { style: 'overflow-wrap:anywhere' }, [ publicKey || _('There is no key yet.') ]);
 		const fresh = () => ui.showModal(_('A new key?'), [
-			E('p', _('The server knows this router by its key. With another one, the connection ends until the server has been told the new one. The old one is kept beside it, as private.key.old.')),
+			E('p', _('The server knows this router by its key, and has to be told a new one. The old one is kept as private.key.old.')),
 			E('div', { class: 'right' }, [
-				E('button', { class: 'btn cbi-button', click: ui.hideModal }, _('Cancel')), ' ',
-				E('button', { class: 'btn cbi-button cbi-button-negative', click: ui.createHandlerFn(this, make) }, _('Make a new key'))
+				E('button', { class: 'cbi-button', click: ui.hideModal }, _('Cancel')), ' ',
+				E('button', { class: 'cbi-button cbi-button-negative', click: ui.createHandlerFn(this, make) }, _('Make a new key'))
 			])
 		]);
 		const make = () => daemon.genkey().then(key => {
@@ -175,7 +175,7 @@ return view.extend({
 		});
 
 		return E('div', [ shown, ' ', E('button', {
-			class: 'btn cbi-button', disabled: L.hasViewPermission() === false ? '' : null,
+			class: 'cbi-button', disabled: L.hasViewPermission() === false ? '' : null,
 			click: ev => { ev.preventDefault(); publicKey ? fresh() : make() }
 		}, publicKey ? _('New key…') : _('Make a key')) ]);
 	},
@@ -284,7 +284,7 @@ return view.extend({
 			Object.assign({ placeholder: placeholder }, checked(check)));
 
 		value('device', _('Device'), _('Name of the tunnel\'s device.'), 'onebox0', fields.device);
-		value('netifd', _('Interface'), _('An interface with the protocol “onebox” in the network settings. Addresses and routes are then set there, with its firewall zone and metric. Empty: the program sets them itself.'), '', fields.interface);
+		value('netifd', _('Interface'), _('One with the protocol “onebox” in the network settings, where addresses, routes and zone are set then. Empty: the program sets them itself.'), '', fields.interface);
 		value('mtu', _('Packet size'), _('Bytes; 0: as large as all connections carry.'), '0', fields.mtu);
 		add(section, 'routing', form.Flag, 'mss_clamp', _('Clamp TCP segments'), _('Without it, connections to hosts that filter ICMP hang.'), flag({ default: '1' }));
 		value('table', _('Routing table'), null, '51', fields.table);

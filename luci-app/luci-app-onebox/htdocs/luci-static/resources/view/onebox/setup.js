@@ -42,7 +42,7 @@ return view.extend({
 		this.writable = L.hasViewPermission() !== false;
 		this.result = E('div', { role: 'status', 'aria-live': 'polite' });
 		this.go = E('button', {
-			class: 'btn cbi-button cbi-button-positive important', disabled: '',
+			class: 'cbi-button cbi-button-positive important', disabled: '',
 			click: ui.createHandlerFn(this, 'handleGo')
 		}, [ _('Save and start') ]);
 
@@ -101,7 +101,7 @@ return view.extend({
 			E('p', [ _('Paste the code here. Whoever has it can be this router: treat it like a password.') ]),
 			this.field, this.error,
 			E('div', { class: 'right' }, E('button', {
-				class: 'btn cbi-button cbi-button-action', disabled: this.writable ? null : '',
+				class: 'cbi-button cbi-button-action', disabled: this.writable ? null : '',
 				click: ui.createHandlerFn(this, 'handleDescribe')
 			}, [ _('What is in it?') ])),
 			this.shown
@@ -245,7 +245,7 @@ return view.extend({
 				this.field.value = this.code = '';
 				this.go.style.display = 'none';
 				this.result.appendChild(E('p', [ _('The router is set up.'), ' ', E('a', {
-					class: 'btn cbi-button cbi-button-action', href: L.url('admin/vpn/onebox/status')
+					class: 'cbi-button cbi-button-action', href: L.url('admin/vpn/onebox/status')
 				}, [ _('See it at work') ]) ]));
 			},
 			error => {

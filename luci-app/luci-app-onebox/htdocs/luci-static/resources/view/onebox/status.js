@@ -99,8 +99,14 @@ return view.extend({
 		update(this.actions, seen.kind + (running ? seen.status.state : seen.configured), () => this.renderActions(seen));
 		update(this.help, JSON.stringify([ seen.kind, seen.problems, seen.log ]), () => this.renderHelp(seen));
 
-		if (running && seen.status.state !== 'disabled')
+		if (running && seen.status.state !== 'disabled') {
+			/* At once, and again with what is asked for then. */
+			if (this.peers.size === 0)
+				this.showPeers(seen.status);
+
 			return past.follow(seen.status).then(() => this.showPeers(seen.status));
+		}
+
 		if (seen.kind !== 'lost') {
 			dom.content(this.body, null);
 			dom.content(this.more, null);
@@ -140,7 +146,7 @@ return view.extend({
 
 	button(title, style, what) {
 		return E('button', {
-			class: 'btn cbi-button ' + style,
+			class: 'cbi-button ' + style,
 			disabled: this.writable ? null : '',
 			click: ui.createHandlerFn(this, () => this.act(what))
 		}, [ title ]);
@@ -158,7 +164,7 @@ return view.extend({
 		const stop = this.button(_('Stop'), 'cbi-button-negative', () => daemon.service('stop'));
 		const start = this.button(_('Start'), 'cbi-button-positive', () => daemon.startForGood());
 		const link = (page, title, style) => E('a', {
-			class: 'btn cbi-button ' + style, href: L.url('admin/vpn/onebox', page)
+			class: 'cbi-button ' + style, href: L.url('admin/vpn/onebox', page)
 		}, title);
 
 		switch (seen.kind) {
@@ -215,14 +221,13 @@ return view.extend({
 			this.peers.clear();
 			status.peers.forEach(peer => this.peers.set(peer.name, this.layOut(peer.name, names.length > 1)));
 			dom.content(this.body, [ ...this.peers.values() ].map(parts => parts.node));
-			dom.content(this.more, [ this.table = E('div'), this.events = E('div'), this.renderNumbers() ]);
+			dom.content(this.more, [ this.table = E('div'), this.events = E('div') ]);
 		}
 
 		status.peers.forEach(peer => this.showPeer(this.peers.get(peer.name), peer, names.length === 1));
 		update(this.table, JSON.stringify(status.peers.map(peer => [ peer.name, peer.state, peer.endpoint, peer.last_handshake_s, peer.rx_bytes, peer.tx_bytes ])),
 			() => this.renderPeerTable(status.peers));
 		update(this.events, JSON.stringify(past.changes), () => this.renderEvents(past.changes));
-		update(this.numbers, JSON.stringify([ status.peers.map(peer => peer.bond), status.drops ]), () => this.renderDetails(status));
 	},
 
 	layOut(name, titled) {
@@ -324,7 +329,7 @@ return view.extend({
 				meter(_('Download'), path.rate_down_kbps, path.capacity_down_kbps, colour),
 				meter(_('Upload'), path.rate_up_kbps, path.capacity_up_kbps, colour),
 				E('dl', { class: 'ob-facts' }, [
-					fact(_('Round trip'), words.ms(path.rtt_ms)),
+					fact(_('Round trip'), path.rtt_ms ? words.ms(path.rtt_ms) : '–'),
 					fact(_('Jitter'), words.ms(path.jitter_ms)),
 					fact(_('Loss down'), words.percent(path.loss_down_percent)),
 					fact(_('Loss up'), words.percent(path.loss_up_percent))
@@ -390,27 +395,5 @@ return view.extend({
 				])))
 				: E('p', { class: 'ob-sub' }, _('Nothing has changed yet.'))
 		];
-	},
-
-	/* Stays in the page, so that it stays open. */
-	renderNumbers() {
-		this.numbers = E('div');
-
-		return E('details', [ E('summary', _('Numbers for experts')), this.numbers ]);
-	},
-
-	renderDetails(status) {
-		const sum = key => status.peers.reduce((all, peer) => all + ((peer.bond || {})[key] || 0), 0);
-		const hold = Math.max(0, ...status.peers.map(peer => (peer.bond || {}).hold_ms || 0));
-		const drops = Object.entries(status.drops || {}).filter(([ , count ]) => count > 0);
-		const pair = (title, value) => [ E('dt', title), E('dd', [ String(value) ]) ];
-
-		return E('dl', { class: 'ob-pair' }, [].concat(
-			pair(_('Packets sent again after a loss'), sum('retransmitted')),
-			pair(_('Packets sent twice as a precaution'), sum('duplicated')),
-			pair(_('Packets given up on'), sum('released_late')),
-			pair(_('Longest wait for order'), words.ms(hold)),
-			pair(_('Dropped packets'), drops.map(([ why, count ]) => '%s: %d'.format(why, count)).join(', ') || _('none'))
-		));
 	}
 });
