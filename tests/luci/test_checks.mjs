@@ -25,6 +25,9 @@ const ELSEWHERE = { role: 'written by `onebox join`; a router is a client' };
 // Options of work that is not here yet; the program warns of them until then.
 const COMING = [ 'fallback', 'fallback_after', 'kill_switch', 'netifd', 'state_dir' ];
 
+// Bytes of the installed application without translations.
+const SIZE_MAX = 72_000;
+
 function rights(group) {
 	return Object.entries(acl[group].ubus).flatMap(([ object, methods ]) => methods.map(method => `${object} ${method}`));
 }
@@ -214,5 +217,17 @@ export default {
 
 		assert.match(made.public_key, /^[A-Za-z0-9+/]{43}=$/);
 		assert.match(rpcd('genpsk', {}, `#!/bin/sh\nexec ${onebox} "$@"\n`).answer.key, /^[A-Za-z0-9+/]{43}=$/);
+	},
+
+	async 'the size, as LuCI\'s build installs it, does not grow unnoticed'() {
+		// Without comments and indentation; LuCI's own tool takes a few more blanks. The goal is 60 KiB.
+		const installed = files.filter(path => /^(htdocs|root)\//.test(path)).map(path => {
+			const text = read(path);
+
+			return /\.(js|css)$/.test(path) ? text.replace(/^\s*\/\*[^]*?\*\/\s*$/gm, '').replace(/^\s+/gm, '') : text;
+		});
+		const size = installed.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+
+		assert.ok(size <= SIZE_MAX, `${size} bytes`);
 	}
 };

@@ -226,7 +226,7 @@ return view.extend({
 
 		status.peers.forEach(peer => this.showPeer(this.peers.get(peer.name), peer, names.length === 1));
 		update(this.table, JSON.stringify(status.peers.map(peer => [ peer.name, peer.state, peer.endpoint, peer.last_handshake_s, peer.rx_bytes, peer.tx_bytes ])),
-			() => this.renderPeerTable(status.peers));
+			() => this.renderPeers(status.peers));
 		update(this.events, JSON.stringify(past.changes), () => this.renderEvents(past.changes));
 	},
 
@@ -363,23 +363,14 @@ return view.extend({
 		return button;
 	},
 
-	renderPeerTable(peers) {
-		const cell = (title, value) => E('td', { class: 'td', 'data-title': title }, [ value ]);
-		const titles = [ _('Server'), _('State'), _('Address'), _('Last handshake'), _('Received'), _('Sent') ];
-
-		return [
-			E('h3', _('Server')),
-			E('table', { class: 'table ob-peers' }, [
-				E('tr', { class: 'tr table-titles' }, titles.map(title => E('th', { class: 'th' }, title)))
-			].concat(peers.map(peer => E('tr', { class: 'tr' }, [
-				cell(titles[0], peer.name),
-				cell(titles[1], words.kind({ kind: 'running', status: peer })),
-				cell(titles[2], peer.endpoint || '–'),
-				cell(titles[3], peer.last_handshake_s == null ? _('never') : _('%s ago').format(words.duration(peer.last_handshake_s))),
-				cell(titles[4], words.bytes(peer.rx_bytes)),
-				cell(titles[5], words.bytes(peer.tx_bytes))
-			]))))
-		];
+	/* A peer in a line, for those that are not on the cards. */
+	renderPeers(peers) {
+		return [ E('h3', _('Server')), E('dl', { class: 'ob-pair ob-peers' }, peers.flatMap(peer => [
+			E('dt', [ peer.name, ', ', words.kind({ kind: 'running', status: peer }) ]),
+			E('dd', [ _('%s, last handshake: %s, %s received, %s sent').format(peer.endpoint || '–',
+				peer.last_handshake_s == null ? _('never') : _('%s ago').format(words.duration(peer.last_handshake_s)),
+				words.bytes(peer.rx_bytes), words.bytes(peer.tx_bytes)) ])
+		])) ];
 	},
 
 	renderEvents(changes) {
