@@ -93,11 +93,11 @@ return baseclass.extend({
 
 		for (const sid in before)
 			if (!now[sid])
-				tasks.push(callDelete(name, sid, undefined));
+				tasks.push(() => callDelete(name, sid, undefined));
 
 		for (const sid in now) {
 			if (!before[sid]) {
-				tasks.push(callAdd(name, now[sid]['.type'], now[sid]['.create'] === true ? undefined : sid, plain(now[sid])));
+				tasks.push(() => callAdd(name, now[sid]['.type'], now[sid]['.create'] === true ? undefined : sid, plain(now[sid])));
 				continue;
 			}
 
@@ -105,12 +105,13 @@ return baseclass.extend({
 			const changed = Object.entries(plain(now[sid])).filter(([ option, value ]) => !same(value, before[sid][option]));
 
 			if (gone.length)
-				tasks.push(callDelete(name, sid, gone));
+				tasks.push(() => callDelete(name, sid, gone));
 			if (changed.length)
-				tasks.push(callSet(name, sid, Object.fromEntries(changed)));
+				tasks.push(() => callSet(name, sid, Object.fromEntries(changed)));
 		}
 
-		return Promise.all(tasks)
+		/* One after the other: sections are in the order in which they arrive. */
+		return tasks.reduce((before, task) => before.then(task), Promise.resolve())
 			.then(() => this.ordered ? callOrder(name, this.sections(name).map(section => section['.name'])) : null)
 			.then(() => {
 				this.ordered = false;
