@@ -14,14 +14,8 @@
 //! Everything but the last line is pure: no socket, file, clock, thread or global randomness, so
 //! that it runs in the seeded simulation under `tests/sim`.
 
-pub mod buffer;
 pub mod config;
-pub mod crypto;
-pub mod endpoint;
-pub mod engine;
-pub mod prefix;
-pub mod time;
-pub mod wire;
+pub use onebox_core::{buffer, crypto, endpoint, engine, prefix, time, wire};
 
 #[cfg(feature = "daemon")]
 pub mod cli;

@@ -132,6 +132,8 @@ pub enum Change {
         device: String,
         /// The new state, as in [`Path::state`].
         state: String,
+        /// Why, as in [`Path::reason`].
+        reason: String,
     },
     /// Of a peer.
     Peer {
@@ -140,6 +142,52 @@ pub enum Change {
         /// The new state, as in [`Peer::state`].
         state: String,
     },
+}
+
+/// A change of state, with its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counted from the start of the program.
+    pub id: u64,
+    /// Seconds since 1970-01-01 UTC.
+    pub time_s: u64,
+    /// What has changed.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// The last changes, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// The changes.
+    pub events: Vec<Event>,
+}
+
+/// The recent past in equal steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// When the last step ended, seconds since 1970-01-01 UTC.
+    pub end_s: u64,
+    /// Length of a step.
+    pub step_s: u32,
+    /// All together first, then the paths.
+    pub series: Vec<Series>,
+}
+
+/// The recent past of one path, or of all together, oldest step first. The last value is of the
+/// step that ended at [`History::end_s`]; a series that began later is shorter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Name of the peer; empty for all together.
+    pub peer: String,
+    /// Name of the WAN; empty for all together.
+    pub wan: String,
+    /// What it carried, router to server; of all together, inner packets delivered.
+    pub up_kbps: Vec<u64>,
+    /// The same, server to router.
+    pub down_kbps: Vec<u64>,
+    /// Round-trip time, 0 while unknown; of all together, that of the quickest active path.
+    pub rtt_ms: Vec<f64>,
 }
 
 impl Change {

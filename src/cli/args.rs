@@ -9,6 +9,7 @@ use crate::daemon;
 use argh::FromArgs;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Several internet connections, one tunnel that uses them all.
 #[derive(FromArgs, Debug, PartialEq)]
@@ -44,6 +45,12 @@ pub enum Command {
     Pubkey(Pubkey),
     /// Make a preshared key.
     Genpsk(Genpsk),
+    /// Invite a router.
+    Invite(Invite),
+    /// Join a server.
+    Join(Join),
+    /// Check this build on this processor.
+    Selftest(Selftest),
 }
 
 fn default_path() -> PathBuf {
@@ -69,6 +76,12 @@ pub struct Start {
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub struct Stop {
+    /// a start follows: with the kill switch, nothing leaves past the tunnel meanwhile
+    #[argh(switch)]
+    pub restart: bool,
+    /// if it is not running, take back what a crash has left behind
+    #[argh(switch)]
+    pub clean: bool,
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
     pub config: PathBuf,
@@ -131,6 +144,74 @@ pub struct Pubkey {}
 #[argh(subcommand, name = "genpsk", help_triggers("-h", "--help"))]
 pub struct Genpsk {}
 
+/// server: make a peer and print the code with which a router joins; for a name that is invited
+/// already, the same code again
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "invite", help_triggers("-h", "--help"))]
+pub struct Invite {
+    /// name of the router: letters, digits and '_'
+    #[argh(positional, arg_name = "NAME")]
+    pub name: String,
+    /// where routers reach this server; by default as configured, else its public addresses
+    #[argh(option, arg_name = "HOST:PORT")]
+    pub endpoint: Option<String>,
+    /// new keys for a router that is there already: its old code is worth nothing any more
+    #[argh(switch)]
+    pub renew: bool,
+    /// configuration, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+}
+
+/// router: write the configuration from a code of 'onebox invite'
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "join",
+    help_triggers("-h", "--help"),
+    note = "The code holds a private key, and every user of this machine can read command lines: \
+            prefer '-', and give the code on standard input."
+)]
+pub struct Join {
+    /// the code; '-' or nothing: from standard input
+    #[argh(positional, arg_name = "CODE")]
+    pub code: Option<Secret>,
+    /// replace what is set up already
+    #[argh(switch)]
+    pub force: bool,
+    /// only show what the code says, without its secrets
+    #[argh(switch)]
+    pub show: bool,
+    /// the same as JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// configuration, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+}
+
+/// A word of the command line that must not be shown.
+#[derive(Clone, PartialEq)]
+pub struct Secret(pub Zeroizing<String>);
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl core::str::FromStr for Secret {
+    type Err = core::convert::Infallible;
+    fn from_str(text: &str) -> Result<Secret, Self::Err> {
+        Ok(Secret(Zeroizing::new(text.to_owned())))
+    }
+}
+
+/// check that this program computes rightly on this processor, and how fast; takes a second
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "selftest", help_triggers("-h", "--help"))]
+pub struct Selftest {}
+
 /// Understands a command line (without the program's name); what is done by that alone, such as
 /// help, or not understood, is written out, and the way to end returned.
 ///
@@ -142,7 +223,11 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
         .map(OsString::into_string)
         .collect::<Result<_, _>>()
         .map_err(|word| usage(&format!("not UTF-8: {}", word.display())))?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // argh takes a lone '-' for an option; for this command it says what is so without it, too.
+    if words.first() == Some(&"join") {
+        words.retain(|word| *word != "-");
+    }
     let line = Line::from_args(&["onebox"], &words).map_err(|early| match early.status {
         Ok(()) => print(&early.output),
         Err(()) => usage(early.output.trim_end()),

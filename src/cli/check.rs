@@ -30,7 +30,7 @@ pub(super) fn check(options: &Check) -> Exit {
 
 /// A warning if everybody may read the file and there are secrets in it. A configuration with
 /// errors is searched too: its secrets are no less.
-fn readable_secrets(path: &Path, text: &[u8]) -> Option<String> {
+pub(super) fn readable_secrets(path: &Path, text: &[u8]) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     if mode & 0o004 == 0 {
         return None;

@@ -13,10 +13,17 @@
 
 pub mod args;
 mod check;
+mod invite;
+mod join;
 mod keys;
 mod remote;
+mod screen;
+mod selftest;
+mod setup;
 mod status;
 mod table;
+mod view;
+mod watch;
 
 use args::{Command, Start};
 use std::fmt::Display;
@@ -58,6 +65,9 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Genkey(_) => keys::genkey(),
         Command::Pubkey(_) => keys::pubkey(),
         Command::Genpsk(_) => keys::genpsk(),
+        Command::Invite(options) => invite::invite(options),
+        Command::Join(options) => join::join(options),
+        Command::Selftest(_) => selftest::selftest(),
     }
 }
 

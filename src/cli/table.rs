@@ -54,14 +54,28 @@ pub(super) fn table(status: &Status, colour: bool) -> String {
     out
 }
 
-/// The state in one sentence.
+/// The state, the device and since when.
 fn headline(status: &Status) -> String {
+    let addresses = status.addresses.join(", ");
+    let mut line = format!("{}, {} with {addresses}", sentence(status), status.device);
+    let _ = writeln!(line, ", MTU {}, running for {}", status.mtu, span(status.uptime_s));
+    line
+}
+
+/// The state in one sentence.
+pub(super) fn sentence(status: &Status) -> String {
     let links: Vec<&Path> = status.peers.iter().flat_map(|peer| &peer.paths).collect();
     let used = links.iter().filter(|path| path.state == "active").count();
     let all = links.len();
-    let sentence = match status.state.as_str() {
+    match status.state.as_str() {
         "disabled" => "Disabled in the configuration".to_owned(),
+        "connecting" if status.role == "server" => {
+            format!("Waiting for {}", count(status.peers.len(), "peer"))
+        }
         "connecting" => format!("Connecting over {}", count(all, "link")),
+        "down" if status.role == "server" => {
+            format!("None of {} is connected", count(status.peers.len(), "peer"))
+        }
         "up" if status.role == "server" => {
             let up = status.peers.iter().filter(|peer| peer.state == "up").count();
             format!("{up} of {} connected", count(status.peers.len(), "peer"))
@@ -72,11 +86,7 @@ fn headline(status: &Status) -> String {
         "up" if all == 1 => "Up over the only link".to_owned(),
         "up" => format!("Bonded over {used} of {}", count(all, "link")),
         _ => format!("Down, none of {} works", count(all, "link")),
-    };
-    let addresses = status.addresses.join(", ");
-    let mut line = format!("{sentence}, {} with {addresses}", status.device);
-    let _ = writeln!(line, ", MTU {}, running for {}", status.mtu, span(status.uptime_s));
-    line
+    }
 }
 
 fn peer_line(peer: &Peer) -> String {
@@ -174,13 +184,13 @@ fn count(number: usize, what: &str) -> String {
 }
 
 /// kbit/s as Mbit/s.
-fn mbit(kbps: u64) -> String {
+pub(super) fn mbit(kbps: u64) -> String {
     let decimals = if kbps >= 100_000 { 0 } else { 1 };
     format!("{:.decimals$}", kbps as f64 / 1000.0)
 }
 
 /// Seconds in the two largest units.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -191,7 +201,7 @@ fn span(seconds: u64) -> String {
 }
 
 /// Bytes in the largest decimal unit.
-fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     let mut number = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if number < 1000.0 {

@@ -34,6 +34,17 @@ impl FromStr for Endpoint {
     type Err = AddressError;
     /// `name:port`, `192.0.2.1:port`, `[2001:db8::1]:port`; without port, [`DEFAULT_PORT`].
     fn from_str(text: &str) -> Result<Endpoint, AddressError> {
+        Endpoint::with_default_port(text, DEFAULT_PORT)
+    }
+}
+
+impl Endpoint {
+    /// The same with another port for a text without one.
+    ///
+    /// # Errors
+    ///
+    /// The text is neither a name nor an address, or its port none.
+    pub fn with_default_port(text: &str, default: u16) -> Result<Endpoint, AddressError> {
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (address, port) = rest.split_once(']').ok_or(AddressError)?;
             let address: Ipv6Addr = address.parse().map_err(|_| AddressError)?;
@@ -55,7 +66,7 @@ impl FromStr for Endpoint {
             (host, port)
         };
         let port = match port {
-            None => DEFAULT_PORT,
+            None => default,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().ok().filter(|port| *port != 0).ok_or(AddressError)?
             }

@@ -103,23 +103,27 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         addresses,
         mtu,
         mss_clamp,
+        netifd,
         routing,
         hold_ms_max,
         memory_mb,
         probe_interval_s,
         log_level: _,
         control,
+        state_dir,
         ubus_socket,
     } = old;
     let mut restart = Vec::new();
     let mut live = Vec::new();
     match (role, &new.role) {
         (Role::Client(a), Role::Client(b)) => {
-            live.extend((a.discover != b.discover).then_some("discover"))
+            live.extend((a.discover != b.discover).then_some("discover"));
+            live.extend((a.outage != b.outage).then_some("fallback"));
         }
         (Role::Server(a), Role::Server(b)) => {
             restart.extend((a.listen_port != b.listen_port).then_some("listen_port"));
             live.extend((a.nat != b.nat).then_some("nat"));
+            live.extend((a.endpoints != b.endpoints).then_some("endpoint"));
         }
         _ => restart.push("role"),
     }
@@ -129,6 +133,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         (*private_key != new.private_key, "private_key"),
         (*addresses != new.addresses, "address"),
         (*mtu != new.mtu, "mtu"),
+        (*netifd != new.netifd, "netifd"),
         (routing.table != new.routing.table, "table"),
         (routing.fwmark != new.routing.fwmark, "fwmark"),
         (routing.fwmask != new.routing.fwmask, "fwmask"),
@@ -140,6 +145,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
     ];
     restart.extend(needs_restart.into_iter().filter_map(|(differs, name)| differs.then_some(name)));
     live.extend((*mss_clamp != new.mss_clamp).then_some("mss_clamp"));
+    live.extend((*state_dir != new.state_dir).then_some("state_dir"));
     live.extend((*ubus_socket != new.ubus_socket).then_some("ubus_socket"));
     (restart, live)
 }

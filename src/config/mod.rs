@@ -15,7 +15,10 @@ pub mod address;
 mod checks;
 pub mod diagnostic;
 pub mod diff;
+pub mod edit;
 mod fields;
+pub mod free;
+pub mod invitation;
 pub mod model;
 pub mod parse;
 pub mod uci;
@@ -25,8 +28,8 @@ pub use address::{Endpoint, Host};
 pub use diagnostic::{Diagnostic, Severity, has_errors};
 pub use diff::{Difference, diff};
 pub use model::{
-    Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
-    Wan, WanLink,
+    Client, Config, Forward, KeySource, Main, Mode, Outage, Peer, Ports, Protocol, Role, Routing,
+    Server, Wan, WanLink,
 };
 pub use parse::parse;
 

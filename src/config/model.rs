@@ -57,6 +57,11 @@ pub struct Main {
     /// `mss_clamp`, default 1: TCP connections through the tunnel are told a segment size that
     /// fits. Without it, those whose path MTU discovery is filtered hang.
     pub mss_clamp: bool,
+    /// `netifd`: name of an interface of OpenWrt's `/etc/config/network` with `option proto
+    /// 'onebox'`. Addresses and routes are then set by netifd, with that interface's metric,
+    /// table and firewall zone, and it is up while traffic belongs into the tunnel. Default none:
+    /// the program sets them itself.
+    pub netifd: Option<String>,
     /// How the tunnel's traffic is told from other traffic.
     pub routing: Routing,
     /// `hold_ms_max` in milliseconds, 10 to 5000, default 500: longest time that a received packet
@@ -73,6 +78,10 @@ pub struct Main {
     pub log_level: log::LevelFilter,
     /// `control`, default `/var/run/onebox.sock`: socket for the command line.
     pub control: PathBuf,
+    /// `state_dir`, default none: `/etc/onebox` on OpenWrt, `/var/lib/onebox` elsewhere. What has to
+    /// be kept over a restart, which is what WANs with a quota have used; written at most once an
+    /// hour and at the end. Without such a WAN nothing is written.
+    pub state_dir: Option<PathBuf>,
     /// `ubus_socket`, default `/var/run/ubus/ubus.sock`. Where it does not exist (no OpenWrt),
     /// there is no ubus object.
     pub ubus_socket: PathBuf,
@@ -103,8 +112,31 @@ pub struct Client {
     /// `discover`, default 1: use every interface that has a default route, in addition to the
     /// WANs that are configured.
     pub discover: bool,
+    /// `fallback` and `kill_switch`: what becomes of traffic for the tunnel while no server
+    /// answers.
+    pub outage: Outage,
     /// The sections of type `wan`, in their order.
     pub wans: Vec<Wan>,
+}
+
+/// What becomes of traffic for the tunnel while its server does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// `fallback direct` (default): it leaves by the WANs as if there were no tunnel, from the
+    /// start until the server answers for the first time, and when it has been silent for
+    /// `fallback_after` seconds, 1 to 3600, default 10. Less would give up flows at each restart
+    /// of the server. As soon as it answers, all goes through the tunnel again.
+    Direct {
+        /// Seconds of silence.
+        after_s: u32,
+    },
+    /// `fallback closed`: it waits for the tunnel, from the start on.
+    Closed {
+        /// `kill_switch`, default 0: nothing leaves past the tunnel even while the program is not
+        /// there after a crash, of neither IP version. It ends when the program is stopped. Makes
+        /// `closed` the default of `fallback`.
+        kill_switch: bool,
+    },
 }
 
 /// What only a server has.
@@ -115,6 +147,9 @@ pub struct Server {
     /// `nat`, default 1: masquerade what leaves the tunnel, in an nft table of our own. Without
     /// it, the server's network needs routes to the clients' addresses.
     pub nat: bool,
+    /// `endpoint`, a list: where routers reach this server, for `onebox invite`, which writes down
+    /// here what it was given. Default none: then it is the machine's global addresses.
+    pub endpoints: Vec<Endpoint>,
     /// The sections of type `forward`, in their order.
     pub forwards: Vec<Forward>,
 }

@@ -25,6 +25,9 @@ pub const KEY_LEN: usize = 32;
 /// Characters of a key as text: 32 bytes in base64 with padding.
 pub const KEY_TEXT_LEN: usize = 44;
 
+/// What keys of invited routers are derived for (BLAKE3, `derive_key`).
+const INVITED_CONTEXT: &str = "onebox 2026-11-21 private key of an invited router";
+
 /// Why a text is not a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyError {
@@ -81,6 +84,22 @@ impl PrivateKey {
         PrivateKey::from_bytes(rng.seed())
     }
 
+    /// The key that an invitation of this server gives to the router `name`, from the secret that
+    /// the two will share: so that the same invitation can be written once more without the server
+    /// keeping its routers' keys. Who has the server's private key and the shared secret can
+    /// compute it; to be a server for that router, those two are enough anyway.
+    pub fn invited(&self, name: &str, shared: &PresharedKey) -> PrivateKey {
+        let mut hasher = blake3::Hasher::new_derive_key(INVITED_CONTEXT);
+        hasher.update(self.bytes());
+        hasher.update(shared.bytes());
+        hasher.update(name.as_bytes());
+        let mut hash = hasher.finalize();
+        let key = PrivateKey::from_bytes(*hash.as_bytes());
+        hash.zeroize();
+        hasher.zeroize();
+        key
+    }
+
     /// The public half, which identifies this device.
     pub fn public(&self) -> PublicKey {
         self.public
@@ -91,7 +110,8 @@ impl PrivateKey {
         encode(&self.secret)
     }
 
-    pub(super) fn bytes(&self) -> &[u8; KEY_LEN] {
+    /// The secret's bytes; wipe what they are copied to.
+    pub fn bytes(&self) -> &[u8; KEY_LEN] {
         &self.secret
     }
 }
@@ -183,7 +203,8 @@ impl PresharedKey {
         encode(&self.0)
     }
 
-    pub(super) fn bytes(&self) -> &[u8; KEY_LEN] {
+    /// The secret's bytes; wipe what they are copied to.
+    pub fn bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 }

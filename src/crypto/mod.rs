@@ -7,6 +7,7 @@
 //! * [`keys`]: the keys that people see and configure.
 //! * [`rng`]: the two generators, one for statistics, one for secrets.
 //! * [`handshake`]: one round trip to session keys; [`guard`]: which first message is answered.
+//! * [`selftest`]: whether this build computes what every other one does.
 //! * [`packet`]: sealing and opening of data packets; [`replay`]: each packet only once.
 //!
 //! How: everything is a function of its arguments. Time, randomness and indices come from the
@@ -24,6 +25,7 @@ mod noise;
 pub mod packet;
 pub mod replay;
 pub mod rng;
+pub mod selftest;
 
 #[cfg(test)]
 mod vectors;

@@ -4,8 +4,9 @@
 //! key of the authenticator. This must not depend on every caller counting right.
 //!
 //! How: the nonce is made of the path id and the packet number, and both come in a
-//! [`PacketNumber`], which can be neither copied nor made except by [`PacketNumbers::take`], and
-//! which [`SealKey::seal`] consumes. So no number is ever sealed twice with any key, because
+//! [`PacketNumber`], which can be neither copied nor, outside tests of known answers, made except
+//! by [`PacketNumbers::take`], and which [`SealKey::seal`] consumes. So no number is ever sealed
+//! twice with any key, because
 //!
 //! 1. a counter only goes up, and ends before it could wrap ([`PACKET_NUMBER_END`]);
 //! 2. the number carries its path, so that a number of one path cannot be sealed on another;
@@ -38,7 +39,7 @@ pub const PACKET_NUMBER_END: u64 = 1 << 60;
 /// Neither `Clone` nor `Copy`; sealing consumes it:
 ///
 /// ```compile_fail
-/// use onebox::crypto::packet::PacketNumbers;
+/// use onebox_core::crypto::packet::PacketNumbers;
 /// let number = PacketNumbers::new(0).take().unwrap();
 /// let twice = number.clone();
 /// ```
@@ -50,6 +51,11 @@ pub struct PacketNumber {
 }
 
 impl PacketNumber {
+    /// Any number, for tests and the self-test alone: elsewhere it could be one that was used.
+    pub(super) fn known(path: u8, value: u64) -> PacketNumber {
+        PacketNumber { path, value }
+    }
+
     /// The path that the packet belongs to.
     pub fn path(&self) -> u8 {
         self.path
@@ -75,12 +81,6 @@ impl PacketNumbers {
     /// The counter of this path, before its first packet.
     pub fn new(path: u8) -> PacketNumbers {
         PacketNumbers { path, next: 0 }
-    }
-
-    /// A counter far on, which only tests may have: elsewhere it could go back.
-    #[cfg(test)]
-    pub(super) fn starting_at(path: u8, next: u64) -> PacketNumbers {
-        PacketNumbers { path, next }
     }
 
     /// The next number; none once [`PACKET_NUMBER_END`] is reached.

@@ -12,13 +12,13 @@
 use super::handshake::{INIT_LEN, Incoming, Initiator, RESPONSE_LEN};
 use super::keys::{PresharedKey, PrivateKey};
 use super::noise::Noise;
-use super::packet::{OpenKey, PacketNumbers, SealKey, TAG_LEN};
+use super::packet::{OpenKey, PacketNumber, SealKey, TAG_LEN};
 use super::rng::SecretRng;
+use super::selftest::{FILE, Vectors};
 use crate::wire::frame::{self, Ack, Frame, PacketHead};
 use crate::wire::header::{self, DataHeader};
 use crate::wire::{AckRanges, PathId, Writer};
 
-const FILE: &str = include_str!("../../tests/vectors/protocol.txt");
 const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
 
 const INITIATOR_INDEX: u32 = 0x1122_3344;
@@ -33,13 +33,7 @@ const LARGE: u64 = 0x1_0000_0007;
 
 /// Bytes of a text in hexadecimal; white space does not count.
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).expect("a hexadecimal digit"))
-        .collect();
-    assert!(digits.len().is_multiple_of(2), "half a byte: {text}");
-    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    super::selftest::unhex(text).expect("hexadecimal digits")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -47,16 +41,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The vectors of the file, in its order.
-fn stored() -> Vec<(String, Vec<u8>)> {
-    let mut vectors: Vec<(String, String)> = Vec::new();
-    for line in FILE.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-        match (line.split_once('='), vectors.last_mut()) {
-            (Some((name, value)), _) => vectors.push((name.trim().to_owned(), value.to_owned())),
-            (None, Some((_, value))) => value.push_str(line),
-            (None, None) => panic!("a vector without a name: {line}"),
-        }
-    }
-    vectors.into_iter().map(|(name, value)| (name, unhex(&value))).collect()
+fn stored() -> Vec<(&'static str, Vec<u8>)> {
+    Vectors::read(FILE).expect("a file of vectors").0
 }
 
 /// Vectors under a heading.
@@ -81,7 +67,7 @@ fn datagram(seal: &SealKey, receiver: u32, number: u64, plaintext: &[u8]) -> Vec
     let head = DataHeader::bytes(PATH, receiver, number);
     let mut buf = plaintext.to_vec();
     buf.resize(plaintext.len() + TAG_LEN, 0);
-    let number = PacketNumbers::starting_at(PATH.0, number).take().unwrap();
+    let number = PacketNumber::known(PATH.0, number);
     seal.seal(number, &head, &mut buf).unwrap();
     [&head[..], &buf].concat()
 }
@@ -272,7 +258,7 @@ fn every_vector_is_recomputed() {
 #[test]
 fn the_vectors_fit_together() {
     let stored = stored();
-    let get = |name: &str| &stored.iter().find(|(n, _)| n == name).unwrap().1;
+    let get = |name: &str| &stored.iter().find(|(n, _)| *n == name).unwrap().1;
     let (init, response) = (get("init"), get("response"));
     assert_eq!((init.len(), response.len()), (INIT_LEN, RESPONSE_LEN));
     assert_eq!(init[8..40], get("initiator_ephemeral_public")[..]);

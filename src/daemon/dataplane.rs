@@ -61,6 +61,17 @@ pub struct WanPlan {
     pub settings: PathSettings,
 }
 
+/// Something that the endpoint tells.
+#[derive(Debug)]
+pub struct Told {
+    /// The peer that it is about.
+    pub peer: PeerId,
+    /// What has happened.
+    pub event: endpoint::Event,
+    /// Of a path in another state: why.
+    pub reason: Option<Reason>,
+}
+
 /// What there is to see of the data plane.
 #[derive(Debug)]
 pub struct Report {
@@ -124,7 +135,7 @@ impl DataPlane {
         tun: Tun,
         server: Vec<UdpSocket>,
         mark: u32,
-        events: UnboundedSender<(PeerId, endpoint::Event)>,
+        events: UnboundedSender<Told>,
     ) -> io::Result<DataPlane> {
         let (commands, inbox) = channel();
         let wake = Arc::new(EventFd::new()?);
@@ -179,7 +190,7 @@ struct Worker {
     armed: Time,
     wake: Arc<EventFd>,
     inbox: Receiver<Command>,
-    events: UnboundedSender<(PeerId, endpoint::Event)>,
+    events: UnboundedSender<Told>,
     pool: Pool,
     receive: ReceiveBuffer,
     batch: TransmitBatch,
@@ -193,7 +204,7 @@ impl Worker {
         mark: u32,
         inbox: Receiver<Command>,
         wake: Arc<EventFd>,
-        events: UnboundedSender<(PeerId, endpoint::Event)>,
+        events: UnboundedSender<Told>,
     ) -> io::Result<Worker> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(
@@ -342,9 +353,15 @@ impl Worker {
         {
             log::trace!("writing {}: {error}", self.tun.name());
         }
-        while let Some(event) = self.endpoint.poll_event() {
+        while let Some((peer, event)) = self.endpoint.poll_event() {
+            let reason = match &event {
+                endpoint::Event::PathChanged(path, state) => {
+                    self.endpoint.path_reason(now, peer, *path, *state)
+                }
+                _ => None,
+            };
             // The receiver ends with the program.
-            let _ = self.events.send(event);
+            let _ = self.events.send(Told { peer, event, reason });
         }
     }
 

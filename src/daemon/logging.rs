@@ -5,11 +5,14 @@
 //! client above debug.
 //!
 //! Limits: stderr gets no time; whoever collects the lines adds it. A line that cannot be written
-//! is lost: there is nobody left to tell.
+//! is lost: there is nobody left to tell. Syslog gets no time either: every collector notes when a
+//! line came, and the crate's own format brings 60 KB of calendar.
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::fmt::Display;
 use std::io::Write;
-use syslog::{BasicLogger, Facility, Formatter3164, LoggerBackend};
+use std::sync::{Mutex, PoisonError};
+use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +44,48 @@ impl Log for Stderr {
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
             let target = record.target();
-            let module = target.strip_prefix("onebox::").unwrap_or(target);
+            let module = ["onebox::", "onebox_core::"]
+                .iter()
+                .find_map(|package| target.strip_prefix(package))
+                .unwrap_or(target);
             let line = format!("{:<5} {module}: {}\n", record.level().as_str(), record.args());
             let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// `<priority>name[process]: text` (RFC 3164 §4.3.2, the form without time and host).
+#[derive(Clone)]
+struct Format {
+    pid: u32,
+}
+
+impl<T: Display> LogFormat<T> for Format {
+    fn format<W: Write>(&self, to: &mut W, severity: Severity, text: T) -> syslog::Result<()> {
+        let priority = Facility::LOG_DAEMON as u8 | severity as u8;
+        write!(to, "<{priority}>onebox[{}]: {text}", self.pid).map_err(syslog::Error::Write)
+    }
+}
+
+struct Syslog(Mutex<Logger<LoggerBackend, Format>>);
+
+impl Log for Syslog {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            let mut logger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let text = record.args();
+            let _ = match record.level() {
+                Level::Error => logger.err(text),
+                Level::Warn => logger.warning(text),
+                Level::Info => logger.info(text),
+                Level::Debug | Level::Trace => logger.debug(text),
+            };
         }
     }
 
@@ -59,15 +101,9 @@ pub fn init(target: Target, level: LevelFilter) -> Result<(), LoggingError> {
     let logger: Box<dyn Log> = match target {
         Target::Stderr => Box::new(Stderr),
         Target::Syslog => {
-            let formatter = Formatter3164 {
-                facility: Facility::LOG_DAEMON,
-                hostname: None,
-                process: "onebox".to_owned(),
-                pid: std::process::id(),
-            };
-            let logger: syslog::Logger<LoggerBackend, Formatter3164> =
-                syslog::unix(formatter).map_err(|error| LoggingError::Syslog(error.to_string()))?;
-            Box::new(BasicLogger::new(logger))
+            let logger = syslog::unix(Format { pid: std::process::id() })
+                .map_err(|error| LoggingError::Syslog(error.to_string()))?;
+            Box::new(Syslog(Mutex::new(logger)))
         }
     };
     log::set_boxed_logger(logger).map_err(|_| LoggingError::Twice)?;
@@ -78,4 +114,16 @@ pub fn init(target: Target, level: LevelFilter) -> Result<(), LoggingError> {
 /// Changes the level, as a reload does.
 pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_syslog_has_priority_name_and_process() {
+        let mut line = Vec::new();
+        Format { pid: 42 }.format(&mut line, Severity::LOG_WARNING, "a path is down").unwrap();
+        assert_eq!(line, b"<28>onebox[42]: a path is down");
+    }
 }

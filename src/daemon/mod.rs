@@ -1,13 +1,19 @@
 //! The running program: reads the configuration, keeps the tunnel up, obeys the command line.
 //!
 //! How: one thread runs tokio for everything that may wait (netlink, names, the control socket,
-//! ubus, signals), another the [`dataplane`]. A reload that needs no new device changes the running
+//! ubus, signals), another the [`dataplane`]. Once a second the state of things goes into the history
+//! and the accounts of quotas. A reload that needs no new device changes the running
 //! tunnel; one that does stops it and starts a new one. A configuration that does not parse
 //! changes nothing.
 
 pub mod control;
 pub mod dataplane;
+mod events;
+pub mod files;
+mod gate;
+mod history;
 pub mod logging;
+mod quota;
 mod report;
 mod resolve;
 mod tunnel;
@@ -22,10 +28,16 @@ use crate::status::{Change, Status};
 use crate::time::{SEC, Time};
 use control::server::{BindError, Call, ControlServer};
 use control::{Reloaded, Request};
+use events::Journal;
+use history::Recorder;
+use quota::Quotas;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+pub use tunnel::private_key;
 use tunnel::{Input, Tunnel};
 use ubus::Ubus;
 
@@ -106,12 +118,13 @@ pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
         let (calls_in, calls) = mpsc::channel(1);
         let mut daemon =
             Daemon::start(config_path.to_owned(), config, calls_in.clone(), calls).await?;
-        tokio::select! {
-            () = control.run(calls_in) => {}
-            result = daemon.serve() => result?,
-        }
-        daemon.stop().await;
-        Ok(())
+        // Beside the end as well: who has asked for it waits for an answer, and for the end.
+        let whole = async move {
+            let restart = daemon.serve().await?;
+            daemon.stop(restart).await;
+            Ok(())
+        };
+        tokio::join!(whole, control.run(calls_in)).0
     })
 }
 
@@ -156,6 +169,9 @@ struct Daemon {
     calls_in: mpsc::Sender<Call>,
     calls: mpsc::Receiver<Call>,
     started: Time,
+    quotas: Quotas,
+    recorder: Recorder,
+    journal: Journal,
 }
 
 impl Daemon {
@@ -172,14 +188,28 @@ impl Daemon {
             true => ubus.interfaces().await,
             false => Arc::default(),
         };
+        let started = clock::now();
+        let quotas = Quotas::open(state_directory(&config), started);
         let tunnel = start_tunnel(&config, &interfaces).await?;
         log::info!("onebox {} is running", env!("CARGO_PKG_VERSION"));
-        let started = clock::now();
-        Ok(Daemon { path, config, tunnel, ubus, interfaces, calls_in, calls, started })
+        let (recorder, journal) = (Recorder::default(), Journal::default());
+        Ok(Daemon {
+            path,
+            config,
+            tunnel,
+            ubus,
+            interfaces,
+            calls_in,
+            calls,
+            started,
+            quotas,
+            recorder,
+            journal,
+        })
     }
 
-    /// Serves until it is told to stop.
-    async fn serve(&mut self) -> Result<(), Error> {
+    /// Serves until it is told to stop; whether it will be started again at once.
+    async fn serve(&mut self) -> Result<bool, Error> {
         let listen = |kind| signal(kind).map_err(|error| Error::io("signals", error));
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
@@ -190,8 +220,12 @@ impl Daemon {
             Call(Call),
             Input(Input),
             Interfaces(Arc<Interfaces>),
+            Second,
         }
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.ubus.set_link(self.tunnel.as_ref().and_then(Tunnel::link));
             let next = tokio::select! {
                 _ = terminate.recv() => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
@@ -199,17 +233,18 @@ impl Daemon {
                 Some(call) = self.calls.recv() => Next::Call(call),
                 input = wait(&mut self.tunnel) => Next::Input(input),
                 interfaces = self.ubus.changed() => Next::Interfaces(interfaces),
+                _ = seconds.tick() => Next::Second,
             };
             match next {
-                Next::Stop => return Ok(()),
+                Next::Stop => return Ok(false),
                 Next::Reload => {
                     if let Err(problems) = self.reload().await {
                         log::error!("the configuration was not taken over:\n{problems}");
                     }
                 }
-                Next::Call(Call { request: Request::Stop, reply }) => {
+                Next::Call(Call { request: Request::Stop { restart }, reply }) => {
                     let _ = reply.send(Ok(serde_json::Value::Null));
-                    return Ok(());
+                    return Ok(restart);
                 }
                 Next::Call(call) => {
                     let answer = self.obey(call.request).await;
@@ -219,9 +254,10 @@ impl Daemon {
                     if let Some(tunnel) = &mut self.tunnel
                         && let Some(change) = tunnel.handle(input).await
                     {
-                        self.ubus.tell(change);
+                        self.tell(change);
                     }
                 }
+                Next::Second => self.second().await,
                 Next::Interfaces(interfaces) => {
                     self.interfaces = interfaces.clone();
                     if let Some(tunnel) = &mut self.tunnel {
@@ -232,12 +268,38 @@ impl Daemon {
         }
     }
 
-    async fn stop(self) {
+    async fn stop(mut self, restart: bool) {
         log::info!("stopping");
+        self.second().await;
+        self.quotas.save(clock::now());
+        self.ubus.withdraw().await;
         drop(self.ubus);
         if let Some(tunnel) = self.tunnel {
-            tunnel.stop().await;
+            tunnel.stop(restart && tunnel::stays_barred(&self.config, &self.config)).await;
         }
+    }
+
+    /// Writes down how things are.
+    async fn second(&mut self) {
+        let Some(tunnel) = &mut self.tunnel else { return };
+        let Ok(status) = tunnel.status().await else { return };
+        let (now, unix_s) = (clock::now(), clock::unix_us() / SEC);
+        self.recorder.sample(now, unix_s, &status);
+        self.quotas.update(now, unix_s, self.config.wans(), &status);
+        // Also to a tunnel that has only just begun.
+        tunnel.set_limited(self.quotas.full()).await;
+    }
+
+    /// Tells a change of state, and writes it down.
+    fn tell(&mut self, mut change: Change) {
+        if let Change::Path { wan, state, reason, .. } = &mut change
+            && state == "backup"
+            && let Some(quota) = self.quotas.reason(wan)
+        {
+            *reason = quota;
+        }
+        self.journal.note(clock::unix_us() / SEC, &change);
+        self.ubus.tell(change);
     }
 
     async fn obey(&mut self, request: Request) -> Result<serde_json::Value, String> {
@@ -246,6 +308,17 @@ impl Daemon {
         };
         match request {
             Request::Status => json(serde_json::to_value(self.status().await?)),
+            Request::History { since, step } => {
+                let minutes = match step.unwrap_or(1) {
+                    1 => false,
+                    60 => true,
+                    _ => return Err("step is 1 or 60".to_owned()),
+                };
+                json(serde_json::to_value(self.recorder.history(since.unwrap_or(0), minutes)))
+            }
+            Request::Events { since } => {
+                json(serde_json::to_value(self.journal.since(since.unwrap_or(0))))
+            }
             Request::Reload => json(serde_json::to_value(self.reload().await?)),
             Request::Reconnect { peer } => {
                 let tunnel = self.tunnel.as_ref().ok_or("the tunnel is disabled")?;
@@ -263,15 +336,16 @@ impl Daemon {
                     Err(format!("there is no WAN '{wan}'"))
                 }
             }
-            Request::Stop => Ok(serde_json::Value::Null),
+            Request::Stop { .. } => Ok(serde_json::Value::Null),
         }
     }
 
     async fn status(&self) -> Result<Status, String> {
-        let status = match &self.tunnel {
+        let mut status = match &self.tunnel {
             Some(tunnel) => tunnel.status().await.map_err(|error| error.to_string())?,
             None => Status { state: "disabled".to_owned(), ..Status::default() },
         };
+        self.quotas.show(self.config.wans(), &mut status);
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             role: self.config.main.role.as_str().to_owned(),
@@ -311,6 +385,10 @@ impl Daemon {
         if config.main.ubus_socket != self.config.main.ubus_socket {
             self.ubus = Ubus::start(&config.main.ubus_socket, self.calls_in.clone());
         }
+        if config.main.state_dir != self.config.main.state_dir {
+            self.quotas.save(clock::now());
+            self.quotas = Quotas::open(state_directory(&config), clock::now());
+        }
         self.config = config;
         for sentence in &changes {
             log::info!("reload: {sentence}");
@@ -324,14 +402,14 @@ impl Daemon {
     }
 
     /// Tells which of these states are others now; a peer that has gone is down.
-    fn tell_peers(&self, before: &[(String, PeerState)]) {
+    fn tell_peers(&mut self, before: &[(String, PeerState)]) {
         let now = self.peers();
         for (name, state) in before {
             let found = now.iter().find(|(other, _)| other == name);
             let new = found.map_or(PeerState::Down, |(_, state)| *state);
             if new != *state {
                 let (peer, state) = (name.clone(), new.as_str().to_owned());
-                self.ubus.tell(Change::Peer { peer, state });
+                self.tell(Change::Peer { peer, state });
             }
         }
     }
@@ -339,7 +417,7 @@ impl Daemon {
     /// Starts the tunnel anew; when that fails, with the old configuration.
     async fn replace_tunnel(&mut self, config: &Config) -> Result<(), String> {
         if let Some(tunnel) = self.tunnel.take() {
-            tunnel.stop().await;
+            tunnel.stop(tunnel::stays_barred(&self.config, config)).await;
         }
         match start_tunnel(config, &self.interfaces).await {
             Ok(tunnel) => {
@@ -355,6 +433,22 @@ impl Daemon {
             }
         }
     }
+}
+
+fn state_directory(config: &Config) -> PathBuf {
+    config.main.state_dir.clone().unwrap_or_else(quota::default_directory)
+}
+
+/// Takes back what a program that is not there any more has left behind.
+///
+/// # Errors
+///
+/// The system refuses something.
+pub fn clean(config_path: &Path) -> Result<(), Error> {
+    let config = load(config_path).ok().and_then(|(config, _)| config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("runtime", error))?;
+    runtime.block_on(tunnel::clean(config.as_ref()))
 }
 
 async fn start_tunnel(

@@ -2,7 +2,7 @@
 
 use super::dataplane::Report;
 use super::wans::Wans;
-use crate::endpoint::PeerSnapshot;
+use crate::endpoint::{PeerSnapshot, PeerState};
 use crate::engine::{self, PathState};
 use crate::status::{Bond, Path, Peer};
 use crate::time::SEC;
@@ -44,7 +44,7 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
     let (tx_best, rx_best) = (tx_best.unwrap_or(0), rx_best.unwrap_or(0));
     Peer {
         name: name.to_owned(),
-        state: snapshot.state.as_str().to_owned(),
+        state: peer_state(snapshot).to_owned(),
         endpoint: origin.map(|o| o.remote.to_string()).unwrap_or_default(),
         last_handshake_s: snapshot.handshake.map(|t| report.now.since(t) / SEC),
         rx_bytes: snapshot.rx_bytes,
@@ -60,6 +60,14 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
             duplicated: engine.duplicated,
             released_late: engine.released_late,
         },
+    }
+}
+
+/// A router that has never been there is not down, it has yet to come.
+fn peer_state(snapshot: &PeerSnapshot) -> &'static str {
+    match (snapshot.state, snapshot.handshake) {
+        (PeerState::Down, None) => PeerState::Connecting.as_str(),
+        (state, _) => state.as_str(),
     }
 }
 

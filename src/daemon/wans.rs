@@ -35,6 +35,8 @@ pub struct Wans {
     entries: Vec<Entry>,
     /// Modes set by command, until the next start.
     modes: BTreeMap<String, Mode>,
+    /// Those that have used up their quota.
+    limited: BTreeSet<String>,
     /// The names for which there was no number left, told once.
     refused: Vec<String>,
 }
@@ -61,6 +63,13 @@ impl Wans {
             self.modes.insert(name.to_owned(), mode);
         }
         known
+    }
+
+    /// Says which WANs have used up their quota; whether those are others than before.
+    pub fn set_limited(&mut self, names: BTreeSet<String>) -> bool {
+        let changed = self.limited != names;
+        self.limited = names;
+        changed
     }
 
     /// The WANs of `network` under `client`'s configuration, and what the data plane has to be
@@ -145,6 +154,7 @@ impl Wans {
         }
         let section = client.wans.iter().find(|w| w.name == entry.name);
         let mode = self.modes.get(&entry.name).copied().unwrap_or(match section.map(|s| s.mode) {
+            None | Some(config::Mode::Active) if self.limited.contains(&entry.name) => Mode::Backup,
             None | Some(config::Mode::Active) => Mode::Active,
             Some(config::Mode::Backup) => Mode::Backup,
             Some(config::Mode::Off) => Mode::Off,
@@ -245,7 +255,8 @@ mod tests {
     use crate::net::netlink::{Address, Interface, Route};
 
     fn client(discover: bool, wans: Vec<config::Wan>) -> config::Client {
-        config::Client { discover, wans }
+        let outage = config::Outage::Direct { after_s: 10 };
+        config::Client { discover, outage, wans }
     }
 
     fn names(commands: &[Command]) -> Vec<String> {
@@ -302,6 +313,29 @@ mod tests {
             assert_eq!(names(&commands), expected);
         }
         assert_eq!(wans.entries.len(), 1);
+    }
+
+    #[test]
+    fn a_wan_without_quota_left_is_a_backup_unless_somebody_says_otherwise() {
+        let mut wans = Wans::default();
+        let c = client(true, vec![]);
+        let network = network(&[("wan0", "10.0.0.2", true)]);
+        let mode = |wans: &mut Wans| {
+            let (_, commands) = wans.update(&network, &c, &Interfaces::default());
+            commands.into_iter().find_map(|command| match command {
+                Command::SetWan { plan, .. } => Some(plan.settings.mode),
+                _ => None,
+            })
+        };
+        assert_eq!(mode(&mut wans), Some(Mode::Active));
+        let full = BTreeSet::from(["wan0".to_owned()]);
+        assert!(wans.set_limited(full.clone()) && !wans.set_limited(full));
+        assert_eq!(mode(&mut wans), Some(Mode::Backup));
+        wans.set_mode("wan0", Mode::Active);
+        assert_eq!(mode(&mut wans), Some(Mode::Active));
+        wans.set_mode("wan0", Mode::Off);
+        wans.set_limited(BTreeSet::new());
+        assert_eq!(mode(&mut wans), Some(Mode::Off));
     }
 
     #[test]

@@ -24,6 +24,9 @@
 //! Peers that something has happened to wait in three queues (to send, to deliver, to have their
 //! timer looked at), so that a datagram costs the same with one peer as with a thousand.
 //!
+//! What packets pass is never inlined into the caller: a router's program is built for size around
+//! it, and code that is inlined becomes what it is inlined into.
+//!
 //! Limits: [`PEERS_MAX`] peers; each table and queue has its bound in its module. One thread: a
 //! server spreads peers over endpoints.
 
@@ -230,6 +233,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// See [`PeerError`]; nothing is changed then.
+    #[inline(never)] // See the module documentation.
     pub fn add_peer(&mut self, now: Time, settings: PeerSettings) -> Result<PeerId, PeerError> {
         let PeerSettings { public_key, preshared_key, allowed_ips } = settings;
         if public_key == self.private_key.public() {
@@ -396,6 +400,7 @@ impl Endpoint {
 
     /// Takes an inner packet from the device: it goes to the peer that its destination belongs
     /// to. While there is no session with that peer it waits, within the engine's bound.
+    #[inline(never)] // See the module documentation.
     pub fn push_packet(&mut self, now: Time, pool: &mut Pool, packet: Buf) {
         let view = ip::Packet::parse(packet.bytes()).ok_or(Drop::NotIp);
         let peer = view.and_then(|view| {
@@ -422,6 +427,7 @@ impl Endpoint {
 
     /// The next inner packet for the device, and the peer that sent it. Packets whose source is
     /// not that peer's are dropped here.
+    #[inline(never)] // See the module documentation.
     pub fn poll_deliver(&mut self, pool: &mut Pool) -> Option<(PeerId, Buf)> {
         while let Some(&id) = self.delivering.front() {
             let peer = self.peers.get_mut(&id);
@@ -454,6 +460,7 @@ impl Endpoint {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; at once when there is
     /// something to send.
+    #[inline(never)] // See the module documentation.
     pub fn poll_timeout(&mut self) -> Time {
         self.settle_timers();
         if !self.outbox.is_empty() || !self.ready.is_empty() {
@@ -464,6 +471,7 @@ impl Endpoint {
 
     /// Does what is due. `unix_us` is the wall clock, microseconds since 1970; it may be wrong
     /// and may jump.
+    #[inline(never)] // See the module documentation.
     pub fn handle_timeout(&mut self, now: Time, unix_us: u64, pool: &mut Pool) {
         self.settle_timers();
         while let Some(&(at, id)) = self.timers.first() {

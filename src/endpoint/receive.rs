@@ -29,6 +29,7 @@ const DEAD_AFTER_US: u64 = 15 * SEC;
 impl Endpoint {
     /// Takes a datagram that has come. It is opened in place, so its bytes are of no use
     /// afterwards.
+    #[inline(never)] // See the module documentation.
     pub fn handle_datagram(
         &mut self,
         now: Time,

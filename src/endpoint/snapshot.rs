@@ -78,6 +78,19 @@ impl Endpoint {
         Snapshot { peers: peers.collect(), drops: self.drops.clone() }
     }
 
+    /// Why a path is in this state, while it is.
+    pub fn path_reason(
+        &self,
+        now: Time,
+        peer: PeerId,
+        path: PathId,
+        state: engine::PathState,
+    ) -> Option<engine::Reason> {
+        let snapshot = self.peers.get(&peer)?.engine.snapshot(now);
+        let found = snapshot.paths.into_iter().find(|p| p.id == path && p.state == state);
+        found.map(|path| path.reason)
+    }
+
     /// What was dropped.
     pub fn drops(&self) -> &Drops {
         &self.drops

@@ -143,6 +143,7 @@ impl Endpoint {
 
     /// Replaces the contents of `out` by what is to be sent now. Returns `false` when that is
     /// nothing; otherwise there may be more.
+    #[inline(never)] // See the module documentation.
     pub fn poll_transmit(&mut self, now: Time, pool: &mut Pool, out: &mut TransmitBatch) -> bool {
         out.clear();
         while out.has_room() {

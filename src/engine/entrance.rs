@@ -52,6 +52,8 @@ pub struct Outgoing {
     pub sequence: u32,
     /// Whether the flow's order matters.
     pub ordered: bool,
+    /// Whether nothing else of its flow waits.
+    pub alone: bool,
     /// Sequence numbers before it that were dropped: the first and how many.
     pub skip: Option<(u32, u16)>,
 }
@@ -212,6 +214,11 @@ impl Entrance {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.packets == 0
+    }
+
+    /// Whether a flow waits that has built no queue yet.
+    pub fn has_sparse(&self) -> bool {
+        !self.new.is_empty()
     }
 
     /// Bytes that wait.
@@ -377,6 +384,7 @@ impl Entrance {
             flow: index as u16,
             sequence: queued.sequence,
             ordered: queued.ordered,
+            alone: flow.bytes == 0,
             skip: flow.skip.take(),
         }
     }

@@ -29,6 +29,7 @@ mod schedule;
 mod stats;
 mod timer;
 mod transmit;
+mod twin;
 
 pub use path::rate::Phase;
 pub use path::state::Reason;
@@ -174,8 +175,10 @@ pub struct Engine {
     last_report: Time,
     /// The peer has to hear how we want the paths to be used.
     tell_status: bool,
-    /// Hold that was last told to the peer.
+    /// Hold that was last told to the peer, and the one computed last, and when.
     hold_told: u64,
+    hold_now: u64,
+    hold_at: Time,
     closing: Option<u8>,
     /// When a path last fell out of use.
     path_lost_at: Option<Time>,
@@ -189,6 +192,7 @@ pub struct Engine {
     rx: Meter,
     /// Inner packets longer than any path takes.
     too_long: u64,
+    twins: twin::Twins,
     /// Packets sent twice.
     duplicated: u64,
 }
@@ -209,6 +213,8 @@ impl Engine {
             last_report: now,
             tell_status: settings.client,
             hold_told: 0,
+            hold_now: 0,
+            hold_at: Time::ZERO,
             closing: None,
             path_lost_at: None,
             drained_at: now,
@@ -218,6 +224,7 @@ impl Engine {
             tx: Meter::default(),
             rx: Meter::default(),
             too_long: 0,
+            twins: twin::Twins::default(),
             duplicated: 0,
             settings,
         }
@@ -328,7 +335,7 @@ impl Engine {
         self.last_used = Some(now);
         self.tx_bytes += packet.len() as u64;
         self.tx.add(now, packet.len() as u64, 0, 0);
-        if packet.len() > usize::from(self.mtu()) {
+        if packet.len() > usize::from(self.mtu_told.max(MTU_MIN)) {
             self.too_long += 1;
             pool.give(packet);
             return;

@@ -176,6 +176,13 @@ impl Store {
         }
     }
 
+    /// The packet has been sent once more as a precaution.
+    pub fn copied(&mut self, place: u32) {
+        if let Some(kept) = self.find_mut(place) {
+            kept.copies += 1;
+        }
+    }
+
     /// A datagram was acknowledged: its packets have arrived.
     pub fn on_acked(&mut self, sent: &Sent, pool: &mut Pool) {
         for &place in sent.content.iter().filter(|&&p| p != NONE) {
@@ -258,7 +265,7 @@ mod tests {
     use crate::engine::path::sent::{CONTENT_MAX, SentLog};
 
     fn outgoing(sequence: u32) -> Outgoing {
-        Outgoing { packet: Buf::new(), flow: 7, sequence, ordered: true, skip: None }
+        Outgoing { packet: Buf::new(), flow: 7, sequence, ordered: true, alone: false, skip: None }
     }
 
     /// A log with one datagram per place, so that the store sees real entries.

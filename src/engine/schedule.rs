@@ -60,6 +60,13 @@ impl Order {
         self.places[..self.len].iter().map(|&(_, id)| PathId(id))
     }
 
+    /// The ids of the paths that are slower than the fastest by at most `later_us`.
+    pub(super) fn near(&self, later_us: i64) -> impl Iterator<Item = PathId> + '_ {
+        let least = self.places[0].0;
+        let places = self.places[..self.len].iter();
+        places.take_while(move |p| p.0 - least <= later_us).map(|&(_, id)| PathId(id))
+    }
+
     /// The fastest.
     pub(super) fn first(&self) -> Option<PathId> {
         self.ids().next()
@@ -83,14 +90,12 @@ impl Order {
 impl Engine {
     /// Orders the paths by predicted delay.
     pub(super) fn order(&self, now: Time) -> Order {
-        let mut order = self.order_of(now, false);
-        if order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US {
-            let all = self.order_of(now, true);
-            if all.len > order.len {
-                order = all;
-            }
+        let order = self.order_of(now, false);
+        let reserves = self.paths().any(|p| p.is_reserve() && p.health.is_usable());
+        match reserves && (order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US) {
+            true => self.order_of(now, true),
+            false => order,
         }
-        order
     }
 
     fn order_of(&self, now: Time, reserves: bool) -> Order {
@@ -111,6 +116,9 @@ impl Engine {
         pool: &mut Pool,
         out: &mut [u8],
     ) -> Option<Transmit> {
+        if let Some(transmit) = self.transmit_twin(now, out) {
+            return Some(transmit);
+        }
         let idle = self.entrance.is_empty() && !self.store.wants_resend();
         if idle {
             self.note_limited(now);
@@ -130,10 +138,7 @@ impl Engine {
             path.rate.set_near(near);
             let known = path.rate.bandwidth();
             rate += if known > 0 { known } else { path.rate.pacing(&path.feedback, &path.owd) };
-            let max_len = path.payload_max();
-            let may_send = path.pacer.next() <= now
-                && (path.room() >= max_len as u64 || path.sent.in_flight() == 0);
-            if !may_send {
+            if !path.may_send(now) {
                 continue;
             }
             let trial = !near && !path.rate.is_settled() && !path.is_reserve();
@@ -199,6 +204,12 @@ impl Engine {
             return None;
         }
         let len = w.len();
+        self.twins.on_sent(now, len as u64);
+        for &place in content.iter().filter(|&&p| p != NONE) {
+            if let Some(packet) = self.store.get(place).filter(|o| o.alone) {
+                self.twins.offer(now, place, id, packet.packet.len(), packet.ordered);
+            }
+        }
         self.finish(now, id, len, true, content, Target::Current)
     }
 
@@ -231,7 +242,9 @@ impl Engine {
         order: &Order,
     ) -> Option<u32> {
         let deadline = self.settings.hold_max_us + RESEND_SLACK_US;
+        // Not before a sparse flow: there may be a whole window of a lost path to repeat.
         if take.near
+            && !self.entrance.has_sparse()
             && let Some(place) = self.store.next_resend(now, pool, deadline, max_len)
         {
             self.store.resent(place);

@@ -13,6 +13,8 @@ pub(super) const REPORT_US: u64 = 500 * MS;
 /// An acknowledgement also tells of other paths on which something came within this time, so that
 /// it does not matter over which path it arrives.
 const ALSO_US: u64 = 50 * MS;
+/// Distance at which the hold is computed.
+const HOLD_EVERY_US: u64 = 10 * MS;
 /// The hold is told anew when it has changed by more than one part in this many.
 const HOLD_CHANGE: u64 = 4;
 
@@ -185,7 +187,11 @@ impl Engine {
 
     /// What the peer should know now and then: our measurements, the hold, the use of paths.
     fn transmit_report(&mut self, now: Time, busy: bool, out: &mut [u8]) -> Option<Transmit> {
-        let hold = self.hold(now);
+        // Not for every datagram: it is a sum over all paths.
+        if now.since(self.hold_at) >= HOLD_EVERY_US {
+            (self.hold_now, self.hold_at) = (self.hold(now), now);
+        }
+        let hold = self.hold_now;
         let hold_changed = hold.abs_diff(self.hold_told) > self.hold_told / HOLD_CHANGE;
         let usable = self.paths().any(|p| p.health.is_usable());
         let due = busy && now.since(self.last_report) >= REPORT_US;

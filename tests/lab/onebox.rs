@@ -190,8 +190,14 @@ impl<'a> Instance<'a> {
         std::fs::write(self.config_file(), text).expect("configuration");
     }
 
-    fn config_file(&self) -> PathBuf {
+    /// Where its configuration is.
+    pub fn config_file(&self) -> PathBuf {
         self.files.file("onebox.conf")
+    }
+
+    /// Its control socket.
+    pub fn control(&self) -> PathBuf {
+        self.files.file("control")
     }
 
     /// A command line of the program about this instance.

@@ -22,8 +22,6 @@ const plugin = join(app, 'root/usr/libexec/rpcd/luci.onebox');
 
 // Options that a router has and that no page is for, with the reason.
 const ELSEWHERE = { role: 'written by `onebox join`; a router is a client' };
-// Options of work that is not here yet; the program warns of them until then.
-const COMING = [ 'fallback', 'fallback_after', 'kill_switch', 'netifd', 'state_dir' ];
 
 // Bytes of the installed application without translations.
 const SIZE_MAX = 72_000;
@@ -58,7 +56,7 @@ function options(from, to) {
 
 function compare(form, program) {
 	const missing = [ ...program ].filter(name => !form.has(name) && !ELSEWHERE[name]);
-	const dead = [ ...form ].filter(name => !program.has(name) && !COMING.includes(name));
+	const dead = [ ...form ].filter(name => !program.has(name));
 
 	assert.deepEqual({ missing, dead }, { missing: [], dead: [] });
 }

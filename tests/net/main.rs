@@ -16,8 +16,11 @@ mod lab;
 mod bonding;
 mod emulated;
 mod failover;
+mod invite;
 mod lifecycle;
+mod outage;
 mod reach;
+mod records;
 mod security;
 
 /// Share of a link's rate that plain TCP gets: 1448 bytes of 1538 on the line.

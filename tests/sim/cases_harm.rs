@@ -34,7 +34,6 @@ fn fast() -> Spec {
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.51 of 0.8"]
 fn jitter() {
     faulty("jitter of 20 ms", fast().jitter(20_000), 0.8);
 }
@@ -51,26 +50,22 @@ fn duplication() {
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.55 of 0.8"]
 fn corruption() {
     faulty("0.5 % have a bit flipped", Spec { corrupt_ppm: 5_000, ..fast() }, 0.8);
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.44 of 0.8"]
 fn random_loss() {
     faulty("2 % loss", fast().loss(20_000), 0.8);
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.61 of 0.75"]
 fn bursts_of_loss() {
     let loss = Loss::Bursts { enter: 1_000, leave: 100_000, good: 0, bad: 500_000 };
     faulty("bursts of loss", Spec { loss, ..fast() }, 0.75);
 }
 
 #[test]
-#[ignore = "goal not met yet: 40 of 47 Mbit/s"]
 fn a_policer_is_found_out() {
     let scenario = |way| {
         Scenario::new("a link with a policer of 20 Mbit/s beside a clean one")
@@ -83,7 +78,6 @@ fn a_policer_is_found_out() {
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.61 of 0.8"]
 fn a_shallow_queue_is_enough() {
     let scenario = |way| {
         Scenario::new("queues of 32 KiB")

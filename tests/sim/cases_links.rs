@@ -26,7 +26,6 @@ fn e_up(o: &Outcome) -> f64 {
 }
 
 #[test]
-#[ignore = "goal not met yet: ping p95 51 of 50 ms"]
 fn asymmetric_lines_give_their_sum_up() {
     asymmetric("two lines of 10 Mbit/s up, bulk up")
         .flow("up", Flow::bulk(Way::Up))
@@ -43,7 +42,6 @@ fn asymmetric_lines_give_their_sum_down() {
 }
 
 #[test]
-#[ignore = "goal not met yet: E down 0.47 of 0.8"]
 fn asymmetric_lines_serve_both_ways_at_once() {
     // Acknowledgements of 200 Mbit/s take about a quarter of the 20 that go up.
     asymmetric("two lines of 100 Mbit/s down, 10 up, bulk both ways")
@@ -55,7 +53,6 @@ fn asymmetric_lines_serve_both_ways_at_once() {
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.81 of 0.9"]
 fn three_links_give_their_sum() {
     let scenario = |way| {
         Scenario::new("50, 30 and 20 Mbit/s with 20, 35 and 10 ms")
@@ -74,7 +71,6 @@ fn three_links_give_their_sum() {
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.73 of 0.9"]
 fn four_links_give_their_sum() {
     let scenario = |way| {
         let links = [(60_000, 10_000), (40_000, 25_000), (20_000, 40_000), (10_000, 60_000)];

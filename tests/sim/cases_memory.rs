@@ -54,7 +54,6 @@ fn little_memory_is_enough_to_work() {
 }
 
 #[test]
-#[ignore = "goal not met yet: they grow by 10 entries per second"]
 fn tables_of_a_dead_path_do_not_grow() {
     let entries = |o: &Outcome, side: Side, at: f64| {
         let ends = o.history.between(at, at + 0.1).iter();

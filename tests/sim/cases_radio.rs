@@ -58,7 +58,6 @@ fn stepwise(name: &'static str, way: Way, phase: u64, mbps: &[u64]) -> Scenario 
 }
 
 #[test]
-#[ignore = "goal not met yet: share 0.73 of 0.8 after its return"]
 fn a_rate_that_collapses_and_recovers_is_followed() {
     let name = "LTE from 40 to 5 Mbit/s and back at once, beside 30 Mbit/s";
     run_all(Kind::Bare, WAYS.map(|way| stepwise(name, way, 5, &[40, 5, 40])));
@@ -125,13 +124,11 @@ fn storms(name: &'static str, way: Way, mixes: bool) -> Scenario {
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.71 of 0.8 after a storm, ping p95 85 of 70 ms"]
 fn storms_of_jitter_do_no_harm() {
     run_all(Kind::Bare, WAYS.map(|way| storms("jitter of 50 ms for 3 s", way, false)));
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.47 of 0.8 after a storm, 39 of 42 Mbit/s in it"]
 fn storms_of_reordering_do_no_harm() {
     run_all(Kind::Bare, WAYS.map(|way| storms("reordering by 50 ms for 3 s", way, true)));
 }

@@ -38,7 +38,6 @@ fn took_ms(o: &Outcome, percent: u64) -> f64 {
 }
 
 #[test]
-#[ignore = "goal not met yet: median 197 of 183 ms"]
 fn many_short_flows_hardly_notice_bulk() {
     let scenario = |way| {
         let idle = short_flows("short flows alone", way).play(Kind::Bare);
@@ -53,7 +52,6 @@ fn many_short_flows_hardly_notice_bulk() {
 }
 
 #[test]
-#[ignore = "goal not met yet: p99 56 of 40 ms"]
 fn voice_keeps_its_delay_beside_bulk() {
     // The best idle path has 20 ms one way.
     let scenario = |way| {
@@ -101,7 +99,6 @@ fn limited(name: &'static str, way: Way, before: bool) -> Scenario {
 }
 
 #[test]
-#[ignore = "goal not met yet: share 0.50 of 0.8"]
 fn a_slow_stream_does_not_wreck_what_was_known() {
     let name = "bulk, 20 s of 2 Mbit/s with pauses, bulk";
     run_all(Kind::Bare, WAYS.map(|way| limited(name, way, true)));

@@ -18,6 +18,7 @@ fn its_methods_are_listed_with_their_arguments() {
         let expected = json!({
             "status": {}, "paths": {}, "reconnect": {"peer": "String"},
             "set_path": {"wan": "String", "mode": "String"}, "reload": {},
+            "history": {"since": "Integer", "step": "Integer"}, "events": {"since": "Integer"},
         });
         assert_eq!(shown(&caller.signature("onebox")), expected);
         if let Some(text) = bus.ubus(&["-v", "list", "onebox"]) {
@@ -28,6 +29,8 @@ fn its_methods_are_listed_with_their_arguments() {
                 r#""reconnect":{"peer":"String"}"#,
                 r#""set_path":{"wan":"String","mode":"String"}"#,
                 r#""reload":{}"#,
+                r#""history":{"since":"Integer","step":"Integer"}"#,
+                r#""events":{"since":"Integer"}"#,
             ];
             assert_eq!(lines, expected, "{text}");
         }
@@ -58,6 +61,17 @@ fn the_status_is_that_of_the_command_line() {
         if let Some(text) = bus.ubus(&["call", "onebox", "status"]) {
             assert_eq!(without_time(serde_json::from_str(&text).unwrap()), expected);
         }
+        for arguments in
+            [json!({}), json!({"since": 0, "step": 1}), json!({"since": 5_000_000_000u64})]
+        {
+            let (status, table) = caller.call(onebox, "history", arguments);
+            let total =
+                json!({"peer": "", "wan": "", "up_kbps": [], "down_kbps": [], "rtt_ms": []});
+            let expected = json!({"end_s": 0, "step_s": 1, "series": [total]});
+            assert_eq!((status, table), (Status::OK, expected));
+        }
+        let (status, table) = caller.call(onebox, "events", json!({"since": 7}));
+        assert_eq!((status, table), (Status::OK, json!({"events": []})));
         let (status, table) = caller.call(onebox, "paths", json!({}));
         assert_eq!((status, table), (Status::OK, json!({"paths": []})));
         daemon.stop();
@@ -81,6 +95,10 @@ fn what_cannot_be_done_is_refused_with_words() {
             ("set_path", json!({"wan": "lte", "mode": "sometimes"})),
             ("set_path", json!({"wan": 1, "mode": "off"})),
             ("reconnect", json!({"peer": ["a"]})),
+            ("history", json!({"since": "today"})),
+            ("history", json!({"since": -1})),
+            ("history", json!({"step": 7})),
+            ("events", json!({"since": 1.5})),
         ] {
             let answer = ask(method, arguments.clone());
             assert_eq!(answer, (Status::INVALID_ARGUMENT, json!({})), "{method} {arguments}");

@@ -84,7 +84,7 @@ fn dump(list: &[(&str, &str)]) -> Map<String, Value> {
     Map::from_iter([("interface".into(), list.iter().map(entry).collect())])
 }
 
-fn possible() -> bool {
+pub fn possible() -> bool {
     let tools = ["ip", "nft"].iter().all(|tool| on_path(tool).is_some());
     let tun = std::fs::File::options().write(true).open("/dev/net/tun").is_ok();
     let possible = tools && tun && nix::unistd::geteuid().is_root();
@@ -132,7 +132,8 @@ fn wans_are_found_by_netifd_and_changes_are_told() {
         caller.listen("onebox.*", onebox);
         netifd.change(dump(&[("dsl", "wan1"), ("lte", "wan2")]), Signal::Notification);
         router.wait_path("wan2", &["active"], Duration::from_secs(3));
-        let active = json!({"peer": "vps", "wan": "phone", "device": "wan2", "state": "active"});
+        let active = json!({"peer": "vps", "wan": "phone", "device": "wan2", "state": "active",
+            "reason": "in use"});
         let expected = event("onebox.path", active);
         // As an event and as a notification.
         caller.hear("the new path", |heard| heard.iter().filter(|e| **e == expected).count() == 2);

@@ -25,9 +25,11 @@ use sent::{Outcome, Sent, SentLog};
 use state::Health;
 use std::collections::VecDeque;
 
-/// Silence after which a path is suspect: at least this, at most [`SILENCE_MAX_US`] or three round
-/// trips.
-const SILENCE_MIN_US: u64 = 100 * MS;
+/// Silence after which a path in full use is suspect, beyond its jitter.
+const SILENCE_BUSY_US: u64 = 60 * MS;
+/// Silence after which another path is suspect: at least twice this, at most twice
+/// [`SILENCE_MAX_US`] or six round trips.
+const SILENCE_MIN_US: u64 = 80 * MS;
 const SILENCE_MAX_US: u64 = 250 * MS;
 /// Datagrams without an answer that show a silence quickly; fewer may be a lost tail, for which
 /// twice the time is allowed.
@@ -227,6 +229,12 @@ impl Path {
             .saturating_sub(crate::wire::OVERHEAD)
     }
 
+    /// Whether window and pacer allow a datagram now.
+    pub fn may_send(&self, now: Time) -> bool {
+        self.pacer.next() <= now
+            && (self.room() >= self.payload_max() as u64 || self.sent.in_flight() == 0)
+    }
+
     /// Whether it is to carry data only when the others do not suffice.
     pub fn is_reserve(&self) -> bool {
         self.settings.metered || self.health.mode() == Mode::Backup
@@ -243,12 +251,12 @@ impl Path {
     /// first sample, half the round trip above `zero`, the base of some path that has one.
     pub fn delay(&self, now: Time, zero: i64) -> i64 {
         match self.owd.base() {
-            Some(base) => base + self.queue_us(now) as i64 + self.surprise(now).max(0),
+            Some(base) => base + (self.queue_us(now) as i64 + self.surprise(now)).max(0),
             None => zero + self.rtt.smoothed() as i64 / 2,
         }
     }
 
-    /// By how much predictions have been too low lately, forgotten by half each SURPRISE_US.
+    /// By how much predictions have been too low lately, negative for too high, forgotten by half each SURPRISE_US.
     fn surprise(&self, now: Time) -> i64 {
         self.surprise >> (now.since(self.surprised) / SURPRISE_US).min(62)
     }
@@ -389,20 +397,23 @@ impl Path {
         (self.sent.outstanding() > 0).then_some(self.last_progress)
     }
 
-    /// How long nothing may be acknowledged before the path is suspect.
-    fn patience(&self) -> u64 {
+    /// When [`silence`](Path::silence) will find the path suspect: of a path in full use the oldest
+    /// datagram is overdue and nothing at all has come for a while; of another one time is given
+    /// for a lost tail to be repeated.
+    pub fn silence_due(&self) -> Time {
+        let (true, Some(since)) = (self.health.is_usable(), self.silent_since()) else {
+            return Time::FAR;
+        };
         let expected = self.feedback.timeout(ACK_DELAY_US) + self.owd.spread() / 2;
         let most = SILENCE_MAX_US.max(3 * self.feedback.smoothed());
-        let quick = (expected + 30 * MS).clamp(SILENCE_MIN_US, most);
-        if self.sent.outstanding() >= SILENCE_EVIDENCE { quick } else { (2 * quick).min(2 * most) }
-    }
-
-    /// When [`silence`](Path::silence) will find the path suspect.
-    pub fn silence_due(&self) -> Time {
-        if !self.health.is_usable() {
-            return Time::FAR;
+        if self.sent.outstanding() >= SILENCE_EVIDENCE {
+            let overdue = self.sent.oldest().map_or(since, |t| t + expected);
+            let quiet = since + SILENCE_BUSY_US + self.owd.spread() / 2 + 3 * self.owd.noise();
+            overdue.max(quiet).min(since + most)
+        } else {
+            let quick = (expected + 30 * MS).clamp(SILENCE_MIN_US, most);
+            since + (2 * quick).min(2 * most)
         }
-        self.silent_since().map_or(Time::FAR, |t| t + self.patience())
     }
 
     /// For how long nothing has been acknowledged, if that is too long.

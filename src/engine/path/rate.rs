@@ -8,11 +8,13 @@
 //! How: in the manner of BBR (draft-ietf-ccwg-bbr): bandwidth is the windowed maximum of delivery
 //! rates (draft-cheng-iccrg-delivery-rate-estimation), here over the *receiver's* arrival times,
 //! which no delay of acknowledgements can distort. Sending is paced at that bandwidth; now and
-//! then a little more is tried, then drained. Unlike BBR, one-way delay ends a probe early and a
-//! standing queue forces a drain and a new estimate: a rate that falls from 40 to 5 Mbit/s is
-//! followed in a few round trips, without waiting for loss. What a drain leaves of the delay is the
-//! path's own (jitter in order, a longer route, another's queue): it is tolerated from then on, and
-//! only what comes on top of it counts.
+//! then a little more is tried for a moment, and judged when the answer is there. Unlike BBR, delay
+//! counts: the mean one-way delay under load, against the least such mean ([`Owd::queue`]), so
+//! that jitter is no queue. A queue that stands for a round trip forces a drain. If it is gone
+//! then, it was ours: the estimate is what was delivered meanwhile. A delivery far below the
+//! estimate is believed at once: a rate that falls from 40 to 5 Mbit/s is followed in a few round
+//! trips, without waiting for loss. What a drain leaves is the path's own delay (a longer route) or
+//! a rival's queue: it is tolerated, and the share of the link is kept.
 //!
 //! Limits: random loss never lowers the rate by itself. Samples taken while there was not enough to
 //! send can raise the estimate, never lower it.
@@ -92,6 +94,8 @@ pub struct Rate {
     filter: [u64; 2],
     filter_since: Time,
     latest: u64,
+    /// Whether the newest sample spans a time in which there was too little to send.
+    latest_limited: bool,
     round_end: u64,
     /// Bytes delivered when the round began, and lost in it.
     round_begin: u64,
@@ -135,6 +139,7 @@ impl Rate {
             filter: [0; 2],
             filter_since: now,
             latest: 0,
+            latest_limited: true,
             round_end: 0,
             round_begin: 0,
             round_lost: 0,
@@ -296,6 +301,7 @@ impl Rate {
         // The first point's bytes arrived before the span began.
         self.latest = (delivered - before) * 1_000_000 / span;
         let limited = before < self.limited_until;
+        self.latest_limited = limited;
         if limited && self.latest <= self.bandwidth() {
             return;
         }
@@ -413,7 +419,7 @@ impl Rate {
         self.judged = true;
         // The newest rate is still that of the drain.
         let drain = self.bandwidth() * DRAIN_PERCENT / 100;
-        let behind = !self.limited && self.latest * 10 < drain * 9;
+        let behind = !self.latest_limited && self.latest * 10 < drain * 9;
         if queue > self.tolerated + limit {
             if behind {
                 self.lower(now, self.latest);
@@ -440,9 +446,9 @@ impl Rate {
         if now.since(since) <= rtt.smoothed() {
             return;
         }
-        if !self.limited && self.latest * 100 < self.bandwidth() * SLOWER {
+        if !self.latest_limited && self.latest * 100 < self.bandwidth() * SLOWER {
             self.lower(now, self.latest);
-        } else if !self.limited {
+        } else if !self.latest_limited {
             self.overused = self.latest;
         }
         self.enter(now, Phase::Drain);

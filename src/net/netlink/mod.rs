@@ -2,8 +2,11 @@
 //!
 //! [`Network`] is the picture, plain data; [`Watcher`] keeps it true and says when it changes;
 //! [`wans`] is the pure function that decides from it which WANs the tunnel uses and what is
-//! wrong with the others.
+//! wrong with the others. `message` and `handle` are how we talk with the kernel, here and in
+//! [`system`](super::system).
 
+pub(super) mod handle;
+pub(super) mod message;
 mod picture;
 mod select;
 mod watch;
@@ -11,13 +14,3 @@ mod watch;
 pub use picture::{Address, Interface, Network, Route};
 pub use select::{Selection, Source, Wan, WanFault, wans};
 pub use watch::Watcher;
-
-/// The kernel's error number in an answer, if it is one.
-pub(super) fn errno(error: &rtnetlink::Error) -> Option<nix::errno::Errno> {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => {
-            message.code.map(|code| nix::errno::Errno::from_raw(-code.get()))
-        }
-        _ => None,
-    }
-}

@@ -9,10 +9,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
+use netlink_packet_route::link::{LinkFlags, State};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHopFlags, RouteType,
 };
+
+use super::message::Link;
 
 /// All interfaces but the loopback and those left out, by index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,22 +94,14 @@ fn is_unique_local(ip: IpAddr) -> bool {
 impl Network {
     /// Takes in what the kernel says about a link. `own` is the device to leave out. Returns
     /// what changed.
-    pub(super) fn link(&mut self, message: &LinkMessage, gone: bool, own: &str) -> Change {
+    pub(super) fn link(&mut self, message: &Link, gone: bool, own: &str) -> Change {
         // Bridges send messages of their own family about their ports.
         if message.header.interface_family != AddressFamily::Unspec {
             return Change::None;
         }
         let index = message.header.index;
         let flags = message.header.flags;
-        let (mut name, mut mtu, mut state) = (None, None, State::Unknown);
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::IfName(value) => name = Some(value.as_str()),
-                LinkAttribute::Mtu(value) => mtu = Some(*value),
-                LinkAttribute::OperState(value) => state = *value,
-                _ => {}
-            }
-        }
+        let name = message.name.as_deref();
         if gone || flags.contains(LinkFlags::Loopback) || name == Some(own) {
             let lost = self.interfaces.remove(&index);
             return lost.map_or(Change::None, |_| Change::Loss);
@@ -118,8 +112,8 @@ impl Network {
         let before = (interface.up, interface.carrier);
         let up = flags.contains(LinkFlags::Up);
         let carrier = flags.contains(LinkFlags::LowerUp)
-            && matches!(state, State::Up | State::Unknown | State::Other(_));
-        let mtu = mtu.unwrap_or(interface.mtu);
+            && matches!(message.state, None | Some(State::Up | State::Unknown | State::Other(_)));
+        let mtu = message.mtu.unwrap_or(interface.mtu);
         let same =
             known && before == (up, carrier) && interface.name == name && interface.mtu == mtu;
         interface.up = up;
@@ -281,16 +275,16 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn link(index: u32, name: &str, flags: LinkFlags, state: State) -> LinkMessage {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        message.header.flags = flags;
-        message.attributes = vec![
-            LinkAttribute::IfName(name.to_owned()),
-            LinkAttribute::Mtu(1500),
-            LinkAttribute::OperState(state),
-        ];
-        message
+    fn link(index: u32, name: &str, flags: LinkFlags, state: State) -> Link {
+        let mut link = Link {
+            name: Some(name.to_owned()),
+            mtu: Some(1500),
+            state: Some(state),
+            ..Link::default()
+        };
+        link.header.index = index;
+        link.header.flags = flags;
+        link
     }
 
     fn address(index: u32, ip: &str, flags: AddressFlags) -> AddressMessage {

@@ -16,16 +16,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::route::{RouteHeader, RouteMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use nix::errno::Errno;
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::sys::AsyncSocket;
-use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Network;
+use super::handle::Handle;
+use super::message::{Link, Message, Object, Verb};
 use super::picture::{Change, is_default};
 
 /// How long changes may gather before they are told, other than the loss of a link.
@@ -56,11 +60,9 @@ impl Watcher {
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
         ];
-        let (mut connection, handle, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
-        let socket = connection.socket_mut().socket_mut();
-        // Both only help: a larger buffer, and that the kernel filters what is read.
-        let _ = socket.set_rx_buf_sz(RECEIVE_BUFFER as i32);
-        let _ = socket.set_netlink_get_strict_chk(true);
+        let (mut connection, handle, mut messages) = Handle::open(&groups)?;
+        // It only helps.
+        let _ = connection.socket_mut().socket_mut().set_rx_buf_sz(RECEIVE_BUFFER as i32);
         let reader = tokio::spawn(connection);
         let mut state = State::new(handle, own.to_owned());
         if let Err(error) = state.read_all().await {
@@ -72,9 +74,9 @@ impl Watcher {
             loop {
                 let due = state.due;
                 tokio::select! {
-                    message = messages.recv() => match message {
-                        Ok((message, _)) => state.fold(&message),
-                        Err(_) => return,
+                    message = messages.next() => match message {
+                        Some(message) => state.fold(&message),
+                        None => return,
                     },
                     () = async { sleep_until(due.unwrap_or_else(Instant::now)).await },
                         if due.is_some() => state.settle().await,
@@ -138,18 +140,17 @@ impl State {
         }
     }
 
-    fn fold(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>) {
-        let change = match &message.payload {
-            NetlinkPayload::InnerMessage(inner) => match inner {
-                RouteNetlinkMessage::NewLink(link) => self.network.link(link, false, &self.own),
-                RouteNetlinkMessage::DelLink(link) => self.network.link(link, true, &self.own),
-                RouteNetlinkMessage::NewAddress(a) => self.network.address(a, false),
-                RouteNetlinkMessage::DelAddress(a) => self.network.address(a, true),
-                RouteNetlinkMessage::NewRoute(r) | RouteNetlinkMessage::DelRoute(r) => {
-                    if is_default(r) { Change::Link } else { Change::None }
+    fn fold(&mut self, message: &NetlinkPayload<Message>) {
+        let change = match message {
+            NetlinkPayload::InnerMessage(Message { verb, object }) => {
+                let gone = *verb == Verb::Del;
+                match object {
+                    Object::Link(link) => self.network.link(link, gone, &self.own),
+                    Object::Address(address) => self.network.address(address, gone),
+                    Object::Route(route) if is_default(route) => Change::Link,
+                    _ => Change::None,
                 }
-                _ => Change::None,
-            },
+            }
             NetlinkPayload::Overrun(_) => {
                 log::debug!("netlink messages were lost, reading everything anew");
                 self.all_stale = true;
@@ -187,14 +188,18 @@ impl State {
 
     async fn read_all(&mut self) -> io::Result<()> {
         let mut network = Network::default();
-        let mut links = std::pin::pin!(self.handle.link().get().execute());
-        while let Some(link) = links.next().await {
-            network.link(&link.map_err(to_io)?, false, &self.own);
-        }
-        let mut addresses = std::pin::pin!(self.handle.address().get().execute());
-        while let Some(address) = addresses.next().await {
-            network.address(&address.map_err(to_io)?, false);
-        }
+        let links = self.handle.each(Object::Link(Link::default()), |object| {
+            if let Object::Link(link) = object {
+                network.link(&link, false, &self.own);
+            }
+        });
+        links.await?;
+        let addresses = self.handle.each(Object::Address(AddressMessage::default()), |object| {
+            if let Object::Address(address) = object {
+                network.address(&address, false);
+            }
+        });
+        addresses.await?;
         self.network = network;
         self.read_routes().await?;
         self.all_stale = false;
@@ -207,15 +212,16 @@ impl State {
             let mut filter = RouteMessage::default();
             filter.header.address_family = family;
             filter.header.table = RouteHeader::RT_TABLE_MAIN;
-            let mut routes = std::pin::pin!(self.handle.route().get(filter).execute());
-            while let Some(route) = routes.next().await {
-                match route {
-                    Ok(route) if is_default(&route) => list.push(route),
-                    Ok(_) => {}
-                    // A namespace that never had a route has no table.
-                    Err(error) if missing(&error) => break,
-                    Err(error) => return Err(to_io(error)),
+            let routes = self.handle.each(Object::Route(filter), |object| match object {
+                Object::Route(route) if is_default(&route) => list.push(route),
+                _ => {}
+            });
+            match routes.await {
+                // A namespace that never had a route has no table.
+                Err(error) if !error.errno().is_some_and(|e| NO_TABLE.contains(&e)) => {
+                    return Err(error.into());
                 }
+                _ => {}
             }
         }
         self.network.default_routes(&list);
@@ -224,14 +230,5 @@ impl State {
     }
 }
 
-fn missing(error: &rtnetlink::Error) -> bool {
-    use nix::errno::Errno::{EAFNOSUPPORT, ENOENT, EOPNOTSUPP};
-    super::errno(error).is_some_and(|e| [EAFNOSUPPORT, ENOENT, EOPNOTSUPP].contains(&e))
-}
-
-fn to_io(error: rtnetlink::Error) -> io::Error {
-    match super::errno(&error) {
-        Some(errno) => errno.into(),
-        None => io::Error::other(error),
-    }
-}
+/// Answers to who asks for the routes of a family of which there is none.
+const NO_TABLE: [Errno; 3] = [Errno::EAFNOSUPPORT, Errno::ENOENT, Errno::EOPNOTSUPP];

@@ -4,18 +4,19 @@
 //! a few messages more than remembering, and is right after whatever anybody else has done.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use futures_util::StreamExt;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+use netlink_packet_route::rule::RuleMessage;
 use nix::errno::Errno;
-use rtnetlink::{Handle, IpVersion, LinkUnspec};
+use rtnetlink::AddressMessageBuilder;
 use tokio::task::JoinHandle;
 
-use super::{Desired, Error, Ids, OwnRoute, Rule};
-use crate::net::netlink::errno;
+use super::{Desired, Error, Ids, OwnRoute, Owner, Rule};
+use crate::net::netlink::handle::{Error as Netlink, Handle};
+use crate::net::netlink::message::{Link, Object};
 use crate::prefix::InterfaceAddress;
 
 /// A connection to the kernel; ends when dropped.
@@ -36,22 +37,21 @@ const NO_FAMILY: [Errno; 3] = [Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP, Errno::EN
 /// What was to be removed is gone already, alone or with its device.
 const GONE: [Errno; 4] = [Errno::ENOENT, Errno::ESRCH, Errno::ENODEV, Errno::EADDRNOTAVAIL];
 
-fn failed(what: impl Into<String>, error: rtnetlink::Error) -> Error {
-    let error = match errno(&error) {
-        Some(errno) => errno.into(),
-        None => io::Error::other(error),
-    };
-    Error::Netlink { what: what.into(), error }
+/// The families that routes and rules are read of, one after the other.
+const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
+fn failed(what: impl Into<String>, error: impl Into<io::Error>) -> Error {
+    Error::Netlink { what: what.into(), error: error.into() }
 }
 
 /// No error if it is one of `fine`.
 fn unless(
     fine: &[Errno],
-    result: Result<(), rtnetlink::Error>,
+    result: Result<(), Netlink>,
     what: impl FnOnce() -> String,
 ) -> Result<(), Error> {
     match result {
-        Err(error) if !errno(&error).is_some_and(|e| fine.contains(&e)) => {
+        Err(error) if !error.errno().is_some_and(|e| fine.contains(&e)) => {
             Err(failed(what(), error))
         }
         _ => Ok(()),
@@ -60,35 +60,37 @@ fn unless(
 
 impl Kernel {
     pub(super) fn open() -> Result<Kernel, Error> {
-        // Strict checks make the kernel filter what it shows; kernels before 4.20 do not know
-        // them and show everything, which is filtered here as well.
-        let opened =
-            rtnetlink::new_connection_with_strict_check().or_else(|_| rtnetlink::new_connection());
-        let (connection, handle, _) = opened
-            .map_err(|error| Error::Netlink { what: "open a netlink socket".to_owned(), error })?;
+        let (connection, handle, _) =
+            Handle::open(&[]).map_err(|error| failed("open a netlink socket", error))?;
         Ok(Kernel { handle, task: tokio::spawn(connection) })
     }
 
     /// Addresses, MTU and state of the TUN device.
     pub(super) async fn device(&self, desired: &Desired) -> Result<(), Error> {
-        let mut link = LinkUnspec::new_with_index(desired.ifindex).up();
-        if desired.mtu != 0 {
-            link = link.mtu(desired.mtu);
-        }
-        let set = self.handle.link().change(link.build()).execute().await;
+        let ours = desired.owner == Owner::Us;
+        let mtu = (desired.mtu != 0).then_some(desired.mtu);
+        let link = if ours {
+            Link::up(desired.ifindex, mtu)
+        } else {
+            Link::with_mtu(desired.ifindex, mtu)
+        };
+        let set = self.handle.change(Object::Link(link)).await;
         let mut result = set.map_err(|e| failed(format!("set up {}", desired.device), e));
+        if !ours {
+            return result;
+        }
         let have = self.addresses(desired.ifindex).await?;
         for wanted in &desired.addresses {
             let there = have.iter().any(|(prefix, _)| prefix == wanted);
             if !there {
-                let add = self.handle.address().add(desired.ifindex, wanted.address, wanted.length);
+                let add = self.handle.add(Object::Address(address(desired.ifindex, wanted))).await;
                 let what = || format!("give {} the address {wanted}", desired.device);
-                result = result.and(unless(&[Errno::EEXIST], add.execute().await, what));
+                result = result.and(unless(&[Errno::EEXIST], add, what));
             }
         }
         for (prefix, message) in have {
             if !desired.addresses.contains(&prefix) {
-                let del = self.handle.address().del(message).execute().await;
+                let del = self.handle.remove(Object::Address(message)).await;
                 let what = || format!("take the address {prefix} from {}", desired.device);
                 result = result.and(unless(&GONE, del, what));
             }
@@ -100,11 +102,16 @@ impl Kernel {
         &self,
         ifindex: u32,
     ) -> Result<Vec<(InterfaceAddress, AddressMessage)>, Error> {
+        let mut all = Vec::new();
+        let read = self.handle.each(Object::Address(AddressMessage::default()), |object| {
+            all.extend(match object {
+                Object::Address(message) if message.header.index == ifindex => Some(message),
+                _ => None,
+            });
+        });
+        read.await.map_err(|error| failed("read addresses", error))?;
         let mut list = Vec::new();
-        let all = self.handle.address().get().set_link_index_filter(ifindex).execute();
-        let mut all = std::pin::pin!(all);
-        while let Some(message) = all.next().await {
-            let message = message.map_err(|e| failed("read addresses", e))?;
+        for message in all {
             if message.header.scope != AddressScope::Universe {
                 continue;
             }
@@ -130,13 +137,13 @@ impl Kernel {
         // A route to the same place has to go before its successor can come.
         for (route, message) in &have {
             if !wanted.contains(route) {
-                let del = self.handle.route().del(message.clone()).execute().await;
+                let del = self.handle.remove(Object::Route(message.clone())).await;
                 result = result.and(unless(&GONE, del, || describe("remove", route)));
             }
         }
         for route in wanted {
             if !have.iter().any(|(there, _)| there == route) {
-                let add = self.handle.route().add(route.message(ids)).execute().await;
+                let add = self.handle.add(Object::Route(route.message(ids))).await;
                 result = result.and(unless(&[], add, || describe("add", route)));
             }
         }
@@ -145,20 +152,16 @@ impl Kernel {
 
     async fn own_routes(&self, ids: &Ids) -> Result<Vec<(OwnRoute, RouteMessage)>, Error> {
         let mut list = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        for family in FAMILIES {
             let mut filter = RouteMessage::default();
             filter.header.address_family = family;
             filter.header.protocol = RouteProtocol::from(ids.protocol);
-            let mut all = std::pin::pin!(self.handle.route().get(filter).execute());
-            while let Some(message) = all.next().await {
-                match message {
-                    Ok(message) => {
-                        list.extend(OwnRoute::read(ids, &message).map(|r| (r, message)));
-                    }
-                    Err(e) if errno(&e).is_some_and(|e| NO_FAMILY.contains(&e)) => break,
-                    Err(e) => return Err(failed("read routes", e)),
+            let read = self.handle.each(Object::Route(filter), |object| {
+                if let Object::Route(message) = object {
+                    list.extend(OwnRoute::read(ids, &message).map(|route| (route, message)));
                 }
-            }
+            });
+            unless(&NO_FAMILY, read.await, || "read routes".to_owned())?;
         }
         Ok(list)
     }
@@ -167,23 +170,21 @@ impl Kernel {
     pub(super) async fn rules(&self, ids: &Ids, wanted: &[Rule]) -> Result<(), Error> {
         let mut have = Vec::new();
         let mut result = Ok(());
-        for family in [IpVersion::V4, IpVersion::V6] {
-            let mut all = std::pin::pin!(self.handle.rule().get(family).execute());
-            while let Some(message) = all.next().await {
-                match message {
-                    Ok(message) => have.extend(Rule::read(ids, &message).map(|r| (r, message))),
-                    Err(e) if errno(&e).is_some_and(|e| NO_FAMILY.contains(&e)) => break,
-                    Err(e) => return Err(failed("read rules", e)),
+        for family in FAMILIES {
+            let mut filter = RuleMessage::default();
+            filter.header.family = family;
+            let read = self.handle.each(Object::Rule(filter), |object| {
+                if let Object::Rule(message) = object {
+                    have.extend(Rule::read(ids, &message).map(|rule| (rule, message)));
                 }
-            }
+            });
+            unless(&NO_FAMILY, read.await, || "read rules".to_owned())?;
         }
         for rule in wanted {
             if !have.iter().any(|(there, _)| there == rule) {
-                let mut add = self.handle.rule().add();
-                *add.message_mut() = rule.message(ids);
                 // A kernel without IPv6 has no IPv6 to send astray.
                 let fine: &[Errno] = if rule.v4 { &[] } else { &NO_FAMILY };
-                let added = add.execute().await;
+                let added = self.handle.add(Object::Rule(rule.message(ids))).await;
                 result = result.and(unless(fine, added, || format!("add the rule {rule:?}")));
             }
         }
@@ -194,14 +195,31 @@ impl Kernel {
                 kept.push(rule);
                 continue;
             }
-            let del = self.handle.rule().del(message).execute().await;
+            let del = self.handle.remove(Object::Rule(message)).await;
             result = result.and(unless(&GONE, del, || format!("remove the rule {rule:?}")));
         }
         result
     }
 }
 
+/// The message that gives a device an address.
+fn address(ifindex: u32, wanted: &InterfaceAddress) -> AddressMessage {
+    match wanted.address {
+        IpAddr::V4(ip) => AddressMessageBuilder::<Ipv4Addr>::new()
+            .index(ifindex)
+            .address(ip, wanted.length)
+            .build(),
+        IpAddr::V6(ip) => AddressMessageBuilder::<Ipv6Addr>::new()
+            .index(ifindex)
+            .address(ip, wanted.length)
+            .build(),
+    }
+}
+
 fn describe(verb: &str, route: &OwnRoute) -> String {
-    let OwnRoute { table, destination, ifindex, .. } = route;
+    let OwnRoute { table, destination, ifindex, barred, .. } = route;
+    if *barred {
+        return format!("{verb} the bar to {destination} in table {table}");
+    }
     format!("{verb} the route to {destination} by device {ifindex} in table {table}")
 }

@@ -1,0 +1,370 @@
+//! `invite`: makes a peer of a server and the code with which a router becomes it.
+//!
+//! The same name again gives the same code, and changes nothing: the router's key is derived from
+//! the server's and the secret of the peer, see
+//! [`PrivateKey::invited`](crate::crypto::keys::PrivateKey::invited). `--renew` makes new keys, so
+//! that a code that fell into wrong hands is worth nothing any more. Where nothing is set up yet,
+//! the server's configuration is made as well.
+
+use super::args::Invite;
+use super::setup::{self, Existing};
+use super::{Exit, complain, fail, print};
+use crate::config::edit::{Editor, Put};
+use crate::config::free::{networks, next_free};
+use crate::config::invitation::{ENDPOINTS_MAX, Invitation, NAME_MAX, is_name};
+use crate::config::{
+    Config, Endpoint, Host, KeySource, Main, Peer, PresharedKey, PrivateKey, Role, Server,
+};
+use crate::daemon::{
+    self,
+    files::{Locked, write_private},
+};
+use crate::net::clock;
+use crate::net::netlink::Watcher;
+use crate::prefix::{InterfaceAddress, Prefix, width};
+use std::net::IpAddr;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// What a new server's configuration begins with.
+const NEW: &str = "\
+# onebox, server: made by 'onebox invite', which adds a section for each router.
+# Check with 'onebox check', look with 'onebox status'.
+
+config onebox 'main'
+";
+/// The tunnel's IPv4 network of a new server: the first of these that the machine does not have.
+const NEW_V4: std::ops::RangeInclusive<u8> = 90..=99;
+
+/// What there is to say.
+struct Invited {
+    code: Zeroizing<String>,
+    notes: Vec<String>,
+    applied: Result<String, String>,
+}
+
+pub(super) fn invite(options: &Invite) -> Exit {
+    match run(options) {
+        Ok(Invited { code, notes, applied }) => {
+            notes.iter().for_each(complain);
+            let printed = print(&Zeroizing::new(format!("{}\n", code.as_str())));
+            let (applied, exit) = match applied {
+                Ok(words) => (words, printed),
+                Err(words) => (words, Exit::Failed),
+            };
+            complain(format_args!("here: {applied}"));
+            complain(format_args!(
+                "on the router '{}': onebox join -\nand paste the code there. It holds the \
+                 router's private key: who has it can be that router.",
+                options.name
+            ));
+            exit
+        }
+        Err(words) => fail(words),
+    }
+}
+
+fn run(options: &Invite) -> Result<Invited, String> {
+    let (path, name) = (options.config.as_path(), options.name.as_str());
+    if !is_name(name) {
+        return Err(format!(
+            "'{name}' cannot be a router's name: 1 to {NAME_MAX} letters, digits and '_'"
+        ));
+    }
+    let io = |error| format!("{}: {error}", path.display());
+    let file = Locked::wait(path).map_err(io)?;
+    let existing = Existing::read(path)?;
+    let mut notes = Vec::new();
+    let before = existing.editor.as_ref().map(|e| Zeroizing::new(e.text().to_vec()));
+    // A file that is only now going to hold a secret is closed to others.
+    let forbidden = if existing.is_blank() { 0o007 } else { 0 };
+    let mut editor = if existing.is_blank() {
+        let key_file = setup::key_path(existing.editor.as_ref(), path);
+        set_up(existing.editor, &key_file.to_string_lossy(), &mut notes)?
+    } else {
+        existing.usable(path)?;
+        existing.editor.ok_or("nothing to read")?
+    };
+    let config = usable(&editor, path)?;
+    let Role::Server(server) = &config.main.role else {
+        return Err(format!(
+            "{}: this is a router's configuration (role 'client'); invite on the server",
+            path.display()
+        ));
+    };
+    let endpoints = endpoints(options.endpoint.as_deref(), server, &config.main)?;
+    let key = own_key(&config.main.private_key, &mut notes)?;
+    if options.endpoint.is_some() && endpoints != server.endpoints {
+        let list: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+        let main = setup::main_name(&editor).unwrap_or_default();
+        editor.set(&main, Put::List("endpoint", &list)).map_err(|e| e.to_string())?;
+        notes.push(format!("further invitations lead to {} as well", list.join(", ")));
+    }
+    let peer = config.peers.iter().find(|peer| peer.name == name);
+    let (shared, addresses) = match peer {
+        Some(peer) => again(peer, &config, &key, options.renew, &mut editor)?,
+        None => add(name, &config, &key, &mut editor)?,
+    };
+    let invitation = Invitation {
+        name: name.to_owned(),
+        private_key: key.invited(name, &shared),
+        preshared_key: shared,
+        server: key.public(),
+        addresses,
+        endpoints,
+    };
+    let code = invitation.encode().map_err(|error| format!("no code for this: {error}"))?;
+    usable(&editor, path)?;
+    let applied = if before.as_deref().is_none_or(|before| before != editor.text()) {
+        file.replace(editor.text(), forbidden).map_err(io)?;
+        setup::apply(path)
+    } else {
+        notes.push(format!("'{name}' is invited already: the same code again"));
+        Ok("nothing has changed".to_owned())
+    };
+    drop(file);
+    let to: Vec<String> = invitation.endpoints.iter().map(ToString::to_string).collect();
+    let at: Vec<String> = invitation.addresses.iter().map(|a| a.address.to_string()).collect();
+    notes.push(format!(
+        "'{name}' will be {}, and reach this server at {}",
+        at.join(" and "),
+        to.join(", ")
+    ));
+    if let Some(warning) = super::check::readable_secrets(path, editor.text()) {
+        notes.push(format!("{}:{warning}", path.display()));
+    }
+    Ok(Invited { code, notes, applied })
+}
+
+fn usable(editor: &Editor, path: &Path) -> Result<Config, String> {
+    let (config, problems) = Config::parse(editor.text());
+    let existing = Existing { editor: None, config, problems };
+    existing.usable(path).cloned()
+}
+
+/// A server's configuration where there was none.
+fn set_up(old: Option<Editor>, key_file: &str, notes: &mut Vec<String>) -> Result<Editor, String> {
+    let words = |error: crate::config::edit::EditError| error.to_string();
+    let mut editor = match old {
+        Some(editor) if setup::main_name(&editor).is_some() => editor,
+        _ => Editor::new(NEW.as_bytes()).map_err(words)?,
+    };
+    let main = setup::main_name(&editor).unwrap_or_default();
+    let used: Vec<IpAddr> = machine()?.into_iter().map(|(address, _)| address).collect();
+    let free = |number: &u8| {
+        let network = Prefix::new(IpAddr::from([10, *number, 0, 0]), 24);
+        network.is_some_and(|network| !used.iter().any(|used| network.contains(*used)))
+    };
+    let number = NEW_V4.rev().find(free).unwrap_or(*NEW_V4.end());
+    // A unique local network of our own (RFC 4193 §3.2.2).
+    let mut id = [0; 5];
+    clock::random(&mut id).map_err(|error| format!("no randomness from the system: {error}"))?;
+    let [a, b, c, d, e] = id;
+    let v6 = std::net::Ipv6Addr::from([0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let addresses = [format!("10.{number}.0.1/24"), format!("{v6}/64")];
+    for put in [
+        Put::Option("enabled", "1"),
+        Put::Option("role", "server"),
+        Put::Option("private_key_file", key_file),
+        Put::List("address", &addresses),
+    ] {
+        editor.set(&main, put).map_err(words)?;
+    }
+    editor.unset(&main, "discover").map_err(words)?;
+    notes.push(format!("a new server, in the tunnel {}", addresses.join(" and ")));
+    Ok(editor)
+}
+
+/// The server's key; made if there is none yet.
+fn own_key(source: &KeySource, notes: &mut Vec<String>) -> Result<PrivateKey, String> {
+    if let KeySource::File(path) = source
+        && !path.exists()
+    {
+        let mut bytes = Zeroizing::new([0; 32]);
+        clock::random(bytes.as_mut_slice())
+            .map_err(|error| format!("no randomness from the system: {error}"))?;
+        let text = PrivateKey::from_bytes(*bytes).to_base64();
+        let line = Zeroizing::new(format!("{}\n", text.as_str()));
+        write_private(path, line.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))?;
+        notes.push(format!("a new private key in {}", path.display()));
+    }
+    daemon::private_key(source).map_err(|error| error.to_string())
+}
+
+fn new_secret() -> Result<PresharedKey, String> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    clock::random(bytes.as_mut_slice())
+        .map_err(|error| format!("no randomness from the system: {error}"))?;
+    Ok(PresharedKey::from_bytes(*bytes))
+}
+
+/// A new peer.
+fn add(
+    name: &str,
+    config: &Config,
+    key: &PrivateKey,
+    editor: &mut Editor,
+) -> Result<(PresharedKey, Vec<InterfaceAddress>), String> {
+    if let Some(other) = editor.document().sections.iter().find(|section| section.name == name) {
+        return Err(format!(
+            "'{name}' is the name of a section of type '{}' already: choose another",
+            other.kind
+        ));
+    }
+    let addresses = next_free(&networks(&config.main.addresses), &config.peers)
+        .map_err(|error| error.to_string())?;
+    let shared = new_secret()?;
+    let public = key.invited(name, &shared).public().to_string();
+    let secret = shared.to_base64();
+    let host = |a: &InterfaceAddress| format!("{}/{}", a.address, width(a.address));
+    let allowed: Vec<String> = addresses.iter().map(host).collect();
+    let puts = [
+        Put::Option("public_key", &public),
+        Put::Option("preshared_key", &secret),
+        Put::List("allowed_ips", &allowed),
+    ];
+    editor.append("peer", name, &puts).map_err(|error| error.to_string())?;
+    Ok((shared, addresses))
+}
+
+/// A peer that is there already: the same keys, or new ones.
+fn again(
+    peer: &Peer,
+    config: &Config,
+    key: &PrivateKey,
+    renew: bool,
+    editor: &mut Editor,
+) -> Result<(PresharedKey, Vec<InterfaceAddress>), String> {
+    let name = &peer.name;
+    let own = networks(&config.main.addresses);
+    let addresses: Vec<InterfaceAddress> = own
+        .iter()
+        .filter_map(|own| {
+            let single = |p: &&Prefix| p.length() == width(p.address());
+            let mut singles = peer.allowed_ips.iter().filter(single);
+            let found = singles.find(|p| own.network().covers(**p))?;
+            Some(InterfaceAddress { address: found.address(), length: own.length })
+        })
+        .collect();
+    if addresses.is_empty() {
+        return Err(format!(
+            "peer '{name}' has no address of the tunnel's networks in allowed_ips"
+        ));
+    }
+    let same = peer
+        .preshared_key
+        .clone()
+        .filter(|shared| key.invited(name, shared).public() == peer.public_key);
+    if let (Some(shared), false) = (same, renew) {
+        return Ok((shared, addresses));
+    }
+    if !renew {
+        return Err(format!(
+            "peer '{name}' is there, with a key that no invitation of this server made. \
+             --renew gives it new keys; the router that has the old ones must join anew"
+        ));
+    }
+    let shared = new_secret()?;
+    let public = key.invited(name, &shared).public().to_string();
+    let secret = shared.to_base64();
+    for put in [Put::Option("public_key", &public), Put::Option("preshared_key", &secret)] {
+        editor.set(name, put).map_err(|error| error.to_string())?;
+    }
+    Ok((shared, addresses))
+}
+
+/// Where routers reach this server: as given, as configured, or by the machine's own addresses.
+fn endpoints(given: Option<&str>, server: &Server, main: &Main) -> Result<Vec<Endpoint>, String> {
+    if let Some(given) = given {
+        // An IPv6 address without port may come without brackets.
+        let bare = given.parse::<std::net::Ipv6Addr>().map(|address| format!("[{address}]"));
+        let text = bare.as_deref().unwrap_or(given);
+        let endpoint = Endpoint::with_default_port(text, server.listen_port).map_err(|_| {
+            format!(
+                "--endpoint '{given}': accepted: host:port, such as vps.example.net:51830, \
+                 192.0.2.1:51830 or [2001:db8::1]:51830; without port it is listen_port"
+            )
+        })?;
+        return Ok(vec![endpoint]);
+    }
+    if !server.endpoints.is_empty() {
+        return Ok(server.endpoints.iter().take(ENDPOINTS_MAX).cloned().collect());
+    }
+    let all = machine()?;
+    let own = |address: &IpAddr| main.addresses.iter().any(|a| a.address == *address);
+    let global = all.iter().filter(|(address, lasting)| *lasting && is_global(*address));
+    let found: Vec<Endpoint> = global
+        .filter(|(address, _)| !own(address))
+        .map(|(address, _)| Endpoint { host: Host::Address(*address), port: server.listen_port })
+        .take(ENDPOINTS_MAX)
+        .collect();
+    if found.is_empty() {
+        let has: Vec<String> = all.iter().map(|(address, _)| address.to_string()).collect();
+        return Err(format!(
+            "where routers reach this server is not known: this machine has {}. Say it with \
+             --endpoint HOST:PORT, the name or public address of this server",
+            if has.is_empty() {
+                "no address".to_owned()
+            } else {
+                format!("no public address, only {}", has.join(", "))
+            }
+        ));
+    }
+    Ok(found)
+}
+
+/// The machine's addresses, IPv4 first, each with whether it is one by which to be found: of an
+/// interface with a default route, and lasting.
+fn machine() -> Result<Vec<(IpAddr, bool)>, String> {
+    let words = |error: std::io::Error| format!("the machine's addresses: {error}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let network = runtime
+        .map_err(words)?
+        .block_on(async { Watcher::start("").await.map(|mut watcher| watcher.current()) })
+        .map_err(words)?;
+    let mut all = Vec::new();
+    for interface in network.interfaces.values() {
+        for address in &interface.addresses {
+            let v4 = address.ip.is_ipv4();
+            let routes = if v4 { &interface.routes_v4 } else { &interface.routes_v6 };
+            let lasting = !routes.is_empty() && !address.unusable && !address.temporary;
+            all.push((address.ip, lasting));
+        }
+    }
+    all.sort_by_key(|(address, _)| !address.is_ipv4());
+    Ok(all)
+}
+
+/// Whether the internet may know this address (RFC 6890).
+fn is_global(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared || a == 0)
+        }
+        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_addresses_are_given_away() {
+        for (address, expected) in [
+            ("203.0.113.1", true),
+            ("10.0.0.1", false),
+            ("192.168.1.1", false),
+            ("100.64.0.1", false),
+            ("100.128.0.1", true),
+            ("169.254.0.1", false),
+            ("2001:db8::1", true),
+            ("fd00::1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(is_global(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+}

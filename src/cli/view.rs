@@ -1,0 +1,377 @@
+//! What `status --watch` shows: the state in lines for a screen of any size.
+//!
+//! From the top: the state in a sentence, then each peer with the rates of the last minute as
+//! curves and its paths as a table. A server with more than [`WITH_PATHS`] peers shows each in one
+//! line. The last changes of state fill what is left of the screen.
+
+use super::screen::{Line, Style};
+use super::table::{bytes, mbit, sentence, span};
+use crate::status::{Change, Event, History, Path, Peer, Status};
+
+/// Peers that are shown with their paths.
+const WITH_PATHS: usize = 3;
+/// Columns of a curve at most; it is as wide as seconds are shown.
+const CURVE_MAX: usize = 60;
+/// Columns of a bar.
+const BAR: usize = 8;
+/// Lines of changes at least, as far as there are that many.
+const CHANGES_MIN: usize = 3;
+
+/// What is shown.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// The state.
+    pub(super) status: Status,
+    /// The last minute.
+    pub(super) history: History,
+    /// The last changes, oldest first.
+    pub(super) events: Vec<Event>,
+    /// Wall clock, seconds.
+    pub(super) now_s: u64,
+    /// Why there is nothing new.
+    pub(super) trouble: Option<String>,
+    /// Whether the terminal has only ASCII.
+    pub(super) ascii: bool,
+}
+
+impl View {
+    /// The lines for a screen of this size, as many as it has or fewer.
+    pub(super) fn lines(&self, (width, height): (usize, usize)) -> Vec<Line> {
+        let mut lines = self.head(width);
+        let peers = &self.status.peers;
+        if peers.len() <= WITH_PATHS {
+            for peer in peers {
+                lines.push(Line::default());
+                lines.push(peer_line(peer));
+                self.curves(&mut lines, peer, width);
+                lines.extend(self.paths(&peer.paths));
+            }
+        } else {
+            lines.push(Line::default());
+            lines.extend(self.peers(peers));
+        }
+        let room = height.saturating_sub(1);
+        let changes = self.changes(room.saturating_sub(lines.len() + 1).max(CHANGES_MIN));
+        if !changes.is_empty() {
+            // A long list gives way to the last changes.
+            let left = room.saturating_sub(changes.len() + 1);
+            if lines.len() > left {
+                let hidden = lines.len() - left.saturating_sub(1);
+                lines.truncate(left.saturating_sub(1));
+                lines.push(Line::of(Style::Dim, format!("  … {hidden} more lines")));
+            }
+            lines.push(Line::default());
+            lines.extend(changes);
+        }
+        lines.truncate(room);
+        lines.push(match &self.trouble {
+            Some(trouble) => Line::of(Style::Bad, trouble.as_str()),
+            None => Line::of(Style::Dim, "q or Ctrl-C ends"),
+        });
+        lines
+    }
+
+    fn head(&self, width: usize) -> Vec<Line> {
+        let status = &self.status;
+        let left =
+            Line::of(Style::Bold, "onebox ").with(Style::of_state(&status.state), sentence(status));
+        let right = format!("{}, up {}", status.version, span(status.uptime_s));
+        let gap = width.saturating_sub(left.width() + right.chars().count()).max(2);
+        let addresses = status.addresses.join(", ");
+        vec![
+            left.with(Style::Plain, " ".repeat(gap)).with(Style::Dim, right),
+            Line::of(Style::Dim, format!("{} {addresses}, MTU {}", status.device, status.mtu)),
+        ]
+    }
+
+    /// The rates of all together in the last minute, if this is the only peer.
+    fn curves(&self, lines: &mut Vec<Line>, peer: &Peer, width: usize) {
+        let bond = &peer.bond;
+        let alone = [bond.best_single_down_kbps, bond.best_single_up_kbps];
+        let rates = [bond.goodput_down_kbps, bond.goodput_up_kbps];
+        let total = self.history.series.first().filter(|_| self.status.peers.len() == 1);
+        for (at, name) in ["down", "up  "].into_iter().enumerate() {
+            let past = total.map(|t| if at == 0 { &t.down_kbps } else { &t.up_kbps });
+            let past = past.map(Vec::as_slice).unwrap_or_default();
+            let columns = CURVE_MAX.min(width.saturating_sub(44));
+            let shown = &past[past.len().saturating_sub(columns)..];
+            let best = if peer.paths.len() > 1 && alone[at] > 0 {
+                format!("   best link alone {}", mbit(alone[at]))
+            } else {
+                String::new()
+            };
+            lines.push(
+                Line::of(Style::Plain, format!("  {name} "))
+                    .with(Style::Bold, format!("{:>7} Mbit/s  ", mbit(rates[at])))
+                    .with(Style::Good, curve(shown, self.ascii))
+                    .with(Style::Dim, best),
+            );
+        }
+    }
+
+    fn paths(&self, paths: &[Path]) -> Vec<Line> {
+        if paths.is_empty() {
+            return vec![Line::of(Style::Dim, "  no path")];
+        }
+        let quota = paths.iter().any(|path| path.quota_used_mb > 0);
+        let wide = paths.iter().map(|path| path.wan.chars().count()).max().unwrap_or(0).max(3);
+        let title = format!(
+            "  {:wide$}  {:8}  {:>6}  {:>5}  {:>7} {:BAR$}  {:>7} {:BAR$}{}  Why",
+            "WAN",
+            "State",
+            "RTT ms",
+            "Loss",
+            "Down",
+            "",
+            "Up",
+            "",
+            if quota { "  Quota MB" } else { "" },
+        );
+        let mut lines = vec![Line::of(Style::Dim, title)];
+        for path in paths {
+            let loss = path.loss_up_percent.max(path.loss_down_percent);
+            let used = if quota { format!("  {:>8}", path.quota_used_mb) } else { String::new() };
+            let bar = |rate, capacity| bar(rate, capacity, self.ascii);
+            lines.push(
+                Line::of(Style::Bold, format!("  {:wide$}  ", path.wan))
+                    .with(Style::of_state(&path.state), format!("{:8}  ", path.state))
+                    .with(Style::Plain, format!("{:>6.1}  {loss:>4.1}%  ", path.rtt_ms))
+                    .with(Style::Plain, format!("{:>7} ", mbit(path.rate_down_kbps)))
+                    .with(Style::Good, bar(path.rate_down_kbps, path.capacity_down_kbps))
+                    .with(Style::Plain, format!("  {:>7} ", mbit(path.rate_up_kbps)))
+                    .with(Style::Good, bar(path.rate_up_kbps, path.capacity_up_kbps))
+                    .with(Style::Plain, used)
+                    .with(Style::Dim, format!("  {}", path.reason)),
+            );
+        }
+        lines
+    }
+
+    /// Many peers, one line each.
+    fn peers(&self, peers: &[Peer]) -> Vec<Line> {
+        let wide = peers.iter().map(|peer| peer.name.chars().count()).max().unwrap_or(0).max(4);
+        let title = format!(
+            "  {:wide$}  {:10}  {:>5}  {:>6}  {:>7}  {:>7}  {:>8}  {:>8}  Address",
+            "Peer", "State", "Paths", "RTT ms", "Down", "Up", "Received", "Sent",
+        );
+        let mut lines = vec![Line::of(Style::Dim, title)];
+        for peer in peers {
+            let active: Vec<&Path> = peer.paths.iter().filter(|p| p.state == "active").collect();
+            let rtt = active.iter().map(|p| p.rtt_ms).filter(|rtt| *rtt > 0.0).reduce(f64::min);
+            let paths = format!("{}/{}", active.len(), peer.paths.len());
+            let rtt = rtt.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1}"));
+            let bond = &peer.bond;
+            lines.push(
+                Line::of(Style::Bold, format!("  {:wide$}  ", peer.name))
+                    .with(Style::of_state(&peer.state), format!("{:10}  ", peer.state))
+                    .with(Style::Plain, format!("{paths:>5}  {rtt:>6}  "))
+                    .with(Style::Plain, format!("{:>7}  ", mbit(bond.goodput_down_kbps)))
+                    .with(Style::Plain, format!("{:>7}  ", mbit(bond.goodput_up_kbps)))
+                    .with(Style::Plain, format!("{:>8}  ", bytes(peer.rx_bytes)))
+                    .with(Style::Plain, format!("{:>8}  ", bytes(peer.tx_bytes)))
+                    .with(Style::Dim, peer.endpoint.as_str()),
+            );
+        }
+        lines
+    }
+
+    /// The last changes, newest first, in so many lines with their title.
+    fn changes(&self, max: usize) -> Vec<Line> {
+        let many = self.status.peers.len() > 1;
+        let mut lines = Vec::new();
+        for event in self.events.iter().rev().take(max.saturating_sub(1)) {
+            let (what, state, why) = match &event.change {
+                Change::Peer { peer, state } => (peer.clone(), state, ""),
+                Change::Path { peer, wan, state, reason, .. } => {
+                    let what = if many { format!("{peer} {wan}") } else { wan.clone() };
+                    (what, state, reason.as_str())
+                }
+            };
+            let ago = span(self.now_s.saturating_sub(event.time_s));
+            let why = if why.is_empty() { String::new() } else { format!(", {why}") };
+            lines.push(
+                Line::of(Style::Dim, format!("  {ago:>12} ago  "))
+                    .with(Style::Plain, format!("{what} "))
+                    .with(Style::of_state(state), state.as_str())
+                    .with(Style::Dim, why),
+            );
+        }
+        if !lines.is_empty() {
+            lines.insert(0, Line::of(Style::Dim, "  Changes"));
+        }
+        lines
+    }
+}
+
+fn peer_line(peer: &Peer) -> Line {
+    let at = if peer.endpoint.is_empty() { "address unknown" } else { &peer.endpoint };
+    let handshake = peer.last_handshake_s.map_or_else(
+        || "no handshake yet".to_owned(),
+        |seconds| format!("handshake {} ago", span(seconds)),
+    );
+    let moved = format!(
+        "  {at}, {handshake}, received {}, sent {}",
+        bytes(peer.rx_bytes),
+        bytes(peer.tx_bytes)
+    );
+    Line::of(Style::Bold, format!("{} ", peer.name))
+        .with(Style::of_state(&peer.state), peer.state.as_str())
+        .with(Style::Dim, moved)
+}
+
+/// Rates as a curve of one line, its top the largest of them.
+fn curve(rates: &[u64], ascii: bool) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const ASCII: [char; 8] = ['_', '.', ',', '-', '=', '+', '*', '#'];
+    let steps = if ascii { ASCII } else { BLOCKS };
+    // Below 0.1 Mbit/s there is nothing to see.
+    let top = rates.iter().copied().max().unwrap_or(0).max(100);
+    let step = |rate: &u64| steps[usize::try_from(rate * 7 / top).unwrap_or(0).min(7)];
+    rates.iter().map(step).collect()
+}
+
+/// How much of a capacity is used; blank while that is not known.
+fn bar(rate: u64, capacity: u64, ascii: bool) -> String {
+    if capacity == 0 {
+        return " ".repeat(BAR);
+    }
+    let (used, free) = if ascii { ('#', '.') } else { ('█', '░') };
+    let filled = usize::try_from(rate.saturating_mul(BAR as u64).div_ceil(capacity));
+    let filled = filled.unwrap_or(BAR).min(BAR);
+    (0..BAR).map(|at| if at < filled { used } else { free }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Bond, Series};
+
+    fn path(wan: &str, state: &str, reason: &str) -> Path {
+        Path {
+            wan: wan.to_owned(),
+            state: state.to_owned(),
+            reason: reason.to_owned(),
+            rtt_ms: 23.4,
+            rate_down_kbps: 40_000,
+            capacity_down_kbps: 50_000,
+            ..Path::default()
+        }
+    }
+
+    fn peer(name: &str) -> Peer {
+        Peer {
+            name: name.to_owned(),
+            state: "up".to_owned(),
+            endpoint: "192.0.2.1:51830".to_owned(),
+            last_handshake_s: Some(61),
+            paths: vec![path("dsl", "active", "in use"), path("lte", "backup", "quota used up")],
+            bond: Bond {
+                goodput_down_kbps: 90_000,
+                best_single_down_kbps: 50_000,
+                ..Bond::default()
+            },
+            ..Peer::default()
+        }
+    }
+
+    fn view(peers: usize) -> View {
+        let names = (0..peers).map(|n| format!("site{n}"));
+        let change = |wan: &str, state: &str| Change::Path {
+            peer: "site0".to_owned(),
+            wan: wan.to_owned(),
+            device: String::new(),
+            state: state.to_owned(),
+            reason: "because".to_owned(),
+        };
+        let event = |id, change| Event { id, time_s: 1000 + id, change };
+        let past = vec![0, 10_000, 50_000, 90_000];
+        let total = Series { down_kbps: past.clone(), up_kbps: vec![0; 4], ..Series::default() };
+        View {
+            status: Status {
+                version: "0.1.0".to_owned(),
+                role: if peers > 1 { "server" } else { "client" }.to_owned(),
+                state: "up".to_owned(),
+                device: "onebox0".to_owned(),
+                addresses: vec!["10.99.0.2/24".to_owned()],
+                mtu: 1420,
+                peers: names.map(|name| peer(&name)).collect(),
+                ..Status::default()
+            },
+            history: History { end_s: 1010, step_s: 1, series: vec![total] },
+            events: (1..=50).map(|id| event(id, change("dsl", "active"))).collect(),
+            now_s: 1100,
+            trouble: None,
+            ascii: false,
+        }
+    }
+
+    fn text(view: &View, size: (usize, usize)) -> String {
+        let shown: Vec<String> = view.lines(size).iter().map(|l| l.shown(size.0, false)).collect();
+        shown.join("\n")
+    }
+
+    #[test]
+    fn a_router_shows_everything_at_once() {
+        let text = text(&view(1), (100, 16));
+        let expected = "\
+onebox Bonded over 1 of 2 links                                                        0.1.0, up 0 s
+onebox0 10.99.0.2/24, MTU 1420
+
+site0 up  192.0.2.1:51830, handshake 1 min 1 s ago, received 0 B, sent 0 B
+  down    90.0 Mbit/s  ▁▁▄█   best link alone 50.0
+  up       0.0 Mbit/s  ▁▁▁▁
+  WAN  State     RTT ms   Loss     Down                Up           Why
+  dsl  active      23.4   0.0%     40.0 ███████░      0.0           in use
+  lte  backup      23.4   0.0%     40.0 ███████░      0.0           quota used up
+
+  Changes
+          50 s ago  dsl active, because
+          51 s ago  dsl active, because
+          52 s ago  dsl active, because
+          53 s ago  dsl active, because
+q or Ctrl-C ends";
+        let text: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(text.join("\n"), expected);
+    }
+
+    #[test]
+    fn any_size_is_kept_to() {
+        for peers in [0, 1, 2, 3, 4, 40] {
+            let view = view(peers);
+            for width in [0, 1, 10, 43, 44, 45, 80, 300] {
+                for height in [1, 2, 3, 5, 10, 24, 100] {
+                    let lines = view.lines((width, height));
+                    assert!(lines.len() <= height, "{peers} {width} {height}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_with_many_routers_has_a_line_for_each() {
+        let text = text(&view(5), (120, 30));
+        assert_eq!(text.lines().filter(|line| line.contains("192.0.2.1:51830")).count(), 5);
+        assert!(
+            text.contains("5 of 5 peers connected") && text.contains("  1/2    23.4  "),
+            "{text}"
+        );
+        assert!(text.contains("site0 dsl active"), "{text}");
+        // Those that have no room are counted.
+        let text = self::text(&view(40), (120, 24));
+        assert!(text.contains("more lines") && text.contains("Changes"), "{text}");
+    }
+
+    #[test]
+    fn curves_and_bars() {
+        assert_eq!(curve(&[0, 50, 100], false), "▁▄█");
+        assert_eq!(curve(&[0, 1000, 500, 1_000_000], true), "___#");
+        assert_eq!(curve(&[], false), "");
+        assert_eq!(
+            (bar(5, 10, true).as_str(), bar(99, 10, true).as_str()),
+            ("####....", "########")
+        );
+        assert_eq!(bar(5, 0, true), "        ");
+        let trouble = View { trouble: Some("not running".to_owned()), ..View::default() };
+        assert!(text(&trouble, (80, 24)).ends_with("not running"));
+    }
+}

@@ -1,0 +1,396 @@
+//! The recent past: rates and round-trip times of the paths and of all together.
+//!
+//! Why: a status page that is opened after something went wrong has to show it; it cannot have
+//! been collecting all day.
+//!
+//! How: a sample a second, of which the last [`SECONDS`] are kept, and their means over a minute,
+//! of which the last [`MINUTES`] are. A sample is four bytes: 12 bits for each rate (exact up to
+//! 255 kbit/s, then within 0.4 %), 8 bits for the round trip (0.1 ms to 10 s, within 2.5 % and 0.05 ms).
+//!
+//! Limits: 7 kB for each series, so 63 kB for eight WANs and the total. There are at most
+//! [`SERIES_MAX`] beside the total, the first that come: on a server with more paths the others
+//! are only in the total. A path that is gone keeps its place for a day, or until another needs it.
+//! Nothing is kept over a restart.
+
+use crate::status::{History, Series, Status};
+use crate::time::{SEC, Time};
+use std::collections::VecDeque;
+
+/// Samples of a second that are kept: 5 minutes.
+pub const SECONDS: usize = 300;
+/// Means of a minute that are kept: a day.
+pub const MINUTES: usize = 1440;
+/// Series beside the total: as many as one answer on ubus can hold (1 MiB, 16 bytes a number).
+pub const SERIES_MAX: usize = 12;
+/// After so many seconds without a sample there was a break, and no rate is made up for it.
+const BREAK_S: u64 = 5;
+/// Seconds after which a series of nothing but absence is forgotten.
+const FORGET_S: u64 = 86_400;
+/// Round trip of the sample 1, and the ratio of two neighbours, so that 255 is 10 s.
+const RTT_MIN_MS: f64 = 0.1;
+const RTT_RATIO_LN: f64 = 0.045_326_4;
+
+/// Rates and round trip of one second or minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Values {
+    up_kbps: u64,
+    down_kbps: u64,
+    /// 0 while unknown.
+    rtt_ms: f64,
+}
+
+/// The same in four bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sample(u32);
+
+impl From<Values> for Sample {
+    fn from(values: Values) -> Sample {
+        let (up, down) = (pack_rate(values.up_kbps), pack_rate(values.down_kbps));
+        Sample(up << 20 | down << 8 | pack_rtt(values.rtt_ms))
+    }
+}
+
+impl From<Sample> for Values {
+    fn from(Sample(bits): Sample) -> Values {
+        Values {
+            up_kbps: unpack_rate(bits >> 20),
+            down_kbps: unpack_rate(bits >> 8 & 0xfff),
+            rtt_ms: unpack_rtt(bits & 0xff),
+        }
+    }
+}
+
+/// Five bits of exponent, seven of mantissa with a hidden one, rounded.
+fn pack_rate(kbps: u64) -> u32 {
+    if kbps < 256 {
+        // As below, without anything to round.
+        return kbps as u32;
+    }
+    let shift = kbps.ilog2() - 7;
+    let rounded = (kbps >> (shift - 1)).saturating_add(1) >> 1;
+    // A carry out of the mantissa makes the exponent one more, as it should.
+    (((shift << 7) as u64 + rounded) as u32).min(0xfff)
+}
+
+fn unpack_rate(code: u32) -> u64 {
+    match code >> 7 {
+        0 => u64::from(code),
+        exponent => u64::from(code & 0x7f | 0x80) << (exponent - 1),
+    }
+}
+
+fn pack_rtt(ms: f64) -> u32 {
+    if ms <= 0.0 {
+        return 0;
+    }
+    // Clamped, so that it fits.
+    (1.0 + (ms / RTT_MIN_MS).ln() / RTT_RATIO_LN).round().clamp(1.0, 255.0) as u32
+}
+
+fn unpack_rtt(code: u32) -> f64 {
+    if code == 0 {
+        return 0.0;
+    }
+    let ms = RTT_MIN_MS * (f64::from(code - 1) * RTT_RATIO_LN).exp();
+    (ms * 10.0).round() / 10.0
+}
+
+/// The newest samples, oldest first.
+#[derive(Debug)]
+struct Ring {
+    samples: VecDeque<Sample>,
+    max: usize,
+}
+
+impl Ring {
+    fn new(max: usize) -> Ring {
+        Ring { samples: VecDeque::with_capacity(max), max }
+    }
+
+    fn push(&mut self, sample: Sample) {
+        if self.samples.len() >= self.max {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+    }
+}
+
+/// One path, or all.
+#[derive(Debug)]
+struct Track {
+    peer: String,
+    wan: String,
+    seconds: Ring,
+    minutes: Ring,
+    /// Sums of the minute that is running, and how many round trips are in them.
+    sum: Values,
+    rtts: u32,
+    /// Seconds since it was there last.
+    absent_s: u64,
+}
+
+impl Track {
+    fn new(peer: &str, wan: &str) -> Track {
+        Track {
+            peer: peer.to_owned(),
+            wan: wan.to_owned(),
+            seconds: Ring::new(SECONDS),
+            minutes: Ring::new(MINUTES),
+            sum: Values::default(),
+            rtts: 0,
+            absent_s: 0,
+        }
+    }
+
+    fn push(&mut self, values: Values) {
+        self.seconds.push(values.into());
+        self.sum.up_kbps += values.up_kbps;
+        self.sum.down_kbps += values.down_kbps;
+        if values.rtt_ms > 0.0 {
+            self.sum.rtt_ms += values.rtt_ms;
+            self.rtts += 1;
+        }
+    }
+
+    fn end_minute(&mut self) {
+        let sum = core::mem::take(&mut self.sum);
+        let rtts = core::mem::take(&mut self.rtts);
+        let mean = Values {
+            up_kbps: sum.up_kbps / 60,
+            down_kbps: sum.down_kbps / 60,
+            rtt_ms: sum.rtt_ms / f64::from(rtts.max(1)),
+        };
+        self.minutes.push(mean.into());
+    }
+}
+
+/// Everything that is kept.
+#[derive(Debug)]
+pub struct Recorder {
+    /// The total first.
+    tracks: Vec<Track>,
+    /// When the last sample was due.
+    last: Option<Time>,
+    /// Wall clock of the last sample, and of the end of the last whole minute.
+    end_s: u64,
+    minute_end_s: u64,
+    /// Seconds of the minute that is running.
+    seconds: u32,
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        let tracks = vec![Track::new("", "")];
+        Recorder { tracks, last: None, end_s: 0, minute_end_s: 0, seconds: 0 }
+    }
+}
+
+impl Recorder {
+    /// Takes a sample at this time of both clocks, at most one a second.
+    pub fn sample(&mut self, now: Time, unix_s: u64, status: &Status) {
+        let passed = match self.last {
+            None => 1,
+            // Half a second early is this second, so that a timer's jitter leaves no gap.
+            Some(last) => (now.since(last) + SEC / 2) / SEC,
+        };
+        if passed == 0 {
+            return;
+        }
+        self.last = Some(match self.last {
+            Some(last) if passed <= BREAK_S => last + passed * SEC,
+            _ => now,
+        });
+        let missed = (passed - 1).min(FORGET_S);
+        for behind in (1..=missed).rev() {
+            let at = unix_s.saturating_sub(behind);
+            self.second(at, (missed < BREAK_S).then_some(status));
+        }
+        self.second(unix_s, Some(status));
+        let total = self.tracks.drain(..1).collect::<Vec<_>>();
+        self.tracks.retain(|track| track.absent_s < FORGET_S);
+        self.tracks.splice(0..0, total);
+    }
+
+    /// One second; without a status, one of which nothing is known.
+    fn second(&mut self, unix_s: u64, status: Option<&Status>) {
+        let mut total = Values::default();
+        let mut seen = Vec::new();
+        for peer in status.into_iter().flat_map(|status| &status.peers) {
+            total.up_kbps += peer.bond.goodput_up_kbps;
+            total.down_kbps += peer.bond.goodput_down_kbps;
+            for path in &peer.paths {
+                let values = Values {
+                    up_kbps: path.rate_up_kbps,
+                    down_kbps: path.rate_down_kbps,
+                    rtt_ms: path.rtt_ms,
+                };
+                let quicker = total.rtt_ms <= 0.0 || path.rtt_ms < total.rtt_ms;
+                if path.state == "active" && path.rtt_ms > 0.0 && quicker {
+                    total.rtt_ms = path.rtt_ms;
+                }
+                if let Some(at) = self.track(&peer.name, &path.wan) {
+                    seen.push((at, values));
+                }
+            }
+        }
+        for (at, track) in self.tracks.iter_mut().enumerate() {
+            let values = match at {
+                0 => Some(total),
+                _ => seen.iter().find(|(seen, _)| *seen == at).map(|(_, values)| *values),
+            };
+            track.absent_s = if values.is_some() { 0 } else { track.absent_s + 1 };
+            track.push(values.unwrap_or_default());
+        }
+        self.end_s = unix_s;
+        self.seconds += 1;
+        if self.seconds == 60 {
+            self.seconds = 0;
+            self.minute_end_s = unix_s;
+            self.tracks.iter_mut().for_each(Track::end_minute);
+        }
+    }
+
+    /// The place of a path's series, made if there is room.
+    fn track(&mut self, peer: &str, wan: &str) -> Option<usize> {
+        let same = |track: &Track| track.peer == peer && track.wan == wan;
+        if let Some(at) = self.tracks.iter().skip(1).position(same) {
+            return Some(at + 1);
+        }
+        if self.tracks.len() <= SERIES_MAX {
+            self.tracks.push(Track::new(peer, wan));
+            return Some(self.tracks.len() - 1);
+        }
+        let places = self.tracks.iter().enumerate().skip(1);
+        let (at, longest) = places.max_by_key(|(_, track)| track.absent_s)?;
+        if longest.absent_s == 0 {
+            return None;
+        }
+        *self.tracks.get_mut(at)? = Track::new(peer, wan);
+        Some(at)
+    }
+
+    /// What was after `since` (wall clock, seconds), in steps of a second or of a minute.
+    pub fn history(&self, since: u64, minutes: bool) -> History {
+        let (step_s, end_s) = if minutes { (60, self.minute_end_s) } else { (1, self.end_s) };
+        let wanted = end_s.saturating_sub(since) / u64::from(step_s);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let series = self.tracks.iter().map(|track| {
+            let ring = if minutes { &track.minutes } else { &track.seconds };
+            let skip = ring.samples.len().saturating_sub(wanted);
+            let values = || ring.samples.iter().skip(skip).map(|s| Values::from(*s));
+            Series {
+                peer: track.peer.clone(),
+                wan: track.wan.clone(),
+                up_kbps: values().map(|v| v.up_kbps).collect(),
+                down_kbps: values().map(|v| v.down_kbps).collect(),
+                rtt_ms: values().map(|v| v.rtt_ms).collect(),
+            }
+        });
+        History { end_s, step_s, series: series.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Bond, Path, Peer};
+
+    fn status(paths: &[(&str, u64, f64)]) -> Status {
+        let path = |&(wan, kbps, rtt_ms): &(&str, u64, f64)| Path {
+            wan: wan.to_owned(),
+            state: "active".to_owned(),
+            rate_up_kbps: kbps,
+            rate_down_kbps: kbps * 2,
+            rtt_ms,
+            ..Path::default()
+        };
+        let sum = paths.iter().map(|p| p.1).sum();
+        let bond = Bond { goodput_up_kbps: sum, goodput_down_kbps: sum * 2, ..Bond::default() };
+        let paths = paths.iter().map(path).collect();
+        let peer = Peer { name: "vps".to_owned(), bond, paths, ..Peer::default() };
+        Status { peers: vec![peer], ..Status::default() }
+    }
+
+    #[test]
+    fn samples_are_close_to_what_they_stand_for() {
+        for exponent in 0..38 {
+            for kbps in
+                [1u64 << exponent, (1 << exponent) + (1 << exponent) / 3, (2 << exponent) - 1]
+            {
+                let read = unpack_rate(pack_rate(kbps));
+                let error = read.abs_diff(kbps);
+                assert!(error * 250 <= kbps && (kbps > 255 || error == 0), "{kbps} {read}");
+            }
+        }
+        assert_eq!((pack_rate(0), unpack_rate(pack_rate(u64::MAX)) > 1 << 37), (0, true));
+        for tenths in 1..100_000 {
+            let ms = f64::from(tenths) / 10.0;
+            let read = unpack_rtt(pack_rtt(ms));
+            assert!((read - ms).abs() <= ms * 0.025 + 0.051, "{ms} {read}");
+        }
+        assert_eq!((pack_rtt(0.0), pack_rtt(1e9), unpack_rtt(pack_rtt(0.001))), (0, 255, 0.1));
+        assert_eq!(size_of::<Sample>(), 4);
+    }
+
+    #[test]
+    fn a_day_is_kept_and_no_more() {
+        let mut recorder = Recorder::default();
+        let two = status(&[("dsl", 100, 12.0), ("lte", 50, 40.0)]);
+        for second in 0..90_000u64 {
+            recorder.sample(Time(second * SEC), 1_000_000 + second, &two);
+        }
+        let seconds = recorder.history(0, false);
+        assert_eq!((seconds.end_s, seconds.step_s), (1_089_999, 1));
+        let names: Vec<&str> = seconds.series.iter().map(|s| s.wan.as_str()).collect();
+        assert_eq!(names, ["", "dsl", "lte"]);
+        assert_eq!(seconds.series[0].up_kbps, [150; SECONDS]);
+        assert_eq!(seconds.series[2].down_kbps, [100; SECONDS]);
+        assert!((seconds.series[0].rtt_ms[0] - 12.0).abs() < 0.3);
+        let minutes = recorder.history(0, true);
+        assert_eq!((minutes.end_s, minutes.step_s), (1_089_999, 60));
+        assert_eq!(minutes.series[1].up_kbps, [100; MINUTES]);
+        assert!((minutes.series[1].rtt_ms[7] - 12.0).abs() < 0.3);
+        // What came after a time, and nothing after the end.
+        assert_eq!(recorder.history(1_089_990, false).series[1].up_kbps.len(), 9);
+        assert_eq!(recorder.history(1_089_990, true).series[1].up_kbps.len(), 0);
+        assert_eq!(recorder.history(u64::MAX, false).series[1].up_kbps.len(), 0);
+        // As the documentation says.
+        let bytes = (SECONDS + MINUTES) * size_of::<Sample>();
+        assert!(bytes <= 7_000 && 9 * bytes <= 63_000);
+    }
+
+    #[test]
+    fn late_timers_leave_no_gap_and_breaks_are_shown() {
+        let mut recorder = Recorder::default();
+        let one = status(&[("dsl", 100, 12.0)]);
+        for at in [0, 1_400_000, 2_000_000, 2_100_000, 4_600_000] {
+            recorder.sample(Time(at), 1000 + at / SEC, &one);
+        }
+        let rates = |recorder: &Recorder| recorder.history(0, false).series[1].up_kbps.clone();
+        assert_eq!(rates(&recorder), [100; 6]);
+        recorder.sample(Time(64_600_000), 1064, &one);
+        assert_eq!(rates(&recorder).len(), 66);
+        assert_eq!(rates(&recorder)[6..65], [0; 59]);
+        // A clock that was set in between only moves the end.
+        recorder.sample(Time(65_600_000), 2_000_000, &one);
+        assert_eq!(recorder.history(1_999_990, false).series[1].up_kbps.len(), 10);
+    }
+
+    #[test]
+    fn series_are_bounded_and_those_of_absent_paths_are_replaced() {
+        let mut recorder = Recorder::default();
+        let names: Vec<String> = (0..20).map(|n| format!("wan{n}")).collect();
+        let all: Vec<_> = names.iter().map(|n| (n.as_str(), 10, 1.0)).collect();
+        recorder.sample(Time(0), 1000, &status(&all));
+        assert_eq!(recorder.history(0, false).series.len(), SERIES_MAX + 1);
+        assert_eq!(recorder.history(0, false).series[0].up_kbps, [200]);
+        recorder.sample(Time(SEC), 1001, &status(&all[1..]));
+        recorder.sample(Time(2 * SEC), 1002, &status(&all[1..]));
+        let series = recorder.history(0, false).series;
+        assert!(series.iter().all(|s| s.wan != "wan0") && series.iter().any(|s| s.wan == "wan12"));
+        for second in 0..90_000 {
+            recorder.sample(Time((3 + second) * SEC), 1003 + second, &status(&[]));
+        }
+        assert_eq!(recorder.history(0, false).series.len(), 1);
+    }
+}
