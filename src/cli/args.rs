@@ -76,6 +76,12 @@ pub struct Start {
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub struct Stop {
+    /// a start follows: with the kill switch, nothing leaves past the tunnel meanwhile
+    #[argh(switch)]
+    pub restart: bool,
+    /// if it is not running, take back what a crash has left behind
+    #[argh(switch)]
+    pub clean: bool,
     /// configuration that names the control socket, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
     pub config: PathBuf,

@@ -2,6 +2,7 @@
 
 use super::args::{Reload, Stop, control_path};
 use super::{Exit, complain, fail, print};
+use crate::daemon;
 use crate::daemon::control::client::{self, ClientError};
 use crate::daemon::control::{Reloaded, Request};
 use std::path::Path;
@@ -11,7 +12,14 @@ const STOP_S_MAX: u64 = 10;
 
 pub(super) fn stop(options: &Stop) -> Exit {
     let path = control_path(options.control.as_ref(), &options.config);
-    match client::stop(&path, STOP_S_MAX) {
+    let stopped = client::stop(&path, STOP_S_MAX, options.restart);
+    if options.clean
+        && matches!(stopped, Err(ClientError::NotRunning))
+        && let Err(error) = daemon::clean(&options.config)
+    {
+        return fail(error);
+    }
+    match stopped {
         Ok(()) => Exit::Done,
         Err(error) => failed(&path, &error),
     }

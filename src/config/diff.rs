@@ -103,6 +103,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         addresses,
         mtu,
         mss_clamp,
+        netifd,
         routing,
         hold_ms_max,
         memory_mb,
@@ -116,7 +117,8 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
     let mut live = Vec::new();
     match (role, &new.role) {
         (Role::Client(a), Role::Client(b)) => {
-            live.extend((a.discover != b.discover).then_some("discover"))
+            live.extend((a.discover != b.discover).then_some("discover"));
+            live.extend((a.outage != b.outage).then_some("fallback"));
         }
         (Role::Server(a), Role::Server(b)) => {
             restart.extend((a.listen_port != b.listen_port).then_some("listen_port"));
@@ -131,6 +133,7 @@ fn main(old: &Main, new: &Main) -> (Vec<&'static str>, Vec<&'static str>) {
         (*private_key != new.private_key, "private_key"),
         (*addresses != new.addresses, "address"),
         (*mtu != new.mtu, "mtu"),
+        (*netifd != new.netifd, "netifd"),
         (routing.table != new.routing.table, "table"),
         (routing.fwmark != new.routing.fwmark, "fwmark"),
         (routing.fwmask != new.routing.fwmask, "fwmask"),

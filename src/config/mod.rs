@@ -28,8 +28,8 @@ pub use address::{Endpoint, Host};
 pub use diagnostic::{Diagnostic, Severity, has_errors};
 pub use diff::{Difference, diff};
 pub use model::{
-    Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
-    Wan, WanLink,
+    Client, Config, Forward, KeySource, Main, Mode, Outage, Peer, Ports, Protocol, Role, Routing,
+    Server, Wan, WanLink,
 };
 pub use parse::parse;
 

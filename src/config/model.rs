@@ -57,6 +57,11 @@ pub struct Main {
     /// `mss_clamp`, default 1: TCP connections through the tunnel are told a segment size that
     /// fits. Without it, those whose path MTU discovery is filtered hang.
     pub mss_clamp: bool,
+    /// `netifd`: name of an interface of OpenWrt's `/etc/config/network` with `option proto
+    /// 'onebox'`. Addresses and routes are then set by netifd, with that interface's metric,
+    /// table and firewall zone, and it is up while traffic belongs into the tunnel. Default none:
+    /// the program sets them itself.
+    pub netifd: Option<String>,
     /// How the tunnel's traffic is told from other traffic.
     pub routing: Routing,
     /// `hold_ms_max` in milliseconds, 10 to 5000, default 500: longest time that a received packet
@@ -107,8 +112,31 @@ pub struct Client {
     /// `discover`, default 1: use every interface that has a default route, in addition to the
     /// WANs that are configured.
     pub discover: bool,
+    /// `fallback` and `kill_switch`: what becomes of traffic for the tunnel while no server
+    /// answers.
+    pub outage: Outage,
     /// The sections of type `wan`, in their order.
     pub wans: Vec<Wan>,
+}
+
+/// What becomes of traffic for the tunnel while its server does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// `fallback direct` (default): it leaves by the WANs as if there were no tunnel, from the
+    /// start until the server answers for the first time, and when it has been silent for
+    /// `fallback_after` seconds, 1 to 3600, default 10. Less would give up flows at each restart
+    /// of the server. As soon as it answers, all goes through the tunnel again.
+    Direct {
+        /// Seconds of silence.
+        after_s: u32,
+    },
+    /// `fallback closed`: it waits for the tunnel, from the start on.
+    Closed {
+        /// `kill_switch`, default 0: nothing leaves past the tunnel even while the program is not
+        /// there after a crash, of neither IP version. It ends when the program is stopped. Makes
+        /// `closed` the default of `fallback`.
+        kill_switch: bool,
+    },
 }
 
 /// What only a server has.

@@ -5,8 +5,8 @@ use super::checks::{self, Found};
 use super::diagnostic::{Diagnostic, Severity, has_errors};
 use super::fields::{Fields, decimal};
 use super::model::{
-    Client, Config, Forward, KeySource, Main, Mode, Peer, Ports, Protocol, Role, Routing, Server,
-    Wan, WanLink,
+    Client, Config, Forward, KeySource, Main, Mode, Outage, Peer, Ports, Protocol, Role, Routing,
+    Server, Wan, WanLink,
 };
 use super::uci::{self, Section};
 use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
@@ -16,6 +16,7 @@ const KEY: &str = "a key, 44 characters of base64";
 const DEVICE: &str = "a device name, 1 to 15 characters without '/', ':' and white space";
 const ENDPOINT: &str =
     "host:port, such as vps.example.net:51830, 192.0.2.1:51830 or [2001:db8::1]:51830";
+const INTERFACE: &str = "the name of an interface of netifd";
 const PORTS: &str = "a port from 1 to 65535, or several as '1000-1010'";
 /// Longest path of a unix socket in bytes (`sun_path` in unix(7), without its final zero).
 const SOCKET_PATH_MAX: usize = 107;
@@ -148,6 +149,7 @@ fn main(section: &Section, problems: &mut Vec<Diagnostic>) -> Main {
         addresses,
         mtu: mtu.filter(|mtu| *mtu != 0),
         mss_clamp: fields.flag("mss_clamp", true),
+        netifd: fields.one("netifd", INTERFACE, interface_name),
         routing: routing(&mut fields),
         hold_ms_max: fields.number("hold_ms_max", 10, 5000).unwrap_or(500),
         memory_mb: fields.number("memory_mb", 4, 1024).unwrap_or(16),
@@ -177,15 +179,41 @@ fn role(fields: &mut Fields) -> Role {
             }),
             forwards: Vec::new(),
         });
-        fields.ignored(&["discover"], "is for clients, has no effect on a server");
+        let clients = ["discover", "fallback", "fallback_after", "kill_switch"];
+        fields.ignored(&clients, "is for clients, has no effect on a server");
         role
     } else {
-        let role =
-            Role::Client(Client { discover: fields.flag("discover", true), wans: Vec::new() });
+        let role = Role::Client(Client {
+            discover: fields.flag("discover", true),
+            outage: outage(fields),
+            wans: Vec::new(),
+        });
         let why = "is for servers, has no effect on a client";
         fields.ignored(&["listen_port", "nat", "endpoint"], why);
         role
     }
+}
+
+fn outage(fields: &mut Fields) -> Outage {
+    let kill_switch = fields.flag("kill_switch", false);
+    let closed = fields.one("fallback", "direct or closed", |text| match text {
+        "direct" => Some(false),
+        "closed" => Some(true),
+        _ => None,
+    });
+    let after_s = fields.number("fallback_after", 1, 3600).unwrap_or(10);
+    match (kill_switch, closed) {
+        (true, Some(false)) => {
+            let message = "accepted: closed, since kill_switch is on";
+            fields.complain_about(Severity::Error, "fallback", Some("direct"), message);
+        }
+        (true, _) | (false, Some(true)) => {
+            let why = "has no effect, since nothing falls back";
+            fields.ignored(&["fallback_after"], why);
+        }
+        (false, _) => return Outage::Direct { after_s },
+    }
+    Outage::Closed { kill_switch }
 }
 
 /// A number that is known to be a port.
@@ -261,6 +289,11 @@ fn device_name(text: &str) -> Option<String> {
     (valid && text != "." && text != "..").then(|| text.to_owned())
 }
 
+fn interface_name(text: &str) -> Option<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (!text.is_empty() && text.chars().all(legal)).then(|| text.to_owned())
+}
+
 fn peer(fields: &mut Fields, section: &Section, role: &Role) -> Option<Peer> {
     let public_key = fields.one("public_key", KEY, |text| text.parse::<PublicKey>().ok());
     if !fields.has("public_key") {
@@ -293,10 +326,7 @@ fn peer(fields: &mut Fields, section: &Section, role: &Role) -> Option<Peer> {
 }
 
 fn wan(fields: &mut Fields, section: &Section) -> Option<Wan> {
-    let interface = fields.one("interface", "the name of an interface of netifd", |text| {
-        let legal = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        (!text.is_empty() && text.chars().all(legal)).then(|| text.to_owned())
-    });
+    let interface = fields.one("interface", INTERFACE, interface_name);
     let device = fields.one("device", DEVICE, device_name);
     match (fields.has("interface"), fields.has("device")) {
         (true, true) => fields.complain_about(

@@ -47,7 +47,9 @@ fn of_main(option: &str) -> String {
 fn the_defaults_are_those_of_the_documentation() {
     let main = read(&client("", "", "")).main;
     assert!(main.enabled && main.mss_clamp);
-    assert_eq!(main.role, Role::Client(Client { discover: true, wans: Vec::new() }));
+    let outage = Outage::Direct { after_s: 10 };
+    assert_eq!(main.role, Role::Client(Client { discover: true, outage, wans: Vec::new() }));
+    assert_eq!(main.netifd, None);
     assert_eq!(main.device, "onebox0");
     assert_eq!(main.private_key, KeySource::File("/k".into()));
     assert_eq!(main.mtu, None);
@@ -403,4 +405,38 @@ fn values_are_cut_and_made_harmless() {
     assert!(of_main("option device '\x1b[2J'").contains("'\\u{1b}[2J'"));
     let (_, problems) = parse(b"config onebox main\noption device '\xff'\n");
     assert!(problems.iter().any(|p| p.to_string().contains("read '\u{fffd}', accepted: a device")));
+}
+
+#[test]
+fn an_outage_is_direct_or_closed() {
+    let outage = |options: &str| match read(&client(options, "", "")).main.role {
+        Role::Client(client) => client.outage,
+        Role::Server(_) => panic!("a client"),
+    };
+    assert_eq!(outage("option fallback_after 3"), Outage::Direct { after_s: 3 });
+    assert_eq!(outage("option fallback closed"), Outage::Closed { kill_switch: false });
+    for options in ["option kill_switch 1", "option kill_switch 1\noption fallback closed"] {
+        assert_eq!(outage(options), Outage::Closed { kill_switch: true });
+    }
+    assert_eq!(
+        of_main("option fallback open"),
+        "4: error: section 'main', option 'fallback': read 'open', accepted: direct or closed"
+    );
+    let both = problems(&client("option kill_switch 1\noption fallback direct", "", ""));
+    assert_eq!(
+        both,
+        ["5: error: section 'main', option 'fallback': read 'direct', accepted: closed, since \
+          kill_switch is on"]
+    );
+    let idle = problems(&client("option fallback closed\noption fallback_after 5", "", ""));
+    assert!(idle[0].contains("'fallback_after'") && idle[0].contains("warning"), "{idle:?}");
+    let idle = problems(&server("option kill_switch 1", ""));
+    assert!(idle[0].contains("is for clients"), "{idle:?}");
+}
+
+#[test]
+fn an_interface_of_netifd_may_hold_addresses_and_routes() {
+    let config = read(&client("option netifd vpn", "", ""));
+    assert_eq!(config.main.netifd.as_deref(), Some("vpn"));
+    assert!(of_main("option netifd 'a b'").contains("the name of an interface of netifd"));
 }

@@ -17,6 +17,7 @@ pub mod server;
 pub use crate::config::Mode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 /// Longest request in bytes, with its line end.
 pub const REQUEST_MAX: usize = 64 * 1024;
@@ -29,6 +30,15 @@ pub const ANSWER_S_MAX: u64 = 30;
 /// Connections that are served at the same time.
 pub const CONNECTIONS_MAX: usize = 16;
 
+/// Where a socket is: a symbolic link leads to it, which whoever may write in the link's folder
+/// can make for a program that may not.
+pub fn real_path(path: &Path) -> PathBuf {
+    match std::fs::read_link(path) {
+        Ok(to) => path.parent().map_or(to.clone(), |folder| folder.join(to)),
+        Err(_) => path.to_owned(),
+    }
+}
+
 /// What can be asked of the running program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -39,7 +49,11 @@ pub enum Request {
     /// refused with all its problems as the error, one per line, and nothing changes.
     Reload,
     /// End, and undo what was set up. The answer comes before that is done.
-    Stop,
+    Stop {
+        /// Another start follows: what must not leave past the tunnel stays so until then.
+        #[serde(default)]
+        restart: bool,
+    },
     /// The recent past; the result is a [`History`](crate::status::History).
     History {
         /// Only what was after this, seconds since 1970; none means all.

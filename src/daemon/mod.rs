@@ -10,6 +10,7 @@ pub mod control;
 pub mod dataplane;
 mod events;
 pub mod files;
+mod gate;
 mod history;
 pub mod logging;
 mod quota;
@@ -117,12 +118,13 @@ pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
         let (calls_in, calls) = mpsc::channel(1);
         let mut daemon =
             Daemon::start(config_path.to_owned(), config, calls_in.clone(), calls).await?;
-        tokio::select! {
-            () = control.run(calls_in) => {}
-            result = daemon.serve() => result?,
-        }
-        daemon.stop().await;
-        Ok(())
+        // Beside the end as well: who has asked for it waits for an answer, and for the end.
+        let whole = async move {
+            let restart = daemon.serve().await?;
+            daemon.stop(restart).await;
+            Ok(())
+        };
+        tokio::join!(whole, control.run(calls_in)).0
     })
 }
 
@@ -206,8 +208,8 @@ impl Daemon {
         })
     }
 
-    /// Serves until it is told to stop.
-    async fn serve(&mut self) -> Result<(), Error> {
+    /// Serves until it is told to stop; whether it will be started again at once.
+    async fn serve(&mut self) -> Result<bool, Error> {
         let listen = |kind| signal(kind).map_err(|error| Error::io("signals", error));
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
@@ -223,6 +225,7 @@ impl Daemon {
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.ubus.set_link(self.tunnel.as_ref().and_then(Tunnel::link));
             let next = tokio::select! {
                 _ = terminate.recv() => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
@@ -233,15 +236,15 @@ impl Daemon {
                 _ = seconds.tick() => Next::Second,
             };
             match next {
-                Next::Stop => return Ok(()),
+                Next::Stop => return Ok(false),
                 Next::Reload => {
                     if let Err(problems) = self.reload().await {
                         log::error!("the configuration was not taken over:\n{problems}");
                     }
                 }
-                Next::Call(Call { request: Request::Stop, reply }) => {
+                Next::Call(Call { request: Request::Stop { restart }, reply }) => {
                     let _ = reply.send(Ok(serde_json::Value::Null));
-                    return Ok(());
+                    return Ok(restart);
                 }
                 Next::Call(call) => {
                     let answer = self.obey(call.request).await;
@@ -265,13 +268,14 @@ impl Daemon {
         }
     }
 
-    async fn stop(mut self) {
+    async fn stop(mut self, restart: bool) {
         log::info!("stopping");
         self.second().await;
         self.quotas.save(clock::now());
+        self.ubus.withdraw().await;
         drop(self.ubus);
         if let Some(tunnel) = self.tunnel {
-            tunnel.stop().await;
+            tunnel.stop(restart && tunnel::stays_barred(&self.config, &self.config)).await;
         }
     }
 
@@ -332,7 +336,7 @@ impl Daemon {
                     Err(format!("there is no WAN '{wan}'"))
                 }
             }
-            Request::Stop => Ok(serde_json::Value::Null),
+            Request::Stop { .. } => Ok(serde_json::Value::Null),
         }
     }
 
@@ -413,7 +417,7 @@ impl Daemon {
     /// Starts the tunnel anew; when that fails, with the old configuration.
     async fn replace_tunnel(&mut self, config: &Config) -> Result<(), String> {
         if let Some(tunnel) = self.tunnel.take() {
-            tunnel.stop().await;
+            tunnel.stop(tunnel::stays_barred(&self.config, config)).await;
         }
         match start_tunnel(config, &self.interfaces).await {
             Ok(tunnel) => {
@@ -433,6 +437,18 @@ impl Daemon {
 
 fn state_directory(config: &Config) -> PathBuf {
     config.main.state_dir.clone().unwrap_or_else(quota::default_directory)
+}
+
+/// Takes back what a program that is not there any more has left behind.
+///
+/// # Errors
+///
+/// The system refuses something.
+pub fn clean(config_path: &Path) -> Result<(), Error> {
+    let config = load(config_path).ok().and_then(|(config, _)| config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("runtime", error))?;
+    runtime.block_on(tunnel::clean(config.as_ref()))
 }
 
 async fn start_tunnel(

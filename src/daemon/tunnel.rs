@@ -4,25 +4,26 @@
 //! the owner calls [`wait`](Tunnel::wait), which may be cancelled at any time, and hands what it
 //! returns to [`handle`](Tunnel::handle), which may not.
 //!
-//! Routes into the tunnel are set on a router when the first session with the peer is there, and
-//! stay until the tunnel stops: a flow must not leak out of the tunnel during an outage. A server
-//! has them from the start.
+//! What goes into the tunnel, each peer's [`Gate`] says. Where an interface of OpenWrt's network
+//! daemon is ours, it is told that by whoever asks for the [`link`](Tunnel::link), and sets
+//! addresses and routes.
 
 use super::Error;
 use super::dataplane::{Command, DataPlane, Report, Told};
+use super::gate::Gate;
 use super::report;
 use super::resolve::resolve;
 use super::wans::Wans;
-use crate::config::{self, Config, KeySource, Role};
+use crate::config::{self, Config, Host, KeySource, Outage, Role};
 use crate::crypto::keys::{PresharedKey, PrivateKey};
 use crate::endpoint::{self, Endpoint, PeerId, PeerSettings, PeerState};
 use crate::engine;
 use crate::net::netlink::{Network, Wan, Watcher};
-use crate::net::system::{Desired, Ids, System, wan_routes};
+use crate::net::system::{Desired, Ids, Owner, System, wan_routes};
 use crate::net::tun::Tun;
 use crate::net::udp::{Options, UdpSocket};
-use crate::net::{clock, nft};
-use crate::openwrt::netifd::Interfaces;
+use crate::net::{clock, conntrack, nft};
+use crate::openwrt::netifd::{Interfaces, Link};
 use crate::prefix::{InterfaceAddress, Prefix};
 use crate::status::{Change, Status};
 use crate::time::{MS, SEC};
@@ -45,7 +46,20 @@ struct PeerEntry {
     id: PeerId,
     name: String,
     state: PeerState,
+    gate: Gate,
     mtu: Option<u16>,
+}
+
+impl PeerEntry {
+    fn new(id: PeerId, name: &str, config: &Config) -> PeerEntry {
+        PeerEntry {
+            id,
+            name: name.to_owned(),
+            state: PeerState::Connecting,
+            gate: Gate::new(outage(config), clock::now()),
+            mtu: None,
+        }
+    }
 }
 
 /// Something to [`handle`](Tunnel::handle).
@@ -58,6 +72,8 @@ pub enum Input {
     Event(Told),
     /// It is time to look names up again.
     Resolve,
+    /// A peer has been silent for long enough.
+    Silence,
 }
 
 /// See the module.
@@ -74,10 +90,8 @@ pub struct Tunnel {
     data: DataPlane,
     events: UnboundedReceiver<Told>,
     peers: Vec<PeerEntry>,
-    /// Whether the routes into the tunnel are set.
-    routed: bool,
-    /// Whether a peer has been up since the start.
-    was_up: bool,
+    /// Whether there has been a connection.
+    connected: bool,
 }
 
 impl Tunnel {
@@ -87,8 +101,8 @@ impl Tunnel {
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
     pub async fn start(config: Config, interfaces: Arc<Interfaces>) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
-        let system =
-            System::open(ids(&config.main.routing), &state_file(&config.main.control)).await?;
+        let (ids, state) = (ids(&config.main.routing), state_file(&config.main.control));
+        let system = System::open(ids, &state, kill_switch(&config)).await?;
         let device = &config.main.device;
         let tun = Tun::open(device, true).map_err(|error| Error::io(device, error))?;
         let mark = config.main.routing.fwmark;
@@ -109,8 +123,7 @@ impl Tunnel {
         for peer in &config.peers {
             let added = endpoint.add_peer(clock::now(), settings(peer));
             let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
-            let state = PeerState::Connecting;
-            peers.push(PeerEntry { id, name: peer.name.clone(), state, mtu: None });
+            peers.push(PeerEntry::new(id, &peer.name, &config));
         }
         let desired = Desired {
             device: device.clone(),
@@ -124,8 +137,7 @@ impl Tunnel {
         let data = DataPlane::start(endpoint, &numbers, tun, server, mark, events_in)
             .map_err(|error| Error::io("data plane", error))?;
         let mut tunnel = Tunnel {
-            routed: watcher.is_none(),
-            was_up: false,
+            connected: false,
             config,
             system,
             desired,
@@ -140,7 +152,8 @@ impl Tunnel {
         match tunnel.begin().await {
             Ok(()) => Ok(tunnel),
             Err(error) => {
-                tunnel.stop().await;
+                let barred = kill_switch(&tunnel.config);
+                tunnel.stop(barred).await;
                 Err(error)
             }
         }
@@ -157,9 +170,10 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Says good-bye to the peers and takes everything back.
-    pub async fn stop(mut self) {
-        let undone = self.system.undo().await;
+    /// Says good-bye to the peers and takes everything back; all but what must not leave past
+    /// the tunnel, if that is to stay `barred`.
+    pub async fn stop(mut self, barred: bool) {
+        let undone = if barred { self.system.undo_but_routes() } else { self.system.undo().await };
         self.data.stop();
         if let Err(error) = undone {
             log::error!("cleaning up: {error}");
@@ -169,6 +183,8 @@ impl Tunnel {
     /// Waits for something to handle. May be cancelled.
     pub async fn wait(&mut self) -> Input {
         let connecting = self.watcher.is_some() && !self.is_up();
+        let due = self.peers.iter().filter_map(|p| p.gate.due()).min();
+        let left = due.map(|due| Duration::from_micros(due.since(clock::now())));
         tokio::select! {
             changed = async {
                 match &mut self.watcher {
@@ -178,6 +194,7 @@ impl Tunnel {
             } => changed.map_or_else(Input::WatcherLost, Input::Network),
             Some(told) = self.events.recv() => Input::Event(told),
             () = tokio::time::sleep(RESOLVE_AGAIN), if connecting => Input::Resolve,
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => Input::Silence,
         }
     }
 
@@ -197,6 +214,23 @@ impl Tunnel {
             }
             Input::Event(told) => return self.on_event(told).await,
             Input::Resolve => self.resolve().await,
+            Input::Silence => {
+                let (now, mut closed) = (clock::now(), false);
+                for peer in &mut self.peers {
+                    if peer.gate.pass(now) {
+                        closed = true;
+                        log::warn!(
+                            "{}: no answer, its traffic leaves by the WANs until there is one",
+                            peer.name
+                        );
+                    }
+                }
+                self.apply().await;
+                if closed {
+                    let own = self.config.main.addresses.iter().map(|a| a.address);
+                    forget(&own.collect::<Vec<_>>());
+                }
+            }
         }
         None
     }
@@ -212,12 +246,18 @@ impl Tunnel {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
                 peer.state = state;
-                self.was_up |= state == PeerState::Up;
                 let change =
                     Change::Peer { peer: peer.name.clone(), state: state.as_str().to_owned() };
-                if state == PeerState::Up && !self.routed {
-                    self.routed = true;
+                let up = state == PeerState::Up;
+                self.connected |= up;
+                // The router's own lookups are another matter with a connection and without.
+                let opened = peer.gate.hear(up, clock::now());
+                if opened || self.desired.lookups == up {
                     self.apply().await;
+                }
+                if opened && self.watcher.is_some() {
+                    let wans = self.desired.wans.iter().flat_map(|wan| &wan.sources);
+                    forget(&wans.copied().collect::<Vec<_>>());
                 }
                 Some(change)
             }
@@ -298,8 +338,16 @@ impl Tunnel {
             (None, None) => MTU_FIRST,
         };
         self.desired.addresses = self.config.main.addresses.clone();
-        let routed = peers.iter().filter(|p| p.route_allowed_ips && self.routed);
-        self.desired.routes = routed.flat_map(|p| &p.allowed_ips).copied().collect();
+        let open = |name: &str| self.peers.iter().any(|p| p.name == name && p.gate.is_open());
+        let routed = || peers.iter().filter(|p| p.route_allowed_ips);
+        let inside = routed().filter(|p| open(&p.name));
+        self.desired.routes = inside.flat_map(|p| &p.allowed_ips).copied().collect();
+        self.desired.barred = if kill_switch(&self.config) { barred(routed()) } else { vec![] };
+        self.desired.owner = if main.netifd.is_some() { Owner::Netifd } else { Owner::Us };
+        let named = peers.iter().flat_map(|p| &p.endpoints);
+        let named = named.into_iter().any(|e| matches!(e.host, Host::Name(_)));
+        let closed = matches!(outage(&self.config), Some(Outage::Closed { .. }));
+        self.desired.lookups = closed && named && !self.is_up();
         let own = main.addresses.iter().map(|a| a.address);
         self.desired.forwarding = matches!(main.role, Role::Server(_));
         self.desired.tables = Some(match &main.role {
@@ -330,7 +378,7 @@ impl Tunnel {
         });
         let state = match self.is_up() {
             true => "up",
-            false if self.was_up => "down",
+            false if self.connected => "down",
             false => "connecting",
         };
         Ok(Status {
@@ -342,6 +390,14 @@ impl Tunnel {
             drops: report::drops(&report),
             ..Status::default()
         })
+    }
+
+    /// How the interface of netifd's is that is ours, if one is.
+    pub fn link(&self) -> Option<Link> {
+        let interface = self.config.main.netifd.clone()?;
+        let open = self.peers.iter().any(|peer| peer.gate.is_open());
+        let up = open.then(|| (self.config.main.addresses.clone(), self.desired.routes.clone()));
+        Some(Link { interface, device: self.desired.device.clone(), up })
     }
 
     async fn report(&self) -> Result<Box<Report>, Error> {
@@ -403,7 +459,8 @@ impl Tunnel {
         }
         self.config = new;
         for peer in &self.config.peers {
-            if let Some(entry) = self.peers.iter().find(|e| e.name == peer.name) {
+            if let Some(entry) = self.peers.iter_mut().find(|e| e.name == peer.name) {
+                entry.gate.configure(outage(&self.config));
                 self.data.send(Command::UpdatePeer(entry.id, Box::new(settings(peer))));
                 continue;
             }
@@ -411,8 +468,7 @@ impl Tunnel {
             self.data.send(Command::AddPeer(Box::new(settings(peer)), reply));
             let added = answer.await.map_err(|_| Error::DataPlane)?;
             let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
-            let state = PeerState::Connecting;
-            self.peers.push(PeerEntry { id, name: peer.name.clone(), state, mtu: None });
+            self.peers.push(PeerEntry::new(id, &peer.name, &self.config));
         }
         for command in self.wans.forget(&change.wans.removed) {
             self.data.send(command);
@@ -424,6 +480,52 @@ impl Tunnel {
     }
 }
 
+/// Makes connections begin anew that were translated to these addresses: they go another way now.
+fn forget(addresses: &[std::net::IpAddr]) {
+    match conntrack::forget(addresses) {
+        Ok(number) => log::debug!("{number} connections begin anew"),
+        Err(error) => log::info!("connections keep their former addresses: {error}"),
+    }
+}
+
+/// What becomes of traffic without a connection; nothing of a server's.
+fn outage(config: &Config) -> Option<Outage> {
+    match &config.main.role {
+        Role::Client(client) => Some(client.outage),
+        Role::Server(_) => None,
+    }
+}
+
+fn kill_switch(config: &Config) -> bool {
+    config.main.enabled && outage(config) == Some(Outage::Closed { kill_switch: true })
+}
+
+/// Whether what must not leave past the tunnel stays so from one configuration to the other.
+pub fn stays_barred(old: &Config, new: &Config) -> bool {
+    kill_switch(old) && kill_switch(new) && old.main.routing == new.main.routing
+}
+
+/// What must not leave past the tunnel: what is routed into it, and all of both families where
+/// that is all of one, or the other would be the way out.
+fn barred<'a>(peers: impl Iterator<Item = &'a config::Peer>) -> Vec<Prefix> {
+    let mut all: Vec<Prefix> = peers.flat_map(|p| &p.allowed_ips).copied().collect();
+    if all.iter().any(Prefix::is_default) {
+        all.extend([Prefix::ALL_V4, Prefix::ALL_V6]);
+    }
+    all
+}
+
+/// Takes back what a program that is not there any more has left behind.
+///
+/// # Errors
+/// The system refuses something.
+pub async fn clean(config: Option<&Config>) -> Result<(), Error> {
+    let routing = config.map(|config| ids(&config.main.routing)).unwrap_or_default();
+    let control = config.map_or(Path::new(config::DEFAULT_CONTROL), |c| &c.main.control);
+    System::open(routing, &state_file(control), false).await?;
+    Ok(())
+}
+
 /// Whether a peer of both configurations is the same device, so that its session goes on.
 fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
     let key = |c: &Config| c.peers.iter().find(|p| p.name == name).map(|p| p.public_key);
@@ -433,7 +535,7 @@ fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
 /// Where former values of switches are kept: beside the control socket, on a RAM disk, so that
 /// several programs on one host keep theirs apart.
 fn state_file(control: &Path) -> PathBuf {
-    control.with_extension("sysctl")
+    super::control::real_path(control).with_extension("sysctl")
 }
 
 fn ids(routing: &config::Routing) -> Ids {

@@ -7,7 +7,9 @@
 //! answered by the same code; each waits in a task of its own, so that a slow answer holds up
 //! nothing. Changes of state go out twice, as event for whoever listens and as notification of the
 //! object for its subscribers. netifd is asked once, and again when it says that something has
-//! changed or comes anew. When the connection ends, another is opened and everything registered
+//! changed or comes anew. Where an interface of netifd's is ours, netifd is told when traffic
+//! belongs into the tunnel, with addresses and routes, and when not any more; and again whenever
+//! that is not what it has. When the connection ends, another is opened and everything registered
 //! again.
 //!
 //! Limits: no bus, and a bus that forbids something, are normal and told once. [`CALLS_MAX`]
@@ -17,7 +19,7 @@
 use super::control::server::{Call, ask};
 use super::control::{Mode, Request};
 use crate::config::DEFAULT_UBUS_SOCKET;
-use crate::openwrt::netifd::{self, Interfaces};
+use crate::openwrt::netifd::{self, Interfaces, Link, State};
 use crate::openwrt::ubus::blobmsg::Type;
 use crate::openwrt::ubus::{Client, Error, Incoming, Invocation, Method, Object, Status, Ticket};
 use crate::status::Change;
@@ -43,6 +45,8 @@ const LASTED: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long the start may wait for netifd's interfaces.
 const FIRST: Duration = Duration::from_secs(1);
+/// How long the end may wait for netifd.
+const WITHDRAW: Duration = Duration::from_secs(1);
 /// Where the bus is on some systems, instead of [`DEFAULT_UBUS_SOCKET`].
 const OTHER_SOCKET: &str = "/run/ubus/ubus.sock";
 /// The event by which ubusd tells of a new object.
@@ -67,6 +71,8 @@ const OBJECT: Object = Object {
 pub struct Ubus {
     interfaces: watch::Receiver<Option<Arc<Interfaces>>>,
     changes: mpsc::Sender<Change>,
+    link: watch::Sender<Option<Link>>,
+    told: watch::Receiver<Option<Link>>,
     task: JoinHandle<()>,
 }
 
@@ -79,8 +85,35 @@ impl Ubus {
         if socket == Path::new(DEFAULT_UBUS_SOCKET) {
             sockets.push(PathBuf::from(OTHER_SOCKET));
         }
-        let bus = Bus { sockets, calls, changes: changes_out, interfaces: interfaces_in };
-        Ubus { interfaces, changes, task: tokio::spawn(bus.run()) }
+        let (link, link_out) = watch::channel(None);
+        let (told_in, told) = watch::channel(None);
+        let bus = Bus {
+            sockets,
+            calls,
+            changes: changes_out,
+            interfaces: interfaces_in,
+            link: link_out,
+            told: told_in,
+        };
+        Ubus { interfaces, changes, link, told, task: tokio::spawn(bus.run()) }
+    }
+
+    /// This is so of the interface that is ours; none is any more, if nothing is given.
+    pub fn set_link(&self, link: Option<Link>) {
+        self.link.send_if_modified(|known| {
+            let other = *known != link;
+            *known = link;
+            other
+        });
+    }
+
+    /// Tells netifd that the interface does not work any more, if it was told that it does, and
+    /// waits a moment until it knows.
+    pub async fn withdraw(&mut self) {
+        self.set_link(None);
+        let down = |told: &Option<Link>| told.as_ref().is_none_or(|link| link.up.is_none());
+        // Without a bus there is nobody to wait for.
+        let _ = timeout(WITHDRAW, self.told.wait_for(down)).await;
     }
 
     /// netifd's interfaces; waits a moment for the first answer, or that there will be none.
@@ -117,6 +150,10 @@ struct Bus {
     calls: mpsc::Sender<Call>,
     changes: mpsc::Receiver<Change>,
     interfaces: watch::Sender<Option<Arc<Interfaces>>>,
+    /// The interface that is ours.
+    link: watch::Receiver<Option<Link>>,
+    /// What netifd was told of it.
+    told: watch::Sender<Option<Link>>,
 }
 
 impl Bus {
@@ -153,7 +190,7 @@ impl Bus {
         let mut denied = Vec::new();
         let object = allowed(client.add(&OBJECT).await, "the object 'onebox'", &mut denied)?;
         let listener = client.add_listener().await?;
-        for event in [OBJECT_ADDED, netifd::OBJECT] {
+        for event in [OBJECT_ADDED, netifd::OBJECT, netifd::SETUP] {
             allowed(
                 client.listen(listener, event).await,
                 &format!("the event {event}"),
@@ -167,6 +204,7 @@ impl Bus {
             netifd: None,
             due: None,
             dump: None,
+            telling: None,
             denied,
             jobs: JoinSet::new(),
         };
@@ -235,6 +273,8 @@ struct Session {
     due: Option<Instant>,
     /// The question that was asked last.
     dump: Option<Ticket>,
+    /// What netifd is being told.
+    telling: Option<(Ticket, Link)>,
     /// What was refused.
     denied: Vec<String>,
     jobs: JoinSet<Done>,
@@ -247,6 +287,7 @@ impl Session {
             tokio::select! {
                 incoming = self.client.next() => self.hear(incoming?, bus).await?,
                 Some(change) = bus.changes.recv() => self.tell(&change)?,
+                Ok(()) = bus.link.changed() => self.tell_netifd(bus)?,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => self.answer(done)?,
                     Err(error) => log::error!("answering a call on ubus: {error}"),
@@ -257,7 +298,7 @@ impl Session {
         }
     }
 
-    async fn hear(&mut self, incoming: Incoming, bus: &Bus) -> Result<(), Error> {
+    async fn hear(&mut self, incoming: Incoming, bus: &mut Bus) -> Result<(), Error> {
         match incoming {
             Incoming::Call(call) if Some(call.object) == self.object => self.called(call, bus),
             Incoming::Call(call) => {
@@ -278,11 +319,25 @@ impl Session {
                 match reply.table() {
                     Ok(table) if reply.status == Status::OK => {
                         bus.learn(Interfaces::from_dump(&table));
+                        self.tell_netifd(bus)?;
                     }
                     Ok(_) => log::warn!("netifd does not tell its interfaces: {}", reply.status),
                     Err(error) => log::warn!("netifd's interfaces: {error}"),
                 }
                 Ok(())
+            }
+            Incoming::Reply(ticket, reply)
+                if self.telling.as_ref().is_some_and(|(telling, _)| *telling == ticket) =>
+            {
+                if reply.status == Status::OK {
+                    bus.told.send_replace(self.telling.take().map(|(_, link)| link));
+                } else {
+                    log::warn!("netifd does not take the state of the tunnel: {}", reply.status);
+                    self.telling = None;
+                }
+                // Something else may be true by now. If not, netifd's next news decides.
+                let same = *bus.link.borrow() == *bus.told.borrow();
+                if same { Ok(()) } else { self.tell_netifd(bus) }
             }
             Incoming::Reply(_, reply) => {
                 self.refused(reply.status);
@@ -328,6 +383,49 @@ impl Session {
             self.dump = Some(self.client.call(number, netifd::DUMP, &Map::new())?);
         }
         Ok(())
+    }
+
+    /// Tells netifd how the interface that is ours is, unless it has that already.
+    fn tell_netifd(&mut self, bus: &mut Bus) -> Result<(), Error> {
+        let told = bus.told.borrow().clone();
+        // One that is ours no more must not stay up.
+        let wanted = bus.link.borrow_and_update().clone();
+        let wanted = wanted.or_else(|| told.clone().map(|link| Link { up: None, ..link }));
+        let known = bus.interfaces.borrow().clone().unwrap_or_default();
+        let (Some(number), Some(link), None) = (self.netifd, wanted, &self.telling) else {
+            return Ok(());
+        };
+        let Some(interface) = known.get(&link.interface) else {
+            self.complain(format!("netifd has no interface '{}'", link.interface));
+            return Ok(());
+        };
+        if interface.protocol != netifd::PROTOCOL {
+            let name = &link.interface;
+            self.complain(format!("the interface '{name}' has another protocol than onebox"));
+            return Ok(());
+        }
+        let new = match (interface.state, link.up.is_some()) {
+            (State::Down, _) | (State::Pending, false) => {
+                // It has to be told again when it is wanted.
+                bus.told.send_replace(None);
+                false
+            }
+            (State::Pending, true) => true,
+            (State::Up, _) => told.as_ref() != Some(&link),
+        };
+        if new {
+            let ticket = self.client.call_encoded(number, netifd::NOTIFY, &link.arguments())?;
+            self.telling = Some((ticket, link));
+        }
+        Ok(())
+    }
+
+    /// A warning, once.
+    fn complain(&mut self, what: String) {
+        if !self.denied.contains(&what) {
+            log::warn!("{what}");
+            self.denied.push(what);
+        }
     }
 
     fn tell(&mut self, change: &Change) -> Result<(), Error> {

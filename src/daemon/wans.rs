@@ -255,7 +255,8 @@ mod tests {
     use crate::net::netlink::{Address, Interface, Route};
 
     fn client(discover: bool, wans: Vec<config::Wan>) -> config::Client {
-        config::Client { discover, wans }
+        let outage = config::Outage::Direct { after_s: 10 };
+        config::Client { discover, outage, wans }
     }
 
     fn names(commands: &[Command]) -> Vec<String> {

@@ -187,7 +187,7 @@ fn snapshot_path(p: &Path, now: Time, zero: i64) -> PathSnapshot {
         in_flight: p.sent.in_flight(),
         window: p.rate.window(&p.feedback, &p.owd),
         feedback_us: p.feedback.smoothed(),
-        standing_us: p.owd.standing(),
+        standing_us: p.owd.queue(),
         spread_us: p.owd.spread(),
         delay_us: p.delay(now, zero) - zero,
     }

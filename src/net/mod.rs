@@ -3,10 +3,11 @@
 //! Everything that touches the kernel is here and nowhere else, each part behind a small
 //! interface of plain data: [`netlink`] tells which WANs there are, [`system`] makes addresses,
 //! routes, rules, sysctls and the nftables table what they should be and takes them back,
-//! [`tun`] and [`udp`] move batches of packets.
+//! [`conntrack`] lets connections begin anew where their way has changed, [`tun`] and [`udp`] move batches of packets.
 
 pub mod clock;
 pub mod coalesce;
+pub mod conntrack;
 pub mod netlink;
 pub mod nft;
 pub mod sysctl;

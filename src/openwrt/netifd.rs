@@ -5,9 +5,13 @@
 //! time. And where a default route is kept out of the main table (`defaultroute 0`, `ip4table`,
 //! as with mwan3), only netifd knows the gateway.
 //!
-//! How: the answer to `ubus call network.interface dump`, read into plain data. Pure.
+//! How: the answer to `ubus call network.interface dump`, read into plain data. The other way
+//! round, a [`Link`] is what netifd is told of an interface whose protocol is onebox: the same
+//! call by which the scripts of other protocols tell it (`notify_proto`). Pure.
 
-use serde_json::{Map, Value};
+use super::ubus::blobmsg;
+use crate::prefix::{InterfaceAddress, Prefix};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -15,6 +19,14 @@ use std::net::IpAddr;
 pub const OBJECT: &str = "network.interface";
 /// The method of it that tells everything.
 pub const DUMP: &str = "dump";
+/// The method of it by which a protocol tells the state of its interface.
+pub const NOTIFY: &str = "notify_proto";
+/// The event by which our protocol's script tells that an interface is to be set up.
+pub const SETUP: &str = "onebox.setup";
+/// The name of our protocol.
+pub const PROTOCOL: &str = "onebox";
+/// The action of [`NOTIFY`] that tells a link's state (`netifd-proto.sh`).
+const ACTION_UPDATE: u32 = 0;
 
 /// The interfaces by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +37,60 @@ pub struct Interfaces(BTreeMap<String, Interface>);
 pub struct Interface {
     /// The device that carries IP while it is up, else the one it is configured with.
     pub device: Option<String>,
+    /// Its protocol.
+    pub protocol: String,
+    /// What it is doing.
+    pub state: State,
     /// Its metric, for its routes.
     pub metric: u32,
     /// Its default routes, wherever they are, and also those that it must not set.
     pub routes: Vec<DefaultRoute>,
+}
+
+/// What an interface is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing: it is not wanted, or cannot be.
+    #[default]
+    Down,
+    /// It waits for its protocol.
+    Pending,
+    /// It works.
+    Up,
+}
+
+/// What netifd is told of the interface that is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The interface's name.
+    pub interface: String,
+    /// The tunnel's device.
+    pub device: String,
+    /// Traffic belongs into the tunnel, with these addresses and routes. None: it does not.
+    pub up: Option<(Vec<InterfaceAddress>, Vec<Prefix>)>,
+}
+
+impl Link {
+    /// The arguments of [`NOTIFY`], with the types that netifd asks for.
+    pub fn arguments(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        blobmsg::put_u32(&mut out, "action", ACTION_UPDATE);
+        blobmsg::put_text(&mut out, "interface", &self.interface);
+        blobmsg::put_value(&mut out, "link-up", &self.up.is_some().into());
+        let Some((addresses, routes)) = &self.up else { return out };
+        blobmsg::put_text(&mut out, "ifname", &self.device);
+        for (v4, addresses_of, routes_of) in
+            [(true, "ipaddr", "routes"), (false, "ip6addr", "routes6")]
+        {
+            let own = addresses.iter().filter(|a| a.address.is_ipv4() == v4);
+            let own = own.map(|a| json!({"ipaddr": a.address, "mask": a.length.to_string()}));
+            blobmsg::put_value(&mut out, addresses_of, &own.collect());
+            let to = routes.iter().filter(|r| r.is_ipv4() == v4);
+            let to = to.map(|r| json!({"target": r.address(), "netmask": r.length().to_string()}));
+            blobmsg::put_value(&mut out, routes_of, &to.collect());
+        }
+        out
+    }
 }
 
 /// A default route.
@@ -62,9 +124,16 @@ fn interface(entry: &Value) -> Interface {
     let list = |list: Option<&Value>| list.and_then(Value::as_array).cloned().unwrap_or_default();
     let active = list(entry.get("route"));
     let inactive = list(entry.get("inactive").and_then(|other| other.get("route")));
+    let flag = |key: &str| entry.get(key).and_then(Value::as_bool).unwrap_or(false);
     let metric = entry.get("metric").and_then(Value::as_u64);
     Interface {
         device: text("l3_device").or_else(|| text("device")),
+        protocol: text("proto").unwrap_or_default(),
+        state: match (flag("up"), flag("pending")) {
+            (true, _) => State::Up,
+            (false, true) => State::Pending,
+            (false, false) => State::Down,
+        },
         metric: metric.and_then(|metric| u32::try_from(metric).ok()).unwrap_or(0),
         routes: active.iter().chain(&inactive).filter_map(default_route).collect(),
     }
@@ -101,13 +170,17 @@ mod tests {
                        route("::", 0, "::")]},
             {"interface": "wwan", "up": true, "l3_device": "wwan0", "metric": 20,
              "route": [], "inactive": {"route": [route("0.0.0.0", 0, "10.64.64.64")]}},
-            {"interface": "dsl", "up": false, "device": "eth2"},
+            {"interface": "dsl", "up": false, "pending": true, "proto": "onebox", "device": "eth2"},
             {"interface": "off", "up": false},
         ]}));
         let device = |name: &str| interfaces.get(name).and_then(|i| i.device.as_deref());
         assert_eq!(device("wan"), Some("pppoe-wan"));
         assert_eq!(device("dsl"), Some("eth2"));
         assert_eq!((device("off"), device("absent")), (None, None));
+        let state = |name: &str| interfaces.get(name).map(|i| i.state);
+        assert_eq!(state("wan"), Some(State::Up));
+        assert_eq!((state("dsl"), state("off")), (Some(State::Pending), Some(State::Down)));
+        assert_eq!(interfaces.get("dsl").unwrap().protocol, PROTOCOL);
         let wan = interfaces.get("wan").unwrap();
         let gateway = "192.0.2.1".parse().ok();
         let routes =
@@ -115,6 +188,28 @@ mod tests {
         assert_eq!((wan.metric, wan.routes.as_slice()), (10, &routes[..]));
         let wwan = interfaces.get("wwan").unwrap();
         assert_eq!(wwan.routes[0].gateway, "10.64.64.64".parse().ok());
+    }
+
+    #[test]
+    fn a_link_is_told_in_the_types_that_netifd_reads() {
+        let mut link = Link { interface: "vpn".into(), device: "onebox0".into(), up: None };
+        let read = |link: &Link| Value::Object(blobmsg::table(&link.arguments()).unwrap());
+        let down = json!({"action": 0, "interface": "vpn", "link-up": false});
+        assert_eq!(read(&link), down);
+        let addresses = ["10.99.0.2/24", "fd99::2/64"].map(|a| a.parse().unwrap());
+        let routes = ["0.0.0.0/0", "::/0", "10.0.0.0/8"].map(|r| r.parse().unwrap());
+        link.up = Some((addresses.to_vec(), routes.to_vec()));
+        assert_eq!(
+            read(&link),
+            json!({"action": 0, "interface": "vpn", "link-up": true, "ifname": "onebox0",
+                "ipaddr": [{"ipaddr": "10.99.0.2", "mask": "24"}],
+                "routes": [{"target": "0.0.0.0", "netmask": "0"},
+                           {"target": "10.0.0.0", "netmask": "8"}],
+                "ip6addr": [{"ipaddr": "fd99::2", "mask": "64"}],
+                "routes6": [{"target": "::", "netmask": "0"}]})
+        );
+        // A number of 32 bits: netifd takes no other for this.
+        assert_eq!(link.arguments()[0], 0x80 | blobmsg::Type::Int32 as u8);
     }
 
     #[test]

@@ -251,7 +251,7 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
             tokio::select! {
                 done = &mut test => break done.unwrap(),
                 Some(Call { request, reply }) = calls.recv() => {
-                    let stop = request == Request::Stop;
+                    let stop = matches!(request, Request::Stop { .. });
                     let answer = match request {
                         Request::Status => Ok(serde_json::to_value(some_status()).unwrap()),
                         Request::Reload if reloads == 0 => {
@@ -269,7 +269,7 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
                         Request::Events { .. } => {
                             Ok(serde_json::to_value(Events::default()).unwrap())
                         }
-                        Request::Stop | Request::Reconnect { .. } => Ok(serde_json::Value::Null),
+                        Request::Stop { .. } | Request::Reconnect { .. } => Ok(serde_json::Value::Null),
                         Request::SetPath { mode: Mode::Off, .. } => Err("no such WAN".to_owned()),
                         Request::SetPath { .. } => Ok(serde_json::Value::Null),
                     };

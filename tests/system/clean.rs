@@ -54,7 +54,7 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             let mut desired = full_tunnel(&tun).await;
             desired.tables = Some(tables());
             desired.forwarding = true;
-            let mut crashed = System::open(Ids::default(), &state.0).await.unwrap();
+            let mut crashed = System::open(Ids::default(), &state.0, false).await.unwrap();
             crashed.apply(&desired).await.unwrap();
             assert_eq!(forwarding(), "1\n1\n2\n");
             assert!(command("nft", "list table inet onebox").0);
@@ -62,7 +62,7 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             drop(crashed);
             assert_ne!(seen(), before.0);
 
-            let mut next = System::open(Ids::default(), &state.0).await.unwrap();
+            let mut next = System::open(Ids::default(), &state.0, false).await.unwrap();
             assert_eq!((seen(), forwarding()), before);
             assert!(!command("nft", "list table inet onebox").0);
             assert!(!state.0.exists());

@@ -25,7 +25,7 @@ fn apply(namespace: &Namespace, tun: &Tun, desired: Desired) {
     namespace.run(move || {
         let state = StateFile::new();
         block_on(async {
-            let mut system = System::open(Ids::default(), &state.0).await.unwrap();
+            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
         });
     });

@@ -77,7 +77,7 @@ fn everything_goes_where_it_should_and_comes_back() {
         block_on(async {
             let tun = Tun::open("onebox0", true).unwrap();
             let mut desired = full_tunnel(&tun).await;
-            let mut system = System::open(Ids::default(), &state.0).await.unwrap();
+            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
             let rules_in_force = rules();
             system.apply(&desired).await.unwrap();
@@ -138,7 +138,7 @@ fn a_socket_leaves_by_its_wan_whatever_the_routes_say() {
         let tun = Tun::open("onebox0", true).unwrap();
         let system = block_on(async {
             let desired = full_tunnel(&tun).await;
-            let mut system = System::open(Ids::default(), &state.0).await.unwrap();
+            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
             system
         });
@@ -183,7 +183,7 @@ fn answers_leave_by_the_wan_that_was_asked() {
         let tun = Tun::open("onebox0", true).unwrap();
         let system = block_on(async {
             let desired = full_tunnel(&tun).await;
-            let mut system = System::open(Ids::default(), &state.0).await.unwrap();
+            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
             system
         });

@@ -26,7 +26,7 @@ pub fn open(host: u8, offload: bool) -> Option<(Namespace, Tun)> {
         let state = StateFile::new();
         let tun = Tun::open("onebox0", offload).unwrap();
         block_on(async {
-            let mut system = System::open(Ids::default(), &state.0).await.unwrap();
+            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
             let desired = Desired {
                 device: tun.name().to_owned(),
                 ifindex: tun.ifindex(),

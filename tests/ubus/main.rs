@@ -15,6 +15,7 @@ mod lab;
 
 mod bus;
 mod hostile;
+mod link;
 mod object;
 mod stand_in;
 mod tunnel;

@@ -84,7 +84,7 @@ fn dump(list: &[(&str, &str)]) -> Map<String, Value> {
     Map::from_iter([("interface".into(), list.iter().map(entry).collect())])
 }
 
-fn possible() -> bool {
+pub fn possible() -> bool {
     let tools = ["ip", "nft"].iter().all(|tool| on_path(tool).is_some());
     let tun = std::fs::File::options().write(true).open("/dev/net/tun").is_ok();
     let possible = tools && tun && nix::unistd::geteuid().is_root();

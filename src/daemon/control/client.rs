@@ -70,13 +70,14 @@ pub fn ask<T: DeserializeOwned>(path: &Path, asked: &Request) -> Result<T, Clien
     serde_json::from_value(result).map_err(|e| ClientError::Answer(e.to_string()))
 }
 
-/// Tells the program to stop and waits until nobody listens any more, at most `seconds`.
+/// Tells the program to stop and waits until nobody listens any more, at most `seconds`. With
+/// `restart`, what must not leave past the tunnel stays so until the next start.
 ///
 /// # Errors
 ///
 /// As [`request`], or it is still there after that time.
-pub fn stop(path: &Path, seconds: u64) -> Result<(), ClientError> {
-    request(path, &Request::Stop)?;
+pub fn stop(path: &Path, seconds: u64, restart: bool) -> Result<(), ClientError> {
+    request(path, &Request::Stop { restart })?;
     let deadline = clock::now() + seconds * SEC;
     loop {
         match connect(path) {

@@ -14,6 +14,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// How long the end may wait for answers on their way.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// A request, and where its answer goes: the result, or words on why not.
 #[derive(Debug)]
 pub struct Call {
@@ -77,6 +80,7 @@ impl ControlServer {
     ///
     /// Outside a tokio runtime, as everything of tokio's that does IO.
     pub fn bind(path: &Path) -> Result<ControlServer, BindError> {
+        let path = &super::real_path(path);
         let failed = |error| BindError::Io { path: path.to_owned(), error };
         let listener = match listen(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -99,16 +103,17 @@ impl ControlServer {
         &self.file.path
     }
 
-    /// Serves until it is dropped, or nobody takes calls any more.
+    /// Serves until it is dropped, or nobody takes calls any more; what is answered already is
+    /// still sent then.
     pub async fn run(&self, handler: mpsc::Sender<Call>) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                () = handler.closed() => return,
+                () = handler.closed() => break,
             };
             match accepted {
                 Ok((stream, _)) => {
@@ -127,6 +132,9 @@ impl ControlServer {
                 }
             }
         }
+        let sent = async { while connections.join_next().await.is_some() {} };
+        // Who has not asked by now need not be waited for.
+        let _ = timeout(LAST_WORDS, sent).await;
     }
 }
 

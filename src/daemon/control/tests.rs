@@ -29,7 +29,7 @@ fn with_server(path: &Path, test: impl FnOnce(&Path) + Send + 'static) {
             tokio::select! {
                 done = &mut test => break done.unwrap(),
                 Some(Call { request, reply }) = calls.recv() => {
-                    let stop = request == Request::Stop;
+                    let stop = request == Request::Stop { restart: false };
                     reply.send(match request {
                         Request::Reconnect { .. } => Err("no peer\nat all".to_owned()),
                         other => Ok(serde_json::to_value(other).unwrap()),
@@ -104,8 +104,8 @@ fn more_connections_than_are_served_at_once_wait_their_turn() {
 #[test]
 fn stopping_waits_until_nobody_listens() {
     with_server(&socket("stop"), |path| {
-        client::stop(path, 10).unwrap();
-        assert!(matches!(client::stop(path, 10), Err(ClientError::NotRunning)));
+        client::stop(path, 10, false).unwrap();
+        assert!(matches!(client::stop(path, 10, false), Err(ClientError::NotRunning)));
     });
 }
 

@@ -8,11 +8,13 @@
 //! How: in the manner of BBR (draft-ietf-ccwg-bbr): bandwidth is the windowed maximum of delivery
 //! rates (draft-cheng-iccrg-delivery-rate-estimation), here over the *receiver's* arrival times,
 //! which no delay of acknowledgements can distort. Sending is paced at that bandwidth; now and
-//! then a little more is tried, then drained. Unlike BBR, one-way delay ends a probe early and a
-//! standing queue forces a drain and a new estimate: a rate that falls from 40 to 5 Mbit/s is
-//! followed in a few round trips, without waiting for loss. What a drain leaves of the delay is the
-//! path's own (jitter in order, a longer route, another's queue): it is tolerated from then on, and
-//! only what comes on top of it counts.
+//! then a little more is tried for a moment, and judged when the answer is there. Unlike BBR, delay
+//! counts: the mean one-way delay under load, against the least such mean ([`Owd::queue`]), so
+//! that jitter is no queue. A queue that stands for a round trip forces a drain. If it is gone
+//! then, it was ours: the estimate is what was delivered meanwhile. A delivery far below the
+//! estimate is believed at once: a rate that falls from 40 to 5 Mbit/s is followed in a few round
+//! trips, without waiting for loss. What a drain leaves is the path's own delay (a longer route) or
+//! a rival's queue: it is tolerated, and the share of the link is kept.
 //!
 //! Limits: random loss never lowers the rate by itself. Samples taken while there was not enough to
 //! send can raise the estimate, never lower it.
@@ -197,9 +199,8 @@ impl Rate {
 
     fn gain_percent(&self) -> u64 {
         match self.phase {
-            Phase::Startup => 100,
+            Phase::Startup | Phase::Cruise => 100,
             Phase::Drain => DRAIN_PERCENT,
-            Phase::Cruise => 100,
             Phase::Up if self.up_wins > 0 => 150,
             Phase::Up => 125,
             Phase::Down => 85,

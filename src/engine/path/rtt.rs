@@ -73,8 +73,6 @@ pub struct Loaded {
     mean: Option<i64>,
     deviation: i64,
     base: Windowed,
-    /// Windows completed.
-    windows: u64,
 }
 
 /// Shortest window, samples that it needs, and the time after which it is given up without them.
@@ -92,7 +90,6 @@ impl Default for Loaded {
             mean: None,
             deviation: 0,
             base: Windowed::min(),
-            windows: 0,
         }
     }
 }
@@ -116,7 +113,6 @@ impl Loaded {
             self.mean = Some(mean);
             self.deviation += (self.deviations / self.count - self.deviation) / 8;
             self.base.add(now, mean);
-            self.windows += 1;
         }
         (self.sum, self.count, self.deviations) = (0, 0, 0);
     }
@@ -140,11 +136,6 @@ impl Loaded {
     /// Least mean of the last seconds, microseconds.
     pub fn base(&self) -> Option<i64> {
         self.base.get()
-    }
-
-    /// How many windows have been completed.
-    pub fn windows(&self) -> u64 {
-        self.windows
     }
 }
 
@@ -250,11 +241,6 @@ pub struct Owd {
     base: Windowed,
     spread: Windowed,
     loaded: Loaded,
-    /// Short window: least sample, and when it began.
-    low: i64,
-    began: Time,
-    /// Least of the last complete short window.
-    floor: Option<i64>,
     /// The last sample, if it was taken in calm.
     last: Option<i64>,
 }
@@ -263,9 +249,6 @@ pub struct Owd {
 /// is taken for a queue.
 const UNLOADED_US: i64 = 30 * MS as i64;
 
-/// Length of the short window: several acknowledgements.
-const SHORT_US: u64 = 25 * MS;
-
 impl Default for Owd {
     fn default() -> Self {
         Owd {
@@ -273,9 +256,6 @@ impl Default for Owd {
             base: Windowed::min(),
             spread: Windowed::max(),
             loaded: Loaded::default(),
-            low: i64::MAX,
-            began: Time::ZERO,
-            floor: None,
             last: None,
         }
     }
@@ -294,14 +274,6 @@ impl Owd {
             true => self.loaded.relieve(sample_us),
             false => self.loaded.add(now, sample_us),
         }
-        if now.since(self.began) > SHORT_US {
-            if self.low != i64::MAX {
-                self.floor = Some(self.low);
-            }
-            self.began = now;
-            self.low = i64::MAX;
-        }
-        self.low = self.low.min(sample_us);
         // Neighbouring samples, both taken in calm: of a path that carries little they are the
         // only ones there are, and on a busy one they tell enough.
         if let Some(last) = self.last.filter(|_| calm) {
@@ -341,21 +313,6 @@ impl Owd {
     pub fn noise(&self) -> u64 {
         self.loaded.deviation()
     }
-
-    /// How many windows [`queue`](Owd::queue) has seen.
-    pub fn windows(&self) -> u64 {
-        self.loaded.windows()
-    }
-
-    /// Microseconds by which even the quickest of the recent packets was late: a queue that
-    /// stands, or a longer route.
-    pub fn standing(&self) -> u64 {
-        let recent = self.floor.unwrap_or(i64::MAX).min(self.low);
-        match self.base.get() {
-            Some(base) if recent != i64::MAX => (recent - base).max(0) as u64,
-            _ => 0,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -390,17 +347,18 @@ mod tests {
     }
 
     #[test]
-    fn standing_delay_is_what_every_packet_has() {
+    fn a_queue_is_what_the_mean_under_load_has_grown_by() {
         let mut owd = Owd::default();
         for t in 0..100 {
-            owd.add(Time(t * 4000), 100_000 + (t as i64 % 3) * 2000, true);
+            owd.add(Time(t * 4000), 100_000 + (t as i64 % 3) * 2000, false);
         }
-        assert_eq!(owd.standing(), 0);
-        assert_eq!(owd.spread(), 4000, "neighbours lie this far apart");
+        assert!(owd.queue() < 1000, "jitter is none: {}", owd.queue());
         for t in 100..200 {
             owd.add(Time(t * 4000), 130_000, false);
         }
-        assert_eq!(owd.standing(), 30_000);
+        assert!((27_000..=30_000).contains(&owd.queue()), "{}", owd.queue());
+        owd.add(Time(900_000), 101_000, true);
+        assert!(owd.queue() < 1000, "a calm sample shows that it is gone");
     }
 
     #[test]

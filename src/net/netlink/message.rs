@@ -105,10 +105,16 @@ impl fmt::Debug for Message {
 }
 
 impl Link {
-    /// The request that switches a device on, and sets its MTU if there is one.
-    pub(in crate::net) fn up(index: u32, mtu: Option<u32>) -> Link {
+    /// The request that sets a device's MTU, if there is one.
+    pub(in crate::net) fn with_mtu(index: u32, mtu: Option<u32>) -> Link {
         let mut link = Link { mtu, ..Link::default() };
         link.header.index = index;
+        link
+    }
+
+    /// The request that switches a device on, too.
+    pub(in crate::net) fn up(index: u32, mtu: Option<u32>) -> Link {
+        let mut link = Link::with_mtu(index, mtu);
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;
         link

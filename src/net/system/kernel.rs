@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use rtnetlink::AddressMessageBuilder;
 use tokio::task::JoinHandle;
 
-use super::{Desired, Error, Ids, OwnRoute, Rule};
+use super::{Desired, Error, Ids, OwnRoute, Owner, Rule};
 use crate::net::netlink::handle::{Error as Netlink, Handle};
 use crate::net::netlink::message::{Link, Object};
 use crate::prefix::InterfaceAddress;
@@ -67,9 +67,18 @@ impl Kernel {
 
     /// Addresses, MTU and state of the TUN device.
     pub(super) async fn device(&self, desired: &Desired) -> Result<(), Error> {
-        let link = Link::up(desired.ifindex, (desired.mtu != 0).then_some(desired.mtu));
+        let ours = desired.owner == Owner::Us;
+        let mtu = (desired.mtu != 0).then_some(desired.mtu);
+        let link = if ours {
+            Link::up(desired.ifindex, mtu)
+        } else {
+            Link::with_mtu(desired.ifindex, mtu)
+        };
         let set = self.handle.change(Object::Link(link)).await;
         let mut result = set.map_err(|e| failed(format!("set up {}", desired.device), e));
+        if !ours {
+            return result;
+        }
         let have = self.addresses(desired.ifindex).await?;
         for wanted in &desired.addresses {
             let there = have.iter().any(|(prefix, _)| prefix == wanted);
@@ -208,6 +217,9 @@ fn address(ifindex: u32, wanted: &InterfaceAddress) -> AddressMessage {
 }
 
 fn describe(verb: &str, route: &OwnRoute) -> String {
-    let OwnRoute { table, destination, ifindex, .. } = route;
+    let OwnRoute { table, destination, ifindex, barred, .. } = route;
+    if *barred {
+        return format!("{verb} the bar to {destination} in table {table}");
+    }
     format!("{verb} the route to {destination} by device {ifindex} in table {table}")
 }

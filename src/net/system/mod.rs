@@ -11,6 +11,7 @@
 //! | P | `fwmark MARK/MASK lookup main` | the tunnel's own packets: their sockets are bound to a WAN, so the main table's route of that WAN is taken, whatever its metric |
 //! | P+1 | `lookup main suppress_prefixlength 0` | the LAN and everything more specific than a default route stays direct |
 //! | P+2 | `from WAN-ADDRESS lookup WAN-TABLE` | answers to those who connected to a WAN's address leave by that WAN |
+//! | P+2 | `iif lo udp dport 53 lookup main` | only when asked for: this host's own questions to name servers, without which a server given by name is not found while nothing may leave |
 //! | P+3 | `lookup TABLE` | everything else: our routes into the tunnel |
 //!
 //! A WAN's table holds only its default route, copied from the main table. A rule to the main
@@ -21,6 +22,11 @@
 //! routes (`rtm_protocol`). Only what carries it and lies in our tables or priorities is ever
 //! removed; rules and routes of others in the same table stay. While the tunnel is down, the
 //! caller applies a state without routes: rule P+3 then finds nothing and the main table decides.
+//! Or it has barred what must not leave any other way: a route to nowhere, behind ours in the same
+//! table, does not go away with the device, so that it holds after a crash as well.
+//!
+//! Where netifd owns the device, addresses and routes into the tunnel are its own, in the main
+//! table; of the rules only P and P+2 are made, unless something is barred.
 //!
 //! Limits: the rules run before those of mwan3 (1001 and up) and pbr (below 30000), so what the
 //! tunnel routes is not theirs to balance any more. An address range that a WAN's provider gave
@@ -73,6 +79,16 @@ impl Default for Ids {
     }
 }
 
+/// Whose the TUN device's state, addresses and routes are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// Ours.
+    #[default]
+    Us,
+    /// OpenWrt's network daemon's.
+    Netifd,
+}
+
 /// How the system should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
@@ -80,12 +96,18 @@ pub struct Desired {
     pub device: String,
     /// The TUN device's index.
     pub ifindex: u32,
+    /// Who sets the addresses and routes.
+    pub owner: Owner,
     /// The TUN device's addresses. Others of global scope are removed from it.
     pub addresses: Vec<InterfaceAddress>,
     /// The TUN device's MTU in bytes; 0 leaves it.
     pub mtu: u32,
     /// What goes into the tunnel. Empty while the tunnel is down.
     pub routes: Vec<Prefix>,
+    /// What leaves into the tunnel or not at all.
+    pub barred: Vec<Prefix>,
+    /// This host's own questions to name servers leave by the WANs.
+    pub lookups: bool,
     /// The WANs' default routes and addresses, see [`wan_routes`].
     pub wans: Vec<WanRoute>,
     /// The nftables table. None: none.
@@ -161,15 +183,21 @@ pub struct System {
 }
 
 impl System {
-    /// Opens a connection to the kernel and removes what an earlier run has left behind. `state`
-    /// is a file on a RAM disk for the former values of switches. Needs a tokio runtime with IO.
+    /// Opens a connection to the kernel and removes what an earlier run has left behind, without
+    /// its routes and rules if they are `barred`: the next [`apply`](Self::apply) makes them
+    /// right, and nothing leaves meanwhile. `state` is a file on a RAM disk for the former values
+    /// of switches. Needs a tokio runtime with IO.
     ///
     /// # Errors
     /// See [`Error`]. Without the program `nft` there is no table to remove: no error.
-    pub async fn open(ids: Ids, state: &Path) -> Result<System, Error> {
+    pub async fn open(ids: Ids, state: &Path, barred: bool) -> Result<System, Error> {
         let mut system =
             System { ids, kernel: Kernel::open()?, sysctls: Sysctls::load(state), tables: None };
-        system.undo().await?;
+        if barred {
+            system.undo_but_routes()?;
+        } else {
+            system.undo().await?;
+        }
         Ok(system)
     }
 
@@ -204,6 +232,15 @@ impl System {
     pub async fn undo(&mut self) -> Result<(), Error> {
         let rules = self.kernel.rules(&self.ids, &[]).await;
         let routes = self.kernel.routes(&self.ids, &[]).await;
+        rules.and(routes).and(self.undo_but_routes())
+    }
+
+    /// Takes back what is ours but for routes and rules: what is barred stays so until the next
+    /// start.
+    ///
+    /// # Errors
+    /// The first that failed; the rest is taken back all the same.
+    pub fn undo_but_routes(&mut self) -> Result<(), Error> {
         self.tables = None;
         let tables = match nft::remove() {
             Err(nft::Error::Missing) => Ok(()),
@@ -212,7 +249,7 @@ impl System {
         let switches = self.sysctls.restore();
         let switches =
             switches.map_err(|error| Error::Sysctl { key: "(former values)".to_owned(), error });
-        rules.and(routes).and(tables).and(switches)
+        tables.and(switches)
     }
 
     fn table(&mut self, desired: &Desired) -> Result<(), Error> {

@@ -5,14 +5,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
     RouteType,
 };
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
+use netlink_packet_route::{AddressFamily, IpProtocol};
 
-use super::{Desired, Ids};
+use super::{Desired, Ids, Owner};
 use crate::prefix::{self, Prefix};
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
@@ -39,6 +39,8 @@ pub enum RuleKind {
     Specific,
     /// Packets from this address.
     From(IpAddr),
+    /// This host's own questions to name servers.
+    Lookups,
     /// Everything.
     All,
 }
@@ -54,7 +56,15 @@ pub struct OwnRoute {
     pub ifindex: u32,
     /// By which gateway, if any.
     pub gateway: Option<IpAddr>,
+    /// Nowhere: whoever sends there is told so. It does not go away with a device, and counts
+    /// only where there is no other.
+    pub barred: bool,
 }
+
+/// The metric of routes to nowhere: worse than any other, better than none.
+const BARRED_METRIC: u32 = u32::MAX - 1;
+/// Of DNS.
+const DNS_PORT: u16 = 53;
 
 impl Ids {
     /// The table of a WAN.
@@ -72,21 +82,29 @@ impl Ids {
 /// The rules of the desired state. None while there is nothing to route.
 pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
     let mut list = Vec::new();
-    if desired.routes.is_empty() && desired.wans.is_empty() {
+    let (routes, barred) = (!desired.routes.is_empty(), !desired.barred.is_empty());
+    if !routes && !barred && desired.wans.is_empty() {
         return list;
     }
+    // Where netifd routes, its routes are in the main table.
+    let own = desired.owner == Owner::Us || barred;
     for v4 in [true, false] {
         let mut rule = |offset: u32, table: u32, kind: RuleKind| {
             list.push(Rule { v4, priority: ids.priority.saturating_add(offset), table, kind });
         };
         rule(0, MAIN, RuleKind::Mark(ids.mark, ids.mask));
-        rule(1, MAIN, RuleKind::Specific);
+        if own {
+            rule(1, MAIN, RuleKind::Specific);
+            rule(3, ids.table, RuleKind::All);
+        }
+        if own && desired.lookups {
+            rule(2, MAIN, RuleKind::Lookups);
+        }
         for wan in &desired.wans {
             for source in wan.sources.iter().filter(|source| source.is_ipv4() == v4) {
                 rule(2, ids.table_of(wan.ifindex), RuleKind::From(*source));
             }
         }
-        rule(3, ids.table, RuleKind::All);
     }
     list.sort_unstable();
     list.dedup();
@@ -100,7 +118,17 @@ pub(super) fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
         destination,
         ifindex: desired.ifindex,
         gateway: None,
+        barred: false,
     });
+    let tunnel = tunnel.filter(|_| desired.owner == Owner::Us || !desired.barred.is_empty()).chain(
+        desired.barred.iter().map(|&destination| OwnRoute {
+            table: ids.table,
+            destination,
+            ifindex: 0,
+            gateway: None,
+            barred: true,
+        }),
+    );
     let wans = desired.wans.iter().filter_map(|wan| {
         let v4 = wan.sources.first()?.is_ipv4();
         Some(OwnRoute {
@@ -108,6 +136,7 @@ pub(super) fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
             destination: if v4 { Prefix::ALL_V4 } else { Prefix::ALL_V6 },
             ifindex: wan.ifindex,
             gateway: wan.gateway,
+            barred: false,
         })
     });
     let mut list: Vec<OwnRoute> = tunnel.chain(wans).collect();
@@ -143,6 +172,14 @@ impl Rule {
                 message.header.src_len = prefix::width(source);
                 message.attributes.push(RuleAttribute::Source(source));
             }
+            RuleKind::Lookups => message.attributes.extend([
+                RuleAttribute::Iifname("lo".to_owned()),
+                RuleAttribute::IpProtocol(IpProtocol::Udp),
+                RuleAttribute::DestinationPortRange(RulePortRange {
+                    start: DNS_PORT,
+                    end: DNS_PORT,
+                }),
+            ]),
             RuleKind::All => {}
         }
         message
@@ -158,7 +195,7 @@ impl Rule {
             kind: RuleKind::All,
         };
         let (mut protocol, mut mark, mut mask, mut source) = (0, None, u32::MAX, None);
-        let mut specific = false;
+        let (mut specific, mut lookups) = (false, false);
         for attribute in &message.attributes {
             match attribute {
                 RuleAttribute::Priority(value) => rule.priority = *value,
@@ -168,6 +205,7 @@ impl Rule {
                 RuleAttribute::FwMask(value) => mask = *value,
                 RuleAttribute::Source(value) => source = Some(*value),
                 RuleAttribute::SuppressPrefixLen(0) => specific = true,
+                RuleAttribute::DestinationPortRange(range) => lookups = range.start == DNS_PORT,
                 _ => {}
             }
         }
@@ -175,6 +213,7 @@ impl Rule {
             (Some(mark), _) => RuleKind::Mark(mark, mask),
             (None, Some(source)) => RuleKind::From(source),
             (None, None) if specific => RuleKind::Specific,
+            (None, None) if lookups => RuleKind::Lookups,
             (None, None) => RuleKind::All,
         };
         let place = (ids.priority..=ids.priority.saturating_add(3)).contains(&rule.priority);
@@ -191,13 +230,21 @@ impl OwnRoute {
         message.header.protocol = RouteProtocol::from(ids.protocol);
         message.header.kind = RouteType::Unicast;
         message.header.scope = RouteScope::Link;
+        if self.barred {
+            message.header.kind = RouteType::Unreachable;
+            message.header.scope = RouteScope::Universe;
+        }
         if let Ok(table) = u8::try_from(self.table) {
             message.header.table = table;
         }
         message.attributes = vec![
             RouteAttribute::Table(self.table),
             RouteAttribute::Destination(self.destination.address().into()),
-            RouteAttribute::Oif(self.ifindex),
+            if self.barred {
+                RouteAttribute::Priority(BARRED_METRIC)
+            } else {
+                RouteAttribute::Oif(self.ifindex)
+            },
         ];
         if let Some(gateway) = self.gateway {
             message.header.scope = RouteScope::Universe;
@@ -238,7 +285,10 @@ impl OwnRoute {
         }
         let ours = u8::from(message.header.protocol) == ids.protocol && ids.has_table(table);
         let destination = Prefix::new(address, message.header.destination_prefix_length)?;
-        ours.then_some(OwnRoute { table, destination, ifindex, gateway })
+        let barred = message.header.kind == RouteType::Unreachable;
+        // The kernel shows such a route of IPv6 with the loopback device.
+        let ifindex = if barred { 0 } else { ifindex };
+        ours.then_some(OwnRoute { table, destination, ifindex, gateway, barred })
     }
 }
 
@@ -258,6 +308,8 @@ mod tests {
             device: "onebox0".to_owned(),
             ifindex: 9,
             routes: vec!["0.0.0.0/0".parse().unwrap(), "fd00::1/8".parse().unwrap()],
+            barred: vec![Prefix::ALL_V6],
+            lookups: false,
             wans: vec![wan(2, "10.1.0.1", "10.1.0.2"), wan(3, "fe80::1", "2001:db8::2")],
             ..Desired::default()
         }
@@ -284,8 +336,26 @@ mod tests {
     }
 
     #[test]
+    fn where_netifd_routes_only_what_is_barred_is_ours() {
+        let ids = Ids::default();
+        let mut desired =
+            Desired { owner: Owner::Netifd, lookups: true, barred: vec![], ..desired() };
+        let kinds = |desired: &Desired| {
+            let all = rules(&ids, desired);
+            all.iter().filter(|rule| rule.v4).map(|rule| rule.priority).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&desired), [900, 902]);
+        assert!(routes(&ids, &desired).iter().all(|route| route.table != ids.table));
+        desired.barred = vec![Prefix::ALL_V4];
+        assert_eq!(kinds(&desired), [900, 901, 902, 902, 903]);
+        let own = routes(&ids, &desired).into_iter().filter(|route| route.table == ids.table);
+        assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[test]
     fn messages_read_back_as_what_they_were() {
         let ids = Ids::default();
+        let desired = || Desired { lookups: true, ..desired() };
         for rule in rules(&ids, &desired()) {
             assert_eq!(Rule::read(&ids, &rule.message(&ids)), Some(rule));
         }

@@ -226,7 +226,20 @@ impl Client {
         method: &str,
         arguments: &Map<String, Value>,
     ) -> Result<Ticket, Error> {
-        self.start(invoke(object, method, &encoded(arguments)))
+        self.call_encoded(object, method, &encoded(arguments))
+    }
+
+    /// The same with arguments that are written already.
+    ///
+    /// # Errors
+    /// The connection has ended, or the arguments are too long.
+    pub fn call_encoded(
+        &mut self,
+        object: u32,
+        method: &str,
+        arguments: &[u8],
+    ) -> Result<Ticket, Error> {
+        self.start(invoke(object, method, arguments))
     }
 
     /// Sends an event to whoever listens. ubusd's answer comes out of [`next`](Client::next).

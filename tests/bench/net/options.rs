@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Time in which flows find their rate, not counted, seconds.
-pub const SETTLE: u64 = 4;
+pub const SETTLE: u64 = 10;
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +43,7 @@ impl Options {
             ways: vec!["up".to_string(), "down".to_string()],
             peers: None,
             links: true,
-            seconds: 13,
+            seconds: 20,
             out: PathBuf::from("target/bench/bond.tsv"),
             environments: Vec::new(),
             failover: false,
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn without_words_everything_once_with_each_link() {
         let options = parse("").unwrap();
-        assert_eq!((options.runs, options.seconds), (3, 13));
+        assert_eq!((options.runs, options.seconds), (3, 20));
         assert_eq!((options.cc, options.flows), (vec!["cubic".to_string()], vec![1]));
         assert_eq!(options.ways, ["up", "down"]);
         assert!(options.failover && options.peers.is_none() && options.environments.is_empty());
@@ -130,9 +130,9 @@ mod tests {
 
     #[test]
     fn words_are_read() {
-        let line = "--runs 1 --cc bbr --flows 1,8 --way down --peers none --seconds 8 loss_2 jit_5";
+        let line = "--runs 1 --cc bbr --flows 1,8 --way down --peers none --seconds 14 loss_2 jit_5";
         let options = parse(line).unwrap();
-        assert_eq!((options.runs, options.seconds, options.flows), (1, 8, vec![1, 8]));
+        assert_eq!((options.runs, options.seconds, options.flows), (1, 14, vec![1, 8]));
         assert_eq!(options.environments, ["loss_2", "jit_5"]);
         assert_eq!(options.peers, Some(Vec::new()));
         assert!(!options.failover);

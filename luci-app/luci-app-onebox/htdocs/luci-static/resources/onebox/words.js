@@ -1,0 +1,239 @@
+'use strict';
+'require baseclass';
+
+/* Figures and states in words, as whole sentences that can be translated.
+ *
+ * Reasons come from the program as English sentences. Those that it is known to say are put into
+ * words here, with what follows from them; others are shown as they are.
+ */
+
+/* What is not a language to the browser is English. */
+const LANGUAGE = (function() {
+	try { return Intl.getCanonicalLocales(document.documentElement.lang)[0] || 'en' }
+	catch (e) { return 'en' }
+})();
+
+function number(value, digits) {
+	return value.toLocaleString(LANGUAGE, { maximumSignificantDigits: digits, useGrouping: false });
+}
+
+function short(value) {
+	return number(value, value >= 1000 ? 4 : 3);
+}
+
+/* 0.4 as such, 42 without what is noise. */
+function plain(value) {
+	return value >= 10 || value === 0 ? number(Math.round(value), 4) : number(value, value >= 1 ? 2 : 1);
+}
+
+const STATES = {
+	active:  () => _('In use'),
+	backup:  () => _('Backup'),
+	probing: () => _('Probing'),
+	suspect: () => _('In doubt'),
+	held:    () => _('Held out'),
+	down:    () => _('Down')
+};
+
+const KINDS = {
+	running: {
+		up:         () => _('Connected'),
+		connecting: () => _('Connecting'),
+		down:       () => _('Down'),
+		disabled:   () => _('Switched off')
+	},
+	off:      () => _('Switched off'),
+	refused:  () => _('Not running'),
+	starting: () => _('Starting'),
+	stopped:  () => _('Not running'),
+	lost:     () => _('No answer')
+};
+
+/* What the program says, and what that is to somebody who looks at the page. */
+const REASONS = [
+	[ /^in use$/, path => path.metered
+		? _('Carries data, sparingly, because it is metered.') : _('Carries data.') ],
+	[ /^backup, not needed$/, () => _('Backup: not needed while the other connections work.') ],
+	[ /^waiting for the first answer$/, () => _('The server has not answered over this connection yet.') ],
+	[ /^answers again, being confirmed$/, () => _('It answers again. A few more answers, and it carries data.') ],
+	[ /^nothing acknowledged for (\d+) ms$/, (path, ms) => path.state === 'suspect'
+		? _('Nothing has arrived for %d ms. What was on its way goes over the others.').format(ms)
+		: _('Nothing arrives over it any more. It is tried again all the time.') ],
+	[ /^(\d+) % of the packets are lost$/, (path, share) =>
+		_('It loses %d %% of the packets, and rests until that is better.').format(share) ],
+	[ /^link is down$/, () => _('The link is down: cable pulled out, modem off, or no signal.') ],
+	[ /^link has no address or gateway$/, () => _('The link has no address or no gateway: see the interface\'s own page.') ],
+	[ /^switched off$/, () => _('Taken out by hand or by the settings.') ],
+	[ /^closed by the peer$/, () => _('The server has closed the connection. It is opened again.') ],
+	[ /adds (\d+) ms/, (path, ms) => _('Held out: it adds %d ms and would slow the others down.').format(ms) ],
+	[ /^quota/, path => quotaSentence(path) ]
+];
+
+function quotaSentence(path) {
+	return path.quotaMb
+		? _('The quota of %s is used up: only a backup until it begins anew on %s.')
+			.format(volume(path.quotaMb), date(nextPeriod(path.quotaDay, new Date())))
+		: _('The quota is used up: only a backup until it begins anew.');
+}
+
+/* When the month of a quota begins anew; in a shorter month on its last day. Days are those of UTC. */
+function nextPeriod(day, now) {
+	const on = month => {
+		const last = new Date(Date.UTC(now.getUTCFullYear(), month + 1, 0)).getUTCDate();
+
+		return new Date(Date.UTC(now.getUTCFullYear(), month, Math.min(day || 1, last)));
+	};
+	const here = on(now.getUTCMonth());
+
+	return here > now ? here : on(now.getUTCMonth() + 1);
+}
+
+function date(when) {
+	return when.toLocaleDateString(LANGUAGE, { day: 'numeric', month: 'long', timeZone: 'UTC' });
+}
+
+function volume(mb) {
+	return mb >= 1000 ? _('%s GB').format(short(mb / 1000)) : _('%s MB').format(short(mb));
+}
+
+function rate(kbps) {
+	if (kbps >= 999500)
+		return _('%s Gbit/s').format(short(kbps / 1e6));
+
+	return kbps >= 1000 ? _('%s Mbit/s').format(short(kbps / 1000)) : _('%s kbit/s').format(short(Math.round(kbps)));
+}
+
+/* How many times as fast as the best link alone, if that is worth telling. */
+function gain(bond) {
+	const best = bond.best_single_down_kbps;
+	const times = best > 0 ? bond.goodput_down_kbps / best : 0;
+
+	return times >= 1.05 ? times : 0;
+}
+
+function bonded(peer) {
+	const used = peer.paths.filter(path => path.state === 'active');
+	const bond = peer.bond || {};
+	const down = rate(bond.goodput_down_kbps || 0);
+	const backup = peer.paths.find(path => path.state === 'backup');
+
+	if (used.length === 0)
+		return backup
+			? _('Connected over the backup %s, %s down').format(backup.wan, down)
+			: _('Connected, and every connection is in doubt at the moment');
+	if (used.length === 1)
+		return _('Connected over %s alone, %s down').format(used[0].wan, down);
+	if (gain(bond))
+		return _('Bonded over %d of %d links, %s down, %s × your best link')
+			.format(used.length, peer.paths.length, down, number(gain(bond), 2));
+
+	const room = used.reduce((sum, path) => sum + path.capacity_down_kbps, 0);
+
+	return room > 0
+		? _('Bonded over %d of %d links, %s down of about %s')
+			.format(used.length, peer.paths.length, down, rate(room))
+		: _('Bonded over %d of %d links, %s down').format(used.length, peer.paths.length, down);
+}
+
+return baseclass.extend({
+	rate: rate,
+	volume: volume,
+	nextPeriod: nextPeriod,
+
+	bytes(count) {
+		return volume(count / 1e6);
+	},
+
+	ms(value) {
+		return _('%s ms').format(plain(value));
+	},
+
+	percent(value) {
+		return _('%s %%').format(plain(value));
+	},
+
+	/* A length of time, in its two largest units at most. */
+	duration(seconds) {
+		const s = Math.floor(seconds);
+
+		if (s < 60)
+			return _('%d s').format(s);
+		if (s < 3600)
+			return _('%d min').format(Math.floor(s / 60));
+		if (s < 86400)
+			return _('%d h %d min').format(Math.floor(s / 3600), Math.floor(s % 3600 / 60));
+
+		return _('%d d %d h').format(Math.floor(s / 86400), Math.floor(s % 86400 / 3600));
+	},
+
+	time(seconds) {
+		const when = new Date(seconds * 1000);
+		const options = { hour: '2-digit', minute: '2-digit', second: '2-digit' };
+
+		if (when.toDateString() !== new Date().toDateString())
+			Object.assign(options, { day: 'numeric', month: 'short' });
+
+		return when.toLocaleString(LANGUAGE, options);
+	},
+
+	state(name) {
+		return STATES[name] ? STATES[name]() : name;
+	},
+
+	/* The state of everything in a word; what look() gives. */
+	kind(seen) {
+		const word = KINDS[seen.kind];
+
+		if (seen.kind !== 'running')
+			return word();
+
+		return word[seen.status.state] ? word[seen.status.state]() : seen.status.state;
+	},
+
+	/* Why a path is in its state: a sentence. `path` may know metered, quotaMb and quotaDay too. */
+	reason(path) {
+		if (path.state === 'backup' && path.quotaMb && path.quota_used_mb >= path.quotaMb)
+			return quotaSentence(path);
+
+		for (const [ pattern, sentence ] of REASONS) {
+			const found = pattern.exec(path.reason || '');
+
+			if (found)
+				return sentence(path, ...found.slice(1));
+		}
+
+		return path.reason ? path.reason.charAt(0).toUpperCase() + path.reason.slice(1) + '.' : '';
+	},
+
+	/* The state of the whole in a line. */
+	headline(seen) {
+		switch (seen.kind) {
+		case 'off':
+			return _('Switched off');
+		case 'refused':
+			return _('Not running: the settings have mistakes');
+		case 'starting':
+			return _('The program is running and does not answer yet');
+		case 'stopped':
+			return _('Switched on, and not running');
+		case 'lost':
+			return _('The router does not answer');
+		}
+
+		const status = seen.status;
+		const peers = status.peers || [];
+
+		switch (status.state) {
+		case 'disabled':
+			return _('Switched off');
+		case 'connecting':
+			return peers.length
+				? _('Waiting for the first answer of %s').format(peers.map(peer => peer.endpoint || peer.name).join(', '))
+				: _('Waiting for the first answer of the server');
+		case 'down':
+			return _('The server cannot be reached over any connection');
+		}
+
+		return peers.filter(peer => peer.state === 'up').map(bonded).join('; ') || _('Connected');
+	}
+});

@@ -1,0 +1,390 @@
+'use strict';
+'require view';
+'require dom';
+'require poll';
+'require ui';
+'require uci';
+'require onebox.daemon as daemon';
+'require onebox.words as words';
+'require onebox.chart as chart';
+'require onebox.past as past';
+
+/* The state of the tunnel, live: a line in words, a card for each connection, charts, peers, events.
+ *
+ * How: every three seconds the page looks (see onebox/daemon.js) and draws anew; buttons are not
+ * drawn anew while nothing about them has changed, so that none is pulled away from under a finger
+ * and the keyboard stays where it is. A page that gets no answer says so and keeps what it showed.
+ */
+
+const POLL_S = 3;
+const MOODS = { active: 'ob-good', backup: 'ob-info', probing: 'ob-info', suspect: 'ob-warn', held: 'ob-warn', down: 'ob-bad' };
+const STATE_MOODS = { up: 'ob-good', connecting: 'ob-info', down: 'ob-bad', disabled: '' };
+const KIND_MOODS = { off: '', refused: 'ob-bad', starting: 'ob-info', stopped: 'ob-bad', lost: 'ob-warn' };
+
+function div(style, children) {
+	return E('div', { class: style }, children);
+}
+
+/* Replaces what a node holds if that is another content than before. */
+function update(node, key, make) {
+	if (node.obKey === key)
+		return;
+
+	node.obKey = key;
+	dom.content(node, make());
+}
+
+function bar(share, mood) {
+	return E('div', { class: 'ob-bar ' + (mood || '') },
+		E('div', { style: 'width:%.1f%%'.format(Math.max(0, Math.min(100, share * 100))) }));
+}
+
+function meter(title, rate, capacity, colour) {
+	return div('ob-meter', [
+		E('span', { class: 'ob-sub' }, title),
+		E('span', [ capacity > 0 ? _('%s of %s').format(words.rate(rate), words.rate(capacity)) : words.rate(rate) ]),
+		bar(capacity > 0 ? rate / capacity : 0, colour)
+	]);
+}
+
+function fact(title, value) {
+	return E('div', [ E('dt', title), E('dd', [ value ]) ]);
+}
+
+return view.extend({
+	handleSaveApply: null,
+	handleSave: null,
+	handleReset: null,
+
+	load() {
+		return Promise.all([ daemon.look(), L.resolveDefault(uci.load('onebox')) ]);
+	},
+
+	render([ seen ]) {
+		this.colours = new Map();
+		this.peers = new Map();
+		this.writable = L.hasViewPermission() !== false;
+		this.headline = E('h3', { class: 'ob-headline' });
+		this.detail = div('ob-sub');
+		this.actions = div('ob-actions');
+		this.head = E('div', { class: 'ob-head', role: 'status', 'aria-live': 'polite' },
+			[ E('div', [ this.headline, this.detail ]), this.actions ]);
+		this.help = E('div');
+		this.body = E('div');
+		this.more = E('div');
+
+		this.show(seen);
+		poll.add(() => daemon.look().then(now => this.show(now)), POLL_S);
+
+		return div('ob', [
+			E('link', { rel: 'stylesheet', href: L.resource('onebox/onebox.css') }),
+			E('h2', { name: 'content' }, _('Bonding')),
+			this.head, this.help, this.body, this.more
+		]);
+	},
+
+	/* Draws what look() has found. */
+	show(seen) {
+		const running = seen.kind === 'running';
+		const mood = running ? STATE_MOODS[seen.status.state] : KIND_MOODS[seen.kind];
+
+		/* While the router does not answer, what was there last stays, greyed. */
+		this.body.style.opacity = this.more.style.opacity = seen.kind === 'lost' ? '.45' : '';
+		this.head.className = 'ob-head ' + (mood || '');
+
+		if (this.headline.textContent !== words.headline(seen))
+			this.headline.textContent = words.headline(seen);
+
+		this.detail.textContent = running ? this.runningDetail(seen.status) : this.detailOf(seen);
+		update(this.actions, seen.kind + (running ? seen.status.state : seen.configured), () => this.renderActions(seen));
+		update(this.help, JSON.stringify([ seen.kind, seen.problems, seen.log ]), () => this.renderHelp(seen));
+
+		if (running && seen.status.state !== 'disabled') {
+			/* At once, and again with what is asked for then. */
+			if (this.peers.size === 0)
+				this.showPeers(seen.status);
+
+			return past.follow(seen.status).then(() => this.showPeers(seen.status));
+		}
+
+		if (seen.kind !== 'lost') {
+			dom.content(this.body, null);
+			dom.content(this.more, null);
+			this.peers.clear();
+		}
+	},
+
+	runningDetail(status) {
+		const told = [ _('Running for %s').format(words.duration(status.uptime_s)) ];
+
+		if (status.state === 'disabled')
+			return _('The program runs and touches nothing, because it is switched off in the settings.');
+		if ((status.addresses || []).length)
+			told.push(_('%s on %s').format(status.addresses.join(', '), status.device));
+
+		told.push(_('packets of up to %d bytes').format(status.mtu));
+
+		return told.join(' · ');
+	},
+
+	detailOf(seen) {
+		switch (seen.kind) {
+		case 'off':
+			return seen.configured
+				? _('All traffic leaves as if there were no tunnel.')
+				: _('Nothing is set up yet. With a code from the server that takes a minute.');
+		case 'refused':
+			return _('Below is what is wrong. All traffic leaves as if there were no tunnel.');
+		case 'starting':
+			return _('That takes a few seconds. If it lasts, the log below says why.');
+		case 'stopped':
+			return _('It was stopped by hand, or ended by itself: then the log below says why.');
+		default:
+			return _('The page tries again every %d seconds. What it shows is from before.').format(POLL_S);
+		}
+	},
+
+	button(title, style, what) {
+		return E('button', {
+			class: 'cbi-button ' + style,
+			disabled: this.writable ? null : '',
+			click: ui.createHandlerFn(this, () => this.act(what))
+		}, [ title ]);
+	},
+
+	/* Does something, tells if that failed, and looks again at once. */
+	act(what) {
+		return what().catch(error => {
+			ui.addNotification(null, E('p', [ _('That has failed: %s').format(error.message || error) ]), 'danger');
+		}).then(() => daemon.look()).then(seen => this.show(seen));
+	},
+
+	renderActions(seen) {
+		const restart = this.button(_('Restart'), 'cbi-button-action', () => daemon.service('restart'));
+		const stop = this.button(_('Stop'), 'cbi-button-negative', () => daemon.service('stop'));
+		const start = this.button(_('Start'), 'cbi-button-positive', () => daemon.startForGood());
+		const link = (page, title, style) => E('a', {
+			class: 'cbi-button ' + style, href: L.url('admin/vpn/onebox', page)
+		}, title);
+
+		switch (seen.kind) {
+		case 'running':
+			return seen.status.state === 'disabled'
+				? [ link('settings', _('Settings'), 'cbi-button-action') ]
+				: [ this.button(_('Reconnect'), 'cbi-button-action', () => daemon.reconnect()), restart, stop ];
+		case 'off':
+			return seen.configured
+				? [ this.button(_('Switch on'), 'cbi-button-positive', () => this.switchOn()) ]
+				: [ link('setup', _('Set up'), 'cbi-button-positive') ];
+		case 'refused':
+			return [ link('settings', _('Settings'), 'cbi-button-action'), start ];
+		case 'starting':
+			return [ restart, stop ];
+		case 'stopped':
+			return [ start ];
+		default:
+			return [];
+		}
+	},
+
+	/* The option first, since the service reads it. */
+	switchOn() {
+		uci.set('onebox', daemon.mainName(), 'enabled', '1');
+
+		return uci.save().then(() => daemon.apply()).then(() => daemon.startForGood());
+	},
+
+	renderHelp(seen) {
+		const help = [];
+
+		if ((seen.problems || []).length)
+			help.push(E('h3', seen.kind === 'refused' ? _('What is wrong with the settings') : _('What is odd about the settings')),
+				E('ul', { class: 'ob-problems' }, seen.problems.map(line => E('li', [ line ]))));
+		if (seen.log)
+			help.push(E('h3', _('What the program said last')), E('pre', [ seen.log ]));
+
+		return help;
+	},
+
+	colour(wan) {
+		if (!this.colours.has(wan))
+			this.colours.set(wan, this.colours.size % chart.COLOURS);
+
+		return this.colours.get(wan);
+	},
+
+	showPeers(status) {
+		const names = status.peers.map(peer => peer.name);
+
+		/* Others than before: all are laid out anew. */
+		if (names.join('\n') !== [ ...this.peers.keys() ].join('\n')) {
+			this.peers.clear();
+			status.peers.forEach(peer => this.peers.set(peer.name, this.layOut(peer.name, names.length > 1)));
+			dom.content(this.body, [ ...this.peers.values() ].map(parts => parts.node));
+			dom.content(this.more, [ this.table = E('div'), this.events = E('div') ]);
+		}
+
+		status.peers.forEach(peer => this.showPeer(this.peers.get(peer.name), peer, names.length === 1));
+		update(this.table, JSON.stringify(status.peers.map(peer => [ peer.name, peer.state, peer.endpoint, peer.last_handshake_s, peer.rx_bytes, peer.tx_bytes ])),
+			() => this.renderPeers(status.peers));
+		update(this.events, JSON.stringify(past.changes), () => this.renderEvents(past.changes));
+	},
+
+	layOut(name, titled) {
+		const parts = { cards: div('ob-grid-cards'), byWan: new Map() };
+
+		parts.down = new chart.Chart({ title: _('Download'), stacked: true, least: 1000, format: words.rate });
+		parts.up = new chart.Chart({ title: _('Upload'), stacked: true, least: 1000, format: words.rate });
+		parts.rtt = new chart.Chart({ title: _('Round-trip time'), least: 10, format: words.ms });
+		parts.node = E('div', [
+			titled ? E('h3', [ name ]) : '', parts.cards,
+			div('ob-charts', [ parts.down.node, parts.up.node, parts.rtt.node ])
+		]);
+
+		return parts;
+	},
+
+	showPeer(parts, peer, alone) {
+		const order = peer.paths.map(path => path.wan);
+
+		peer.paths.forEach(path => this.showPath(parts, this.withSettings(path)));
+
+		for (const wan of [ ...parts.byWan.keys() ])
+			if (!order.includes(wan)) {
+				parts.byWan.get(wan).node.remove();
+				parts.byWan.delete(wan);
+			}
+
+		if (peer.paths.length === 0)
+			update(parts.cards, 'none', () => E('p', _('There is no internet connection to use: none has a default route, and none is set up here.')));
+		else
+			delete parts.cards.obKey;
+
+		const series = past.series(peer.name);
+		const of = key => series.paths.map(one => ({ name: one.wan, colour: this.colour(one.wan), values: one[key] }));
+		const total = key => alone && series.total ? series.total[key] : null;
+		const span = _('%d min ago').format(series.span_s / 60);
+
+		parts.down.draw(of('down_kbps'), total('down_kbps'), span);
+		parts.up.draw(of('up_kbps'), total('up_kbps'), span);
+		parts.rtt.draw(of('rtt_ms'), null, span);
+	},
+
+	/* A path with what the settings say about its WAN. */
+	withSettings(path) {
+		const section = uci.sections('onebox', 'wan').find(wan =>
+			wan['.name'] === path.wan || (wan['.anonymous'] && (wan.interface || wan.device) === path.wan)) || {};
+
+		return Object.assign({
+			mode: section.mode || 'active',
+			metered: [ '1', 'on', 'true', 'yes', 'enabled' ].includes(section.metered),
+			quotaMb: +section.quota_mb || 0,
+			quotaDay: +section.quota_day || 1
+		}, path);
+	},
+
+	showPath(parts, path) {
+		let card = parts.byWan.get(path.wan);
+
+		if (!card) {
+			card = { top: E('div'), facts: div('ob-data'), actions: div('ob-actions') };
+			card.node = E('div', { class: 'ob-card', 'data-wan': path.wan }, [ card.top, card.facts, card.actions ]);
+			parts.byWan.set(path.wan, card);
+
+			if (parts.cards.obKey) {
+				delete parts.cards.obKey;
+				dom.content(parts.cards, null);
+			}
+
+			parts.cards.appendChild(card.node);
+		}
+
+		card.node.className = 'ob-card ' + (path.reason === 'switched off' ? '' : MOODS[path.state] || '');
+		card.node.dataset.state = path.state;
+		update(card.top, JSON.stringify([ path.state, path.reason, path.device, path.quota_used_mb ]), () => this.renderTop(path));
+		dom.content(card.facts, this.renderFacts(path));
+		update(card.actions, path.reason === 'switched off' ? 'in' : 'out', () => this.renderPathActions(path));
+	},
+
+	renderTop(path) {
+		const off = path.reason === 'switched off';
+
+		return [
+			div('ob-card-title', [
+				E('i', { class: 'ob-c%d'.format(this.colour(path.wan)) }),
+				E('strong', [ path.wan ]),
+				E('span', { class: 'ob-sub' }, [ path.device !== path.wan ? path.device : '' ]),
+				E('span', { class: 'ob-badge' }, off ? _('Taken out') : words.state(path.state))
+			]),
+			E('p', { class: 'ob-reason' }, [ words.reason(path) ])
+		];
+	},
+
+	renderFacts(path) {
+		const facts = [];
+		const colour = 'ob-c%d'.format(this.colour(path.wan));
+
+		if (path.state !== 'down')
+			facts.push(
+				meter(_('Download'), path.rate_down_kbps, path.capacity_down_kbps, colour),
+				meter(_('Upload'), path.rate_up_kbps, path.capacity_up_kbps, colour),
+				E('dl', { class: 'ob-facts' }, [
+					fact(_('Round trip'), path.rtt_ms ? words.ms(path.rtt_ms) : '–'),
+					fact(_('Jitter'), words.ms(path.jitter_ms)),
+					fact(_('Loss down'), words.percent(path.loss_down_percent)),
+					fact(_('Loss up'), words.percent(path.loss_up_percent))
+				]));
+		if (path.quotaMb) {
+			const share = path.quota_used_mb / path.quotaMb;
+
+			facts.push(div('ob-meter', [
+				E('span', { class: 'ob-sub' }, _('Quota')),
+				E('span', _('%s of %s').format(words.volume(path.quota_used_mb), words.volume(path.quotaMb))),
+				bar(share, share >= 1 ? 'ob-bad' : share >= 0.8 ? 'ob-warn' : '')
+			]));
+		}
+		else {
+			facts.push(div('ob-sub', _('%s received, %s sent')
+				.format(words.bytes(path.rx_bytes), words.bytes(path.tx_bytes))));
+		}
+
+		return facts;
+	},
+
+	renderPathActions(path) {
+		const back = path.mode === 'off' ? 'active' : path.mode;
+		const button = path.reason === 'switched off'
+			? this.button(_('Take back in'), 'cbi-button-positive', () => daemon.setPath(path.wan, back))
+			: this.button(_('Take out'), 'cbi-button-neutral', () => daemon.setPath(path.wan, 'off'));
+
+		button.title = _('Until the next start; the settings say what holds for good.');
+		button.setAttribute('aria-label', '%s: %s'.format(button.textContent, path.wan));
+
+		return button;
+	},
+
+	/* A peer in a line, for those that are not on the cards. */
+	renderPeers(peers) {
+		return [ E('h3', _('Server')), E('dl', { class: 'ob-pair ob-peers' }, peers.flatMap(peer => [
+			E('dt', [ peer.name, ', ', words.kind({ kind: 'running', status: peer }) ]),
+			E('dd', [ _('%s, last handshake: %s, %s received, %s sent').format(peer.endpoint || '–',
+				peer.last_handshake_s == null ? _('never') : _('%s ago').format(words.duration(peer.last_handshake_s)),
+				words.bytes(peer.rx_bytes), words.bytes(peer.tx_bytes)) ])
+		])) ];
+	},
+
+	renderEvents(changes) {
+		const sentence = change => change.wan
+			? [ E('strong', [ change.wan ]), ': ', words.state(change.state), change.reason && change.state !== 'active' ? ' – ' + words.reason(change) : '' ]
+			: [ E('strong', [ change.peer ]), ': ', words.kind({ kind: 'running', status: change }) ];
+
+		return [
+			E('h3', _('Events')),
+			changes.length
+				? E('ul', { class: 'ob-events', tabindex: '0' }, changes.slice().reverse().map(change => E('li', [
+					E('time', words.time(change.time_s)), E('span', sentence(change))
+				])))
+				: E('p', { class: 'ob-sub' }, _('Nothing has changed yet.'))
+		];
+	}
+});

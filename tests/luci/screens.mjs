@@ -1,0 +1,77 @@
+// The pages as they look, into target/luci/: to be looked at, and that none has an error.
+
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Router, freshConfig, CODE } from './router.mjs';
+import { newStatus, newEvents } from './data.mjs';
+
+const out = fileURLToPath(new URL('../../target/luci/', import.meta.url));
+const phone = { width: 360, height: 740 };
+const dark = { dark: true };
+const stopped = () => Object.assign(new Router({ status: null }), { service: { running: false }, log: 'daemon.err onebox[2114]: no TUN device: /dev/net/tun: No such file or directory',
+	problems: { usable: true, problems: '' } });
+const tab = name => async page => {
+	await page.click(`.cbi-tabmenu [data-tab="${name}"] > a`);
+	await page.waitForTimeout(200);
+};
+const code = async page => {
+	await page.fill('#ob-code', CODE);
+	await page.click('text=What is in it?');
+	await page.waitForSelector('.ob-pair');
+};
+const joined = async page => {
+	await code(page);
+	await page.locator('button', { hasText: 'Save and start' }).click();
+	await page.waitForSelector('text=The router is set up.');
+};
+const status = kind => () => new Router({ status: newStatus(kind), events: newEvents() });
+const fresh = () => new Router({ status: null, config: freshConfig() });
+
+const SCREENS = {
+	'status-2': [ 'status', status('two') ],
+	'status-3': [ 'status', status('three') ],
+	'status-3-dark': [ 'status', status('three'), dark ],
+	'status-3-phone': [ 'status', status('three'), phone ],
+	'status-8': [ 'status', status('eight') ],
+	'status-states': [ 'status', status('states') ],
+	'status-states-dark': [ 'status', status('states'), dark ],
+	'status-states-phone-dark': [ 'status', status('states'), { ...phone, ...dark } ],
+	'status-stopped': [ 'status', stopped ],
+	'status-not-set-up': [ 'status', fresh ],
+	'setup': [ 'setup', fresh, {}, code ],
+	'setup-done': [ 'setup', fresh, {}, joined ],
+	'setup-phone': [ 'setup', fresh, phone, code ],
+	'setup-dark': [ 'setup', fresh, dark, code ],
+	'settings': [ 'settings', () => new Router() ],
+	'settings-connections': [ 'settings', () => new Router(), {}, tab('wans') ],
+	'settings-connections-phone': [ 'settings', () => new Router(), phone, tab('wans') ],
+	'settings-connection': [ 'settings', () => new Router(), {}, async page => {
+		await tab('wans')(page);
+		await page.click('#cbi-onebox-lte .cbi-button-edit');
+		await page.waitForSelector('.modal');
+		// It fades in.
+		await page.waitForTimeout(700);
+	} ],
+	'settings-server-dark': [ 'settings', () => new Router(), dark, tab('peers') ],
+	'settings-routing': [ 'settings', () => new Router(), {}, tab('routing') ],
+	'settings-advanced-phone': [ 'settings', () => new Router(), phone, tab('advanced') ],
+	'overview': [ 'overview', status('states') ],
+	'overview-dark': [ 'overview', status('states'), dark ]
+};
+
+export default {
+	async 'every page, wide and narrow, light and dark, without an error'(browser) {
+		mkdirSync(out, { recursive: true });
+
+		for (const [ name, [ view, router, options = {}, prepare ] ] of Object.entries(SCREENS)) {
+			const page = await browser.open(view, router(), options);
+
+			await page.waitForTimeout(350);
+			await prepare?.(page);
+			await page.screenshot({ path: `${out}${name}.png`, fullPage: true });
+			assert.deepEqual(page.errors, [], name);
+			await page.close();
+		}
+	}
+};

@@ -1,0 +1,335 @@
+// The status page: what it says in which case, and what its buttons do.
+
+import assert from 'node:assert/strict';
+import { Router, baseConfig, freshConfig } from './router.mjs';
+import { newStatus, newEvents } from './data.mjs';
+
+const headline = page => page.textContent('.ob-headline');
+const card = (page, wan) => page.locator(`.ob-card[data-wan="${wan}"]`);
+const clean = page => assert.deepEqual(page.errors, []);
+
+// Waits until a call has arrived so many times.
+async function called(router, object, method, count) {
+	for (let n = 0; n < 100 && router.called(object, method).length < count; n++)
+		await new Promise(resolve => setTimeout(resolve, 50));
+
+	return router.called(object, method);
+}
+
+async function says(page, selector, pattern) {
+	await page.waitForFunction(([ where, source ]) =>
+		[ ...document.querySelectorAll(where) ].some(node => new RegExp(source).test(node.textContent)), [ selector, pattern.source ]);
+}
+
+// A page for each case that has no status: what the line says, the buttons, and words below.
+const CASES = {
+	'switched off, and set up': [ { enabled: false }, /^Switched off$/, [ 'Switch on' ], /as if there were no tunnel/ ],
+	'nothing is set up': [ { fresh: true }, /^Switched off$/, [ 'Set up' ], /Nothing is set up yet/ ],
+	'the settings have mistakes': [ { problems: '/etc/config/onebox:7: error: section \'vps\', option \'public_key\': missing' },
+		/settings have mistakes/, [ 'Settings', 'Start' ], /option 'public_key': missing/ ],
+	'starting': [ { running: true }, /does not answer yet/, [ 'Restart', 'Stop' ], /a few seconds/ ],
+	'stopped, with its last words': [ { log: 'daemon.err onebox: /dev/net/tun: No such file or directory' },
+		/Switched on, and not running/, [ 'Start' ], /dev\/net\/tun: No such file/ ]
+};
+
+function without({ enabled = true, fresh = false, problems = '', running = false, log = '' }) {
+	const router = new Router({ status: null, config: fresh ? freshConfig() : baseConfig() });
+
+	router.uci.onebox.main.enabled = enabled && !fresh ? '1' : '0';
+	router.service.running = running;
+	router.problems = { usable: problems === '', problems };
+	router.log = log;
+
+	return router;
+}
+
+const cases = Object.fromEntries(Object.entries(CASES).map(([ name, [ given, line, buttons, words ] ]) => [ name, async browser => {
+	const page = await browser.open('status', without(given));
+
+	await says(page, '.ob-headline', line);
+	await says(page, '.ob', words);
+	assert.deepEqual((await page.locator('.ob-head .cbi-button').allTextContents()).map(text => text.trim()), buttons);
+	clean(page);
+} ]));
+
+export default {
+	async 'bonded: the line, the cards, the charts'(browser) {
+		const page = await browser.open('status', new Router({ events: newEvents() }));
+
+		await says(page, '.ob-headline', /^Bonded over 3 of 3 links, 178 Mbit\/s down, 2\.3 × your best link$/);
+		await page.waitForSelector('.ob-plot .ob-total');
+		assert.equal(await page.locator('.ob-card').count(), 3);
+		assert.match(await card(page, 'dsl').textContent(), /Carries data\..*41\.2 Mbit\/s of 47 Mbit\/s.*18 ms/);
+		assert.match(await card(page, 'lte').textContent(), /sparingly.*Quota41\.3 GB of 50 GB/);
+		assert.equal(await page.locator('.ob-plot .ob-area').count(), 6);
+		assert.equal(await page.locator('.ob-plot .ob-line').count(), 3);
+		assert.match(await page.locator('.ob-plot svg').first().getAttribute('aria-label'), /^Download: Bond .*starlink/);
+		// Five minutes are there from the first moment.
+		assert.ok((await page.locator('.ob-plot .ob-total').first().getAttribute('d')).split('L').length > 290);
+		clean(page);
+	},
+
+	async 'every state of a connection is said with its reason'(browser) {
+		const page = await browser.open('status', new Router({ status: newStatus('states') }));
+		const expected = {
+			dsl: [ 'In use', /Carries data/ ], lte: [ 'Backup', /quota of 50 GB is used up.* begins anew on / ],
+			starlink: [ 'In doubt', /Nothing has arrived for 250 ms/ ], cable: [ 'Probing', /has not answered/ ],
+			sat: [ 'Held out', /adds 180 ms and would slow/ ], radio: [ 'Down', /link is down/ ],
+			umts: [ 'Taken out', /by hand or by the settings/ ], hotel: [ 'Backup', /not needed/ ]
+		};
+
+		await says(page, '.ob-headline', /^Connected over dsl alone, 40 Mbit\/s down$/);
+		for (const [ wan, [ state, reason ] ] of Object.entries(expected)) {
+			assert.equal(await card(page, wan).locator('.ob-badge').textContent(), state);
+			assert.match(await card(page, wan).locator('.ob-reason').textContent(), reason);
+		}
+		clean(page);
+	},
+
+	async 'reasons in words: known ones, others as they are'(browser) {
+		const status = newStatus('eight');
+		const reasons = [ 'answers again, being confirmed', '31 % of the packets are lost', 'link has no address or gateway', 'closed by the peer',
+			'nothing acknowledged for 900 ms', 'something new', 'quota used up', '' ];
+
+		status.peers[0].paths.forEach((path, n) => Object.assign(path, { state: 'down', reason: reasons[n] }));
+
+		const page = await browser.open('status', new Router({ status }));
+		const shown = await page.locator('.ob-reason').allTextContents();
+
+		[ /^It answers again/, /^It loses 31 % of the packets/, /no gateway/, /opened again/, /tried again all the time/, /^Something new\.$/, /quota is used up/, /^$/ ]
+			.forEach((pattern, n) => assert.match(shown[n], pattern));
+		clean(page);
+	},
+
+	async 'the whole: connecting, down, disabled'(browser) {
+		for (const [ state, pattern ] of [ [ 'connecting', /^Waiting for the first answer of 198/ ], [ 'down', /cannot be reached/ ], [ 'disabled', /^Switched off$/ ] ]) {
+			const page = await browser.open('status', new Router({ status: newStatus('two', state) }));
+
+			await says(page, '.ob-headline', pattern);
+			clean(page);
+			await page.close();
+		}
+	},
+
+	...cases,
+
+	async 'a connection is taken out and back in'(browser) {
+		const router = new Router();
+		const page = await browser.open('status', router);
+
+		await card(page, 'lte').locator('button').click();
+		await says(page, '.ob-card[data-wan="lte"] .ob-badge', /Taken out/);
+		await card(page, 'lte').locator('button', { hasText: 'Take back in' }).click();
+		await says(page, '.ob-card[data-wan="lte"] .ob-badge', /In use/);
+		assert.deepEqual(router.called('onebox', 'set_path'), [ { wan: 'lte', mode: 'off' }, { wan: 'lte', mode: 'active' } ]);
+		clean(page);
+	},
+
+	async 'a backup comes back as a backup'(browser) {
+		const router = new Router();
+
+		router.uci.onebox.lte.mode = 'backup';
+		Object.assign(router.status.peers[0].paths[1], { state: 'down', reason: 'switched off' });
+
+		const page = await browser.open('status', router);
+
+		await card(page, 'lte').locator('button').click();
+		assert.deepEqual(await called(router, 'onebox', 'set_path', 1), [ { wan: 'lte', mode: 'backup' } ]);
+	},
+
+	async 'restart, reconnect, stop, start'(browser) {
+		const router = new Router();
+		const page = await browser.open('status', router);
+		const status = router.status;
+
+		router.onService = action => { router.status = action === 'stop' ? null : action === 'restart' ? status : router.status };
+		await page.click('text=Reconnect');
+		assert.equal((await called(router, 'onebox', 'reconnect', 1)).length, 1);
+		await page.click('text=Restart');
+		await called(router, 'rc', 'init', 1);
+		await page.click('.ob-actions >> text=Stop');
+		await says(page, '.ob-headline', /not running/);
+		await page.click('.ob-actions >> text=Start');
+		await says(page, '.ob-headline', /^Bonded/);
+		assert.deepEqual(router.called('rc', 'init').map(args => args.action), [ 'restart', 'stop', 'enable', 'restart' ]);
+		clean(page);
+	},
+
+	async 'switching on writes the option and starts the service'(browser) {
+		const router = without({ enabled: false });
+		const status = newStatus('two');
+
+		router.committed = JSON.parse(JSON.stringify(router.uci));
+		router.onService = action => { router.status = action === 'restart' ? status : null };
+
+		const page = await browser.open('status', router);
+
+		await page.click('text=Switch on');
+		await says(page, '.ob-headline', /^Bonded over 2 of 2/);
+		assert.equal(router.committed.onebox.main.enabled, '1');
+		assert.deepEqual(router.called('rc', 'init').map(args => args.action), [ 'enable', 'restart' ]);
+		clean(page);
+	},
+
+	async 'what is refused is told'(browser) {
+		const router = new Router();
+
+		router.refuse['onebox.reconnect'] = { result: [ 6 ] };
+
+		const page = await browser.open('status', router);
+
+		await page.click('text=Reconnect');
+		await says(page, '.alert-message', /That has failed: .*6/);
+		clean(page);
+	},
+
+	async 'a router that does not answer, and does again'(browser) {
+		const router = new Router();
+		const page = await browser.open('status', router);
+
+		await says(page, '.ob-headline', /^Bonded/);
+		router.broken = true;
+		await says(page, '.ob-headline', /The router does not answer/);
+		// What was there stays to be read.
+		assert.equal(await page.locator('.ob-card').count(), 3);
+		router.broken = false;
+		await says(page, '.ob-headline', /^Bonded/);
+		clean(page);
+	},
+
+	async 'a session that has expired leads to the login'(browser) {
+		const router = new Router();
+		const page = await browser.open('status', router);
+
+		await says(page, '.ob-headline', /^Bonded/);
+		router.expired = true;
+		await says(page, '.modal', /Session expired/);
+		assert.equal(await page.locator('.ob-card').count(), 3);
+	},
+
+	async 'a program without history and events: the page collects'(browser) {
+		const router = new Router({ status: newStatus('two') });
+
+		router.refuse = { 'onebox.history': { result: [ 3 ] }, 'onebox.events': { error: { code: -32000, message: 'Object not found' } } };
+
+		const page = await browser.open('status', router);
+
+		await says(page, '.ob', /Nothing has changed yet/);
+		Object.assign(router.status.peers[0].paths[1], { state: 'suspect', reason: 'nothing acknowledged for 300 ms' });
+		await says(page, '.ob-events', /cable: In doubt – Nothing has arrived for 300 ms/);
+		assert.equal(await page.locator('.ob-plot .ob-area').count(), 4);
+		// Not asked for again once it is known that they are not there.
+		await page.waitForTimeout(3500);
+		assert.ok(router.called('onebox', 'status').length >= 3);
+		assert.ok(router.called('onebox', 'history').length <= 2);
+		assert.ok(router.called('onebox', 'events').length <= 2);
+		clean(page);
+	},
+
+	async 'history goes on where it was'(browser) {
+		const router = new Router();
+		const page = await browser.open('status', router);
+
+		await page.waitForTimeout(6600);
+
+		const asked = router.called('onebox', 'history').map(args => args.since);
+
+		assert.equal(asked[0], undefined);
+		assert.ok(asked.length >= 3 && asked.slice(1).every(since => since > 1e9), String(asked));
+		assert.ok((await page.locator('.ob-plot .ob-total').first().getAttribute('d')).split('L').length > 290);
+		clean(page);
+	},
+
+	async 'the newest event is first'(browser) {
+		const page = await browser.open('status', new Router({ events: newEvents() }));
+
+		await says(page, '.ob-events li:first-child', /lte: In use/);
+		await says(page, '.ob-events li:nth-child(4)', /starlink: In doubt – Nothing has arrived/);
+		clean(page);
+	},
+
+	async 'the legend tells the values under the pointer'(browser) {
+		const page = await browser.open('status', new Router());
+		const legend = page.locator('.ob-chart .ob-legend').first();
+
+		await page.waitForSelector('.ob-plot .ob-total');
+		const now = await legend.textContent();
+		await page.locator('.ob-plot svg').first().hover({ position: { x: 40, y: 40 } });
+		assert.notEqual(await legend.textContent(), now);
+		assert.equal(await page.locator('.ob-cursor').first().getAttribute('visibility'), 'visible');
+		clean(page);
+	},
+
+	async 'names that look like markup are text'(browser) {
+		const router = new Router({ status: newStatus('two'), events: [ { id: 1, time_s: 1, peer: '<b id=evil>', wan: '<i id=evil>', state: 'down', reason: '<u id=evil>x' } ] });
+		const peer = router.status.peers[0];
+
+		peer.name = peer.endpoint = '<b id=evil>x';
+		Object.assign(peer.paths[0], { wan: '<img id=evil src=x>', device: '<b id=evil>', reason: '<b id=evil>' });
+
+		const page = await browser.open('status', router);
+
+		await page.waitForSelector('.ob-events');
+		assert.equal(await page.locator('#evil').count(), 0);
+		assert.match(await page.textContent('.ob'), /<img id=evil src=x>/);
+		clean(page);
+	},
+
+	async 'a reader may look and not touch'(browser) {
+		const router = new Router();
+
+		router.readonly = true;
+
+		const page = await browser.open('status', router);
+
+		await says(page, '.ob-headline', /^Bonded/);
+		assert.equal(await page.locator('.ob button:enabled').count(), 0);
+		clean(page);
+	},
+
+	async 'the keyboard reaches the buttons and keeps its place while the page is drawn anew'(browser) {
+		const router = new Router();
+		const page = await browser.open('status', router);
+
+		await page.waitForSelector('.ob-card button');
+		await card(page, 'dsl').locator('button').focus();
+		await page.waitForTimeout(3600);
+		assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Take out: dsl');
+		await page.keyboard.press('Enter');
+		await says(page, '.ob-card[data-wan="dsl"] .ob-badge', /Taken out/);
+		clean(page);
+	},
+
+	async 'nothing is wider than a telephone'(browser) {
+		for (const [ view, router ] of [ [ 'status', new Router({ status: newStatus('states'), events: newEvents() }) ],
+			[ 'setup', new Router({ config: freshConfig() }) ], [ 'settings', new Router() ], [ 'overview', new Router() ] ]) {
+			const page = await browser.open(view, router, { width: 360, height: 740 });
+
+			await page.waitForTimeout(500);
+			assert.ok(await page.evaluate(() => document.documentElement.scrollWidth) <= 362, view);
+			clean(page);
+			await page.close();
+		}
+	},
+
+	async 'dark: text and lines are told from the ground'(browser) {
+		const page = await browser.open('status', new Router(), { dark: true });
+
+		await page.waitForSelector('.ob-card');
+		const contrast = await page.evaluate(() => {
+			const light = colour => {
+				const [ r, g, b ] = colour.match(/[\d.]+/g).map(part => Math.pow(part / 255, 2.2));
+				return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+			};
+			const ground = light(getComputedStyle(document.body).backgroundColor);
+
+			return [ ...document.querySelectorAll('.ob-headline, .ob-reason, .ob-badge, .ob-c0, .ob-c1, .ob-c2') ].map(node => {
+				const own = light(getComputedStyle(node).color);
+				return (Math.max(own, ground) + 0.05) / (Math.min(own, ground) + 0.05);
+			});
+		});
+
+		assert.ok(contrast.length > 8 && Math.min(...contrast) >= 3, String(contrast));
+		clean(page);
+	}
+};
