@@ -244,7 +244,7 @@ impl Engine {
         let deadline = self.settings.hold_max_us + RESEND_SLACK_US;
         // Not before a sparse flow: there may be a whole window of a lost path to repeat.
         if take.near
-            && !self.entrance.has_sparse()
+            && (!self.entrance.has_sparse() || self.store.is_full())
             && let Some(place) = self.store.next_resend(now, pool, deadline, max_len)
         {
             self.store.resent(place);
