@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn words_are_read() {
-        let line = "--runs 1 --cc bbr --flows 1,8 --way down --peers none --seconds 14 loss_2 jit_5";
+        let line =
+            "--runs 1 --cc bbr --flows 1,8 --way down --peers none --seconds 14 loss_2 jit_5";
         let options = parse(line).unwrap();
         assert_eq!((options.runs, options.seconds, options.flows), (1, 14, vec![1, 8]));
         assert_eq!(options.environments, ["loss_2", "jit_5"]);
