@@ -21,6 +21,7 @@
 //! Limits: [`PATHS_MAX`] paths; memory as [`Settings::memory`] says.
 
 pub mod entrance;
+mod guard;
 pub mod path;
 mod receive;
 pub mod recover;
@@ -179,6 +180,8 @@ pub struct Engine {
     hold_told: u64,
     hold_now: u64,
     hold_at: Time,
+    /// When the paths were last judged.
+    guarded_at: Time,
     closing: Option<u8>,
     /// When a path last fell out of use.
     path_lost_at: Option<Time>,
@@ -218,6 +221,7 @@ impl Engine {
             hold_told: 0,
             hold_now: 0,
             hold_at: Time::ZERO,
+            guarded_at: now,
             closing: None,
             path_lost_at: None,
             drained_at: now,
@@ -321,6 +325,7 @@ impl Engine {
         }
         if !usable && still {
             path.rate.restart(now);
+            path.guard = guard::Guard::new(now);
         }
         if was != is {
             if events.len() == EVENTS_MAX {

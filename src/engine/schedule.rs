@@ -15,6 +15,7 @@
 //! demand: packets have stood at the entrance for [`DEMAND_US`].
 
 use super::entrance::{Aqm, Outgoing, Want};
+use super::path::Path;
 use super::path::sent::{CONTENT_MAX, NONE};
 use super::{Engine, Target, Transmit};
 use crate::buffer::Pool;
@@ -90,19 +91,22 @@ impl Order {
 impl Engine {
     /// Orders the paths by predicted delay.
     pub(super) fn order(&self, now: Time) -> Order {
-        let order = self.order_of(now, false);
+        let order = self.order_of(now, |p| !p.is_reserve() && !p.health.is_held());
         let reserves = self.paths().any(|p| p.is_reserve() && p.health.is_usable());
-        match reserves && (order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US) {
-            true => self.order_of(now, true),
-            false => order,
+        if reserves && (order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US) {
+            return self.order_of(now, |p| !p.health.is_held());
+        }
+        match order.len {
+            0 => self.order_of(now, |_| true),
+            _ => order,
         }
     }
 
-    fn order_of(&self, now: Time, reserves: bool) -> Order {
+    fn order_of(&self, now: Time, which: impl Fn(&Path) -> bool) -> Order {
         let zero = self.paths().filter_map(|p| p.owd.base()).min().unwrap_or(0);
         let mut order = Order::default();
         for path in self.paths().filter(|p| p.health.is_usable()) {
-            if !path.is_reserve() || reserves {
+            if which(path) {
                 order.add(path.delay(now, zero) + path.stall_us(now) as i64, path.id);
             }
         }
@@ -124,6 +128,7 @@ impl Engine {
             self.note_limited(now);
             return None;
         }
+        self.guard(now);
         let order = self.order(now);
         let flows = self.entrance.backlogged().max(1) as u64;
         let least = order.places[0].0;
@@ -154,7 +159,9 @@ impl Engine {
                 path.rate.on_limited(path.sent.in_flight());
             }
         }
-        None
+        let proves = |p: &&Path| p.health.is_held() && p.guard.is_proving() && p.may_send(now);
+        let id = self.paths().find(proves)?.id;
+        self.fill_trial(now, out, id)
     }
 
     /// Nothing waits: whatever the paths deliver now says little about what they could.

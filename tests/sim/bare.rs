@@ -57,7 +57,7 @@ impl Bare {
     pub fn new(side: Side, session: u32, seed: u64, memory: usize) -> Bare {
         let settings = Settings {
             seed: seed ^ (side as u64 + 1) ^ u64::from(session) << 8,
-            hold_max_us: 2 * SEC,
+            hold_max_us: SEC,
             memory,
             probe_interval_us: 15 * SEC,
             client: side == Side::Client,

@@ -62,7 +62,7 @@ impl Sealed {
         let role = if side == Side::Client { Role::Client } else { Role::Server };
         let engine = engine::Settings {
             seed: 0,
-            hold_max_us: 2 * SEC,
+            hold_max_us: SEC,
             memory: MEMORY,
             probe_interval_us: 15 * SEC,
             client: false,

@@ -12,6 +12,7 @@ pub mod rtt;
 pub mod sent;
 pub mod state;
 
+use super::guard::Guard;
 use super::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
@@ -133,6 +134,8 @@ pub struct Path {
     pub settings: PathSettings,
     /// State and reason.
     pub health: Health,
+    /// Whether it is worth its cost.
+    pub guard: Guard,
     /// Accounts of what was sent.
     pub sent: SentLog,
     /// Accounts of what has arrived.
@@ -193,6 +196,7 @@ impl Path {
             id,
             settings,
             health: Health::new(now, settings.mode),
+            guard: Guard::new(now),
             sent: SentLog::default(),
             received: Received::default(),
             feedback: Rtt::default(),
@@ -343,6 +347,7 @@ impl Path {
             let delay = arrived as i64 - sent.0 as i64;
             self.owd.add(now, delay, calm);
             let base = self.owd.base().unwrap_or(delay);
+            self.guard.on_delay((delay - base).max(0) as u64);
             let surprise = self.surprise(now);
             // One of few samples says more than one of many.
             let weight = (2 + 16 * now.since(self.surprised) / SURPRISE_US).min(16) as i64;

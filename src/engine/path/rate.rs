@@ -119,6 +119,8 @@ pub struct Rate {
     tolerated: u64,
     /// Standing delay when the present probe began.
     up_queue: u64,
+    /// Part of the estimate that is sent after a probe, percent.
+    down_percent: u64,
     last_probe: Time,
     near: bool,
     /// Whether the search begins at what the path has carried before.
@@ -154,6 +156,7 @@ impl Rate {
             judged: true,
             tolerated: 0,
             up_queue: 0,
+            down_percent: 100,
             last_probe: now,
             near: true,
             known: false,
@@ -203,7 +206,7 @@ impl Rate {
             Phase::Drain => DRAIN_PERCENT,
             Phase::Up if self.up_wins > 0 => 150,
             Phase::Up => 125,
-            Phase::Down => 85,
+            Phase::Down => self.down_percent,
         }
     }
 
@@ -385,6 +388,11 @@ impl Rate {
                 if self.has_won(bw) && elapsed > rtt.smoothed() {
                     self.climb(now, bw);
                 } else if queued || elapsed > lasts {
+                    // All that was too much has to go, and a little more: else the queue creeps up,
+                    // probe by probe, and the least delay with it.
+                    let takes = rtt.smoothed() + SAMPLE_MIN_US / 2;
+                    let excess = elapsed * (self.gain_percent() - 100) / takes;
+                    self.down_percent = if queued { 75 } else { 97 - excess.min(25) };
                     self.enter(now, Phase::Down);
                 }
             }

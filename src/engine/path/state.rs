@@ -8,6 +8,7 @@
 //!     +---- link back -------+----------------------> Down <--------------+
 //! ```
 //!
+//! A path in use that costs more than it gives is Held until it is worth it again (guard.rs).
 //! A suspect or down path that still has an address goes on being probed, with backoff, and comes
 //! back on proof: several answers in a row, more of them when it has been flapping.
 
@@ -41,6 +42,9 @@ pub enum Reason {
     Silent(u64),
     /// So many percent of what was sent were lost.
     Lossy(u64),
+    /// Its packets arrive so many milliseconds later than those of the other paths, and its rate
+    /// is not worth the wait.
+    Late(u64),
     /// It answers again, and has to do so a few times more.
     Returning,
     /// The link lost its carrier or was taken down.
@@ -61,6 +65,7 @@ impl fmt::Display for Reason {
             Reason::BackupConfigured => f.write_str("backup, not needed"),
             Reason::Silent(ms) => write!(f, "nothing acknowledged for {ms} ms"),
             Reason::Lossy(percent) => write!(f, "{percent} % of the packets are lost"),
+            Reason::Late(ms) => write!(f, "adds {ms} ms and would slow the bond"),
             Reason::Returning => f.write_str("answers again, being confirmed"),
             Reason::LinkDown => f.write_str("link is down"),
             Reason::NoAddress => f.write_str("link has no address or gateway"),
@@ -131,9 +136,14 @@ impl Health {
         self.linked
     }
 
-    /// Whether data may be sent on it.
+    /// Whether the path works, so that data may be sent on it.
     pub fn is_usable(&self) -> bool {
-        matches!(self.state, PathState::Active | PathState::Backup)
+        matches!(self.state, PathState::Active | PathState::Backup | PathState::Held)
+    }
+
+    /// Whether it works but is better not used.
+    pub fn is_held(&self) -> bool {
+        self.state == PathState::Held
     }
 
     /// When a probe (challenge) is due; [`Time::FAR`] when none is.
@@ -141,8 +151,7 @@ impl Health {
         let probing = match self.state {
             PathState::Probing | PathState::Suspect => true,
             PathState::Down => self.linked && self.mode != Mode::Off,
-            PathState::Active | PathState::Backup => self.proving > 0,
-            _ => false,
+            PathState::Active | PathState::Backup | PathState::Held => self.proving > 0,
         };
         if probing { self.next_probe } else { Time::FAR }
     }
@@ -201,6 +210,20 @@ impl Health {
     /// Most of what is sent is lost: worse than nothing.
     pub fn on_brown_out(&mut self, now: Time, percent: u64) {
         self.suspect(now, Reason::Lossy(percent));
+    }
+
+    /// It costs more than it gives.
+    pub fn hold_out(&mut self, now: Time, reason: Reason) {
+        if self.state == PathState::Active {
+            self.enter(now, PathState::Held, reason);
+        }
+    }
+
+    /// It has proved to be worth its cost.
+    pub fn readmit(&mut self, now: Time) {
+        if self.is_held() {
+            self.enter_use(now);
+        }
     }
 
     fn suspect(&mut self, now: Time, reason: Reason) {
