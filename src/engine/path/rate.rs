@@ -94,8 +94,12 @@ pub struct Rate {
     filter: [u64; 2],
     filter_since: Time,
     latest: u64,
-    /// Whether the newest sample spans a time in which there was too little to send.
+    /// Whether the newest sample spans a time in which there was too little to send, and whether one
+    /// in which nothing was on its way.
     latest_limited: bool,
+    latest_idle: bool,
+    /// Nothing was on its way when this much was delivered.
+    idle_until: u64,
     round_end: u64,
     /// Bytes delivered when the round began, and lost in it.
     round_begin: u64,
@@ -142,6 +146,8 @@ impl Rate {
             filter_since: now,
             latest: 0,
             latest_limited: true,
+            latest_idle: true,
+            idle_until: 0,
             round_end: 0,
             round_begin: 0,
             round_lost: 0,
@@ -270,6 +276,9 @@ impl Rate {
             self.round_lost = 0;
         }
         self.steer(now, in_flight, rtt, owd);
+        if in_flight == 0 {
+            self.idle_until = self.delivered;
+        }
     }
 
     fn add_point(&mut self, arrived: u64) {
@@ -290,7 +299,7 @@ impl Rate {
 
     /// Takes a delivery-rate sample over the last round trip or so.
     fn sample(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
-        let window = rtt.smoothed().max(60 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
+        let window = rtt.loaded().max(60 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
         let Some(&(end, delivered)) = self.history.back() else { return };
         while self.history.get(1).is_some_and(|p| end - p.0 >= window) {
             self.history.pop_front();
@@ -304,6 +313,7 @@ impl Rate {
         self.latest = (delivered - before) * 1_000_000 / span;
         let limited = before < self.limited_until;
         self.latest_limited = limited;
+        self.latest_idle = before < self.idle_until;
         if limited && self.latest <= self.bandwidth() {
             return;
         }
@@ -450,10 +460,12 @@ impl Rate {
             return;
         }
         let since = *self.queue_since.get_or_insert(now);
-        if now.since(since) <= rtt.smoothed() {
+        if now.since(since) <= rtt.loaded().max(SAMPLE_MIN_US) {
             return;
         }
-        if !self.latest_limited && self.latest * 100 < self.bandwidth() * SLOWER {
+        // While a queue stands the link is busy, however little there was to send.
+        let busy = !self.latest_limited || !self.latest_idle;
+        if busy && self.latest * 100 < self.bandwidth() * SLOWER {
             self.lower(now, self.latest);
         } else if !self.latest_limited {
             self.overused = self.latest;
