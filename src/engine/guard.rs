@@ -224,7 +224,8 @@ mod tests {
             assert_eq!(run(&mut guard, &mut now, 2 * SEC, 0), []);
         }
         let often = |guard: &mut _, now: &mut _| {
-            let (late, good) = (run(guard, now, ENTER_US / 2, SEC), run(guard, now, ENTER_US / 2, 0));
+            let (late, good) =
+                (run(guard, now, ENTER_US / 2, SEC), run(guard, now, ENTER_US / 2, 0));
             !late.is_empty() || !good.is_empty()
         };
         assert!((0..4).any(|_| often(&mut guard, &mut now)), "but many are");

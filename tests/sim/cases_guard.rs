@@ -1,113 +1,144 @@
-//! Links that cost the bond more than they give: they are held out.
+//! A poor link beside a good one: whatever it does, the bond is as fast as the good one alone.
+//!
+//! The good link gives plain TCP 47 Mbit/s, and 44.9 through the tunnel with its headers. The poor
+//! one has little to give, and many ways of making a flow wait.
 
 use crate::flow::{Flow, Way};
 use crate::link::{Loss, Spec};
+use crate::rng::Rng;
 use crate::scenario::{Kind, Scenario, run_all};
 use onebox::time::{MS, SEC};
 
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
 
-fn beside(name: &'static str, bad: Spec) {
+fn beside_a_good_one(name: &str, poor: &Spec, way: Way) -> Scenario {
+    Scenario::new(name)
+        .links([Spec::new(50_000, 20_000), poor.clone()])
+        .flow("tcp", Flow::bulk(way))
+        .flow("ping", Flow::ping(10 * MS))
+        .lasts(40 * SEC)
+}
+
+fn harmless(name: &str, poor: Spec) {
     let scenario = |way| {
-        Scenario::new(name)
-            .links([Spec::new(50_000, 20_000), bad.clone()])
-            .flow("tcp", Flow::bulk(way))
-            .flow("ping", Flow::ping(10 * MS))
-            .lasts(40 * SEC)
-            .at_least("Mbit/s of 47 alone", 44.0, |o| o.mbps("tcp", 10.0, 40.0))
-            .at_most("ping, ms", 75.0, |o| o.percentile_ms("ping", 10.0, 38.0, 95.0))
+        beside_a_good_one(name, &poor, way)
+            .at_least("Mbit/s", 42.0, |o| o.mbps("tcp", 10.0, 40.0))
+            .at_most("ping p95, ms", 70.0, |o| o.percentile_ms("ping", 10.0, 38.0, 95.0))
     };
     run_all(Kind::Bare, WAYS.map(scenario));
 }
 
-#[test]
-fn a_poor_link() {
-    let bursts = Loss::Bursts { enter: 20_000, leave: 50_000, good: 0, bad: 900_000 };
-    beside("a: bursts", Spec { loss: bursts, ..Spec::new(2_000, 20_000) });
+/// A rate that is `on` for a while and then a part of that.
+fn swinging(kbps: u64, on_us: u64, low_kbps: u64, off_us: u64) -> Option<(Vec<(u64, u64)>, u64)> {
+    Some((vec![(0, kbps), (on_us, low_kbps)], on_us + off_us))
 }
+
 #[test]
-fn b_poor_link() {
-    beside(
-        "b: mixing jitter",
-        Spec { jitter_mixes: true, ..Spec::new(5_000, 200_000).jitter(300_000).loss(100_000) },
-    );
+fn a_poor_link_that_loses_in_bursts() {
+    let loss = Loss::Bursts { enter: 20_000, leave: 50_000, good: 0, bad: 900_000 };
+    harmless("bursts", Spec { loss, ..Spec::new(2_000, 20_000) });
 }
+
 #[test]
-fn c_poor_link() {
-    beside(
-        "c: slow, far",
-        Spec { queue: Some(500_000), ..Spec::new(1_000, 600_000).loss(100_000) },
-    );
+fn a_poor_link_that_mixes() {
+    let spec = Spec::new(5_000, 200_000).jitter(300_000).loss(100_000);
+    harmless("mixed by 300 ms", Spec { jitter_mixes: true, ..spec });
 }
+
 #[test]
-fn d_poor_link() {
-    let trace = Some((vec![(0, 20_000), (500_000, 200)], 1_000_000));
-    beside("d: on and off", Spec { trace, queue: Some(1_000_000), ..Spec::new(20_000, 30_000) });
+fn a_poor_link_that_is_far() {
+    let spec = Spec::new(1_000, 600_000).loss(100_000);
+    harmless("far", Spec { queue: Some(500_000), ..spec });
 }
+
 #[test]
-fn e_poor_link() {
-    beside("e: 30 % loss", Spec::new(10_000, 50_000).loss(300_000));
+fn a_poor_link_that_stalls_twice_a_second() {
+    let trace = swinging(20_000, SEC / 2, 200, SEC / 2);
+    harmless("stalls", Spec { trace, queue: Some(1_000_000), ..Spec::new(20_000, 30_000) });
 }
+
 #[test]
-fn f_poor_link() {
-    beside("f: jitter in order", Spec::new(10_000, 50_000).jitter(400_000).loss(20_000));
+fn a_poor_link_that_stalls_for_seconds() {
+    let trace = swinging(20_000, 3 * SEC, 200, 3 * SEC);
+    harmless("long stalls", Spec { trace, queue: Some(2_000_000), ..Spec::new(20_000, 30_000) });
 }
+
 #[test]
-fn g_poor_link() {
-    let trace = Some((vec![(0, 20_000), (3_000_000, 200)], 6_000_000));
-    beside(
-        "g: on and off slowly",
-        Spec { trace, queue: Some(2_000_000), ..Spec::new(20_000, 30_000) },
-    );
+fn a_poor_link_that_loses_a_third() {
+    harmless("30 % loss", Spec::new(10_000, 50_000).loss(300_000));
 }
+
 #[test]
-fn zz_long() {
+fn a_poor_link_that_jitters() {
+    harmless("jitter", Spec::new(10_000, 50_000).jitter(400_000).loss(20_000));
+}
+
+/// The load of a moment is answered before the rate that it shows has been believed: it used to
+/// be dismissed, for want of a load that lasts.
+#[test]
+fn a_poor_link_that_is_near_and_slows_down() {
+    let trace = swinging(30_000, SEC, 3_000, 3 * SEC);
+    harmless("near", Spec { trace, ..Spec::new(30_000, 5_000).loss(150_000) });
+}
+
+/// A flow that never pauses must not move the least delay up, probe by probe.
+#[test]
+fn a_long_load_does_not_fill_the_queues() {
     let scenario = |way| {
-        let mut s = Scenario::new("long")
+        let names = ["a", "b", "c", "d"];
+        let scenario = Scenario::new("four flows for 100 s")
             .links([Spec::new(50_000, 20_000), Spec::new(50_000, 30_000)])
             .flow("ping", Flow::ping(10 * MS))
-            .lasts(150 * SEC);
-        for i in 0..6 {
-            s = s.flow(["a", "b", "c", "d", "e", "f"][i], Flow::bulk(way));
-        }
-        s.at_most("ping 20, ms", 1.0, |o| o.percentile_ms("ping", 20.0, 30.0, 95.0))
-            .at_most("ping 60, ms", 1.0, |o| o.percentile_ms("ping", 60.0, 70.0, 95.0))
-            .at_most("ping 100, ms", 1.0, |o| o.percentile_ms("ping", 100.0, 110.0, 95.0))
-            .at_most("ping 140, ms", 1.0, |o| o.percentile_ms("ping", 130.0, 148.0, 95.0))
+            .lasts(100 * SEC)
+            .at_most("ping p95, ms", 48.0, |o| o.percentile_ms("ping", 80.0, 98.0, 95.0));
+        names.into_iter().fold(scenario, |s, name| s.flow(name, Flow::bulk(way)))
     };
     run_all(Kind::Bare, WAYS.map(scenario));
 }
 
+/// Poor links drawn at random. `SIM_SEED` is the first, `SIM_RUNS` how many (24).
 #[test]
-fn zz_sweep() {
-    use crate::rng::Rng;
-    let from: u64 = std::env::var("FROM").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
-    for seed in from..from + 24 {
-        let mut r = Rng::of(seed, "sweep");
-        let mut pick = |v: &[u64]| v[(r.next() % v.len() as u64) as usize];
-        let kbps = pick(&[500, 1_000, 2_000, 5_000, 10_000, 30_000]);
-        let delay = pick(&[5_000, 20_000, 60_000, 150_000, 300_000]);
-        let mut bad = Spec::new(kbps, delay).jitter(pick(&[0, 0, 10_000, 50_000, 150_000])).loss(pick(&[0, 0, 5_000, 30_000, 150_000]) as u32);
-        bad.jitter_mixes = pick(&[0, 1]) == 1;
-        if pick(&[0, 1, 2]) == 0 { bad.loss = Loss::Bursts { enter: pick(&[1000, 10_000]) as u32, leave: pick(&[5_000, 50_000]) as u32, good: 0, bad: 800_000 }; }
-        let on = pick(&[0, 0, 200_000, 1_000_000, 4_000_000]);
-        if on > 0 { bad.trace = Some((vec![(0, kbps), (on, kbps / pick(&[2, 10, 50]))], on + pick(&[100_000, 1_000_000, 3_000_000]))); }
-        if pick(&[0, 1]) == 1 { bad.queue = Some(pick(&[10_000, 200_000, 1_000_000]) as usize); }
+#[ignore = "a sweep of a minute"]
+fn poor_links_of_all_kinds() {
+    let number = |name, default| {
+        std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok()).unwrap_or(default)
+    };
+    let first = number("SIM_SEED", 0);
+    let mut poor = Vec::new();
+    for seed in first..first + number("SIM_RUNS", 24) {
+        let spec = drawn(seed);
         for way in WAYS {
-            let o = Scenario::new("sweep").links([Spec::new(50_000, 20_000), bad.clone()])
-                .flow("tcp", Flow::bulk(way)).flow("ping", Flow::ping(10 * MS)).lasts(40 * SEC).play(Kind::Bare);
-            println!("{:.1} ping {:.0} {} {way:?} {seed} {bad:?}", o.mbps("tcp", 10.0, 40.0), o.percentile_ms("ping", 10.0, 38.0, 95.0), if o.mbps("tcp", 10.0, 40.0) < 43.0 { "LOW" } else { "" });
+            let o = beside_a_good_one("sweep", &spec, way).play(Kind::Bare);
+            let mbps = o.mbps("tcp", 10.0, 40.0);
+            let ping = o.percentile_ms("ping", 10.0, 38.0, 95.0);
+            println!("{seed} {way:?}: {mbps:.1} Mbit/s, ping {ping:.0} ms, {spec:?}");
+            if mbps < 42.0 || ping > 70.0 {
+                poor.push((seed, way, mbps, ping));
+            }
         }
     }
+    assert!(poor.is_empty(), "worse than the good link alone: {poor:?}");
 }
 
-#[test]
-fn zy_23() {
-    let trace = Some((vec![(0, 1_000), (1_000_000, 500)], 2_000_000));
-    beside("x23", Spec { trace, queue: None, ..Spec::new(1_000, 5_000) });
-}
-#[test]
-fn zy_5() {
-    let trace = Some((vec![(0, 10_000), (1_000_000, 1_000)], 4_000_000));
-    beside("x5", Spec { trace, ..Spec::new(10_000, 5_000).loss(30_000) });
+fn drawn(seed: u64) -> Spec {
+    let mut rng = Rng::of(seed, "poor link");
+    let mut pick = |of: &[u64]| of[rng.below(of.len() as u64) as usize];
+    let kbps = pick(&[500, 1_000, 2_000, 5_000, 10_000, 30_000]);
+    let mut spec = Spec::new(kbps, pick(&[5_000, 20_000, 60_000, 150_000, 300_000]))
+        .jitter(pick(&[0, 0, 10_000, 50_000, 150_000]))
+        .loss(pick(&[0, 0, 5_000, 30_000, 150_000]) as u32);
+    spec.jitter_mixes = pick(&[0, 1]) == 1;
+    if pick(&[0, 0, 1]) == 1 {
+        let (enter, leave) = (pick(&[1_000, 10_000]) as u32, pick(&[5_000, 50_000]) as u32);
+        spec.loss = Loss::Bursts { enter, leave, good: 0, bad: 800_000 };
+    }
+    let on_us = pick(&[0, 0, 200 * MS, SEC, 4 * SEC]);
+    if on_us > 0 {
+        let low = kbps / pick(&[2, 10, 50]);
+        spec.trace = swinging(kbps, on_us, low, pick(&[100 * MS, SEC, 3 * SEC]));
+    }
+    if pick(&[0, 1]) == 1 {
+        spec.queue = Some(pick(&[10_000, 200_000, 1_000_000]) as usize);
+    }
+    spec
 }

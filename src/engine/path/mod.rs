@@ -341,10 +341,11 @@ impl Path {
         }
         self.last_progress = now;
         self.probes = 0;
+        let mut delay = self.owd.smoothed().unwrap_or(0);
         if let Some((sent, queue_us, calm)) = outcome.newest_sent {
             let sample = now.since(sent).saturating_sub(u64::from(ack.delay_us)).max(1);
             self.feedback.add(now, sample);
-            let delay = arrived as i64 - sent.0 as i64;
+            delay = arrived as i64 - sent.0 as i64;
             self.owd.add(now, delay, calm);
             let base = self.owd.base().unwrap_or(delay);
             self.guard.on_delay((delay - base).max(0) as u64);
@@ -356,7 +357,8 @@ impl Path {
             self.surprised = now;
         }
         let in_flight = self.sent.in_flight();
-        self.rate.on_ack(now, outcome.acked_bytes, arrived, in_flight, &self.feedback, &self.owd);
+        let bytes = outcome.acked_bytes;
+        self.rate.on_ack(now, bytes, arrived, delay, in_flight, &self.feedback, &self.owd);
         outcome
     }
 

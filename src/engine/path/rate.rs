@@ -57,6 +57,8 @@ const MEMORY_US: u64 = 250 * MS;
 const RIVAL_US: u64 = 2 * SEC;
 /// A delivery below this part of the estimate shows a link that has become slower, percent.
 const SLOWER: u64 = 75;
+/// A sample is stretched when its delay grows by more than one part in this many of its span.
+const STRETCH: i64 = 4;
 /// Shortest probe.
 const PROBE_US: u64 = 60 * MS;
 /// Shortest time between two probes for more.
@@ -77,6 +79,17 @@ pub enum Phase {
     Down,
 }
 
+/// A point of the delivery history.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    /// Arrival at the peer, on its clock, microseconds.
+    arrived: u64,
+    /// Bytes delivered by then.
+    delivered: u64,
+    /// One-way delay of what arrived then, on the paths' relative scale, microseconds.
+    delay: i64,
+}
+
 /// The controller of a path.
 #[derive(Debug)]
 pub struct Rate {
@@ -84,8 +97,8 @@ pub struct Rate {
     phase_since: Time,
     /// Bytes acknowledged since the beginning.
     delivered: u64,
-    /// Points (arrival at the peer, bytes delivered by then).
-    history: VecDeque<(u64, u64)>,
+    /// How delivery went on.
+    history: VecDeque<Point>,
     /// The sender had too little to send until this much is delivered.
     limited_until: u64,
     /// Whether what was acknowledged last had been sent then.
@@ -94,12 +107,11 @@ pub struct Rate {
     filter: [u64; 2],
     filter_since: Time,
     latest: u64,
-    /// Whether the newest sample spans a time in which there was too little to send, and whether one
-    /// in which nothing was on its way.
+    /// Whether the newest sample spans a time in which there was too little to send.
     latest_limited: bool,
-    latest_idle: bool,
-    /// Nothing was on its way when this much was delivered.
-    idle_until: u64,
+    /// Whether it arrived much more slowly than it was sent: so slow is the link, however little
+    /// there was to send.
+    latest_stretched: bool,
     round_end: u64,
     /// Bytes delivered when the round began, and lost in it.
     round_begin: u64,
@@ -146,8 +158,7 @@ impl Rate {
             filter_since: now,
             latest: 0,
             latest_limited: true,
-            latest_idle: true,
-            idle_until: 0,
+            latest_stretched: false,
             round_end: 0,
             round_begin: 0,
             round_lost: 0,
@@ -255,19 +266,21 @@ impl Rate {
     }
 
     /// `bytes` were newly acknowledged; the newest of them had arrived at `arrived` on the peer's
-    /// clock. `in_flight` is what remains.
+    /// clock, `delay` after it was sent. `in_flight` is what remains.
+    #[allow(clippy::too_many_arguments)]
     pub fn on_ack(
         &mut self,
         now: Time,
         bytes: u64,
         arrived: u64,
+        delay: i64,
         in_flight: u64,
         rtt: &Rtt,
         owd: &Owd,
     ) {
         self.limited = self.delivered < self.limited_until;
         self.delivered += bytes;
-        self.add_point(arrived);
+        self.add_point(arrived, delay);
         self.sample(now, rtt, owd);
         if self.delivered >= self.round_end {
             self.on_round(now);
@@ -276,20 +289,17 @@ impl Rate {
             self.round_lost = 0;
         }
         self.steer(now, in_flight, rtt, owd);
-        if in_flight == 0 {
-            self.idle_until = self.delivered;
-        }
     }
 
-    fn add_point(&mut self, arrived: u64) {
+    fn add_point(&mut self, arrived: u64, delay: i64) {
         // What comes closer than that, or was overtaken on another path, counts with the next.
-        if self.history.back().is_some_and(|&(last, _)| arrived < last + POINT_US) {
+        if self.history.back().is_some_and(|p| arrived < p.arrived + POINT_US) {
             return;
         }
         if self.history.len() == POINTS_MAX {
             self.history.pop_front();
         }
-        self.history.push_back((arrived, self.delivered));
+        self.history.push_back(Point { arrived, delivered: self.delivered, delay });
     }
 
     /// `bytes` were found to be lost.
@@ -299,21 +309,21 @@ impl Rate {
 
     /// Takes a delivery-rate sample over the last round trip or so.
     fn sample(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
-        let window = rtt.loaded().max(60 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
-        let Some(&(end, delivered)) = self.history.back() else { return };
-        while self.history.get(1).is_some_and(|p| end - p.0 >= window) {
+        let window = rtt.smoothed().max(60 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
+        let Some(&end) = self.history.back() else { return };
+        while self.history.get(1).is_some_and(|p| end.arrived - p.arrived >= window) {
             self.history.pop_front();
         }
-        let Some(&(begin, before)) = self.history.front() else { return };
-        let span = end - begin;
+        let Some(&begin) = self.history.front() else { return };
+        let span = end.arrived - begin.arrived;
         if span < window / 2 {
             return;
         }
         // The first point's bytes arrived before the span began.
-        self.latest = (delivered - before) * 1_000_000 / span;
-        let limited = before < self.limited_until;
+        self.latest = (end.delivered - begin.delivered) * 1_000_000 / span;
+        let limited = begin.delivered < self.limited_until;
         self.latest_limited = limited;
-        self.latest_idle = before < self.idle_until;
+        self.latest_stretched = (end.delay - begin.delay) * STRETCH > span as i64;
         if limited && self.latest <= self.bandwidth() {
             return;
         }
@@ -460,12 +470,14 @@ impl Rate {
             return;
         }
         let since = *self.queue_since.get_or_insert(now);
-        if now.since(since) <= rtt.loaded().max(SAMPLE_MIN_US) {
+        // A burst drains before its queue has stood for long.
+        let lasting = if self.latest_stretched { rtt.loaded() } else { rtt.smoothed() };
+        if now.since(since) <= lasting.max(SAMPLE_MIN_US) {
             return;
         }
-        // While a queue stands the link is busy, however little there was to send.
-        let busy = !self.latest_limited || !self.latest_idle;
-        if busy && self.latest * 100 < self.bandwidth() * SLOWER {
+        if (!self.latest_limited || self.latest_stretched)
+            && self.latest * 100 < self.bandwidth() * SLOWER
+        {
             self.lower(now, self.latest);
         } else if !self.latest_limited {
             self.overused = self.latest;
@@ -552,7 +564,8 @@ mod tests {
                     self.rtt.add(now, now.since(sent));
                     self.owd.add(now, arrives.0 as i64 - sent.0 as i64, false);
                     let flying = self.flying;
-                    self.rate.on_ack(now, bytes, arrives.0, flying, &self.rtt, &self.owd);
+                    let delay = arrives.0 as i64 - sent.0 as i64;
+                    self.rate.on_ack(now, bytes, arrives.0, delay, flying, &self.rtt, &self.owd);
                     if to.since(now) < 1_000_000 {
                         delivered += bytes;
                         worst = worst.max(self.free_at.since(now));
