@@ -17,7 +17,7 @@ export default {
 		assert.equal(rows.length, 9);
 		assert.match(rows[0], /Connected.*Connected over dsl alone/);
 		assert.match(rows[1], /dsl.*41\.2 Mbit\/s down, 8\.3 Mbit\/s up, 18 ms/);
-		assert.match(rows[5], /sat.*Held out: it adds 180 ms/);
+		assert.match(rows[5], /sat.*It adds 180 ms and would slow the others down/);
 		assert.deepEqual(page.errors, []);
 	},
 
