@@ -18,6 +18,13 @@ const roots = [ join(app, 'htdocs') ].concat(luci
 	? [ 'modules/luci-base/htdocs', 'modules/luci-mod-status/htdocs', 'themes/luci-theme-bootstrap/htdocs' ].map(dir => join(luci, dir))
 	: [ join(here, 'standin') ]);
 
+// The texts of a language, as a page gets them.
+export function catalogue(lang) {
+	const text = readFileSync(join(app, `po/${lang}/onebox.po`), 'utf8');
+
+	return Object.fromEntries([ ...text.matchAll(/^msgid "(.+)"\nmsgstr "(.+)"$/gm) ].map(found => found.slice(1)));
+}
+
 // Every page has a path of its own to its router, so that several can be open at once.
 const env = (view, number) => ({
 	media: '/luci-static/bootstrap', resource: '/luci-static/resources', scriptname: `/r${number}/cgi-bin/luci`, pathinfo: '', documentroot: '/www',
