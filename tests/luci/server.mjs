@@ -80,9 +80,9 @@ export function serve() {
 		if (path.includes('/ubus')) {
 			const parts = [];
 
-			request.on('data', part => parts.push(part)).on('end', () => {
+			request.on('data', part => parts.push(part)).on('end', async () => {
 				const body = Buffer.concat(parts).toString();
-				const answer = body ? state.pages[number].router.answer(JSON.parse(body)) : {};
+				const answer = body ? await state.pages[number].router.answer(JSON.parse(body)) : {};
 
 				answer === null ? send(502, 'text/plain', 'Bad Gateway') : send(200, 'application/json', JSON.stringify(answer));
 			});

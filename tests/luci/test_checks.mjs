@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { ESLint } from 'eslint';
 import { parse } from 'espree';
 import { Router } from './router.mjs';
+import { Skipped } from './skipped.mjs';
 import { app } from './server.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -227,7 +228,7 @@ export default {
 		const onebox = [ process.env.ONEBOX_BIN, join(root, 'target/release/onebox'), join(root, 'target/debug/onebox') ].find(path => path && existsSync(path));
 
 		if (!onebox)
-			return;
+			throw new Skipped('onebox is not built');
 
 		const made = rpcd('genkey', {}, `#!/bin/sh\nexec ${onebox} "$@"\n`).answer;
 
