@@ -91,7 +91,7 @@ export class LiveRouter extends Router {
 	}
 
 	one(request) {
-		const [ , object, method, args ] = request.params;
+		const [ , object, method, args ] = request.params ?? [];
 
 		if (object !== 'onebox')
 			return super.one(request);

@@ -188,6 +188,8 @@ export default {
 		const page = await browser.open('status', router);
 
 		await says(page, '.ob-headline', /^Bonded/);
+		// LuCI's own questions at the start are answered by then.
+		await page.waitForSelector('.ob-plot .ob-total');
 		router.broken = true;
 		await says(page, '.ob-headline', /The router does not answer/);
 		// What was there stays to be read.
