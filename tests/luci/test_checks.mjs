@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ESLint } from 'eslint';
-import { parse } from 'espree';
+import { parse, tokenize } from 'espree';
 import { Router } from './router.mjs';
 import { Skipped } from './skipped.mjs';
 import { app } from './server.mjs';
@@ -25,6 +25,9 @@ const plugin = join(app, 'root/usr/libexec/rpcd/luci.onebox');
 
 // Options that a router has and that no page is for, with the reason.
 const ELSEWHERE = { role: 'written by `onebox join`; a router is a client' };
+
+// For espree: LuCI's modules return their class.
+const SYNTAX = { ecmaVersion: 2021, ecmaFeatures: { globalReturn: true } };
 
 // A file as the package has it.
 function minified(path) {
@@ -157,6 +160,15 @@ export default {
 		assert.deepEqual(found, []);
 	},
 
+	async 'LuCI\'s jsmin leaves patterns alone: it takes none for one after return'() {
+		for (const path of pages) {
+			const tokens = tokenize(read(path), SYNTAX);
+
+			assert.deepEqual(tokens.filter((token, at) => token.type === 'RegularExpression' && tokens[at - 1].value === 'return'
+				&& /[\s'"`]|\/\//.test(token.value)).map(token => token.value), [], path);
+		}
+	},
+
 	async 'LuCI\'s rules of style (ESLint)'() {
 		const eslint = new ESLint({ cwd: root, overrideConfigFile: join(here, 'eslint.config.js') });
 		const results = await eslint.lintFiles([ relative(root, join(app, 'htdocs')), relative(root, join(app, 'root/usr/share')) ]);
@@ -238,7 +250,7 @@ export default {
 
 	async 'what the package installs is what is here, without comments and blanks'(browser) {
 		for (const path of pages) {
-			const tree = text => JSON.stringify(parse(text, { ecmaVersion: 2021, ecmaFeatures: { globalReturn: true } }),
+			const tree = text => JSON.stringify(parse(text, SYNTAX),
 				(key, value) => [ 'start', 'end' ].includes(key) ? undefined : typeof value === 'bigint' ? String(value) : value);
 
 			assert.equal(tree(minified(path)), tree(read(path)), path);

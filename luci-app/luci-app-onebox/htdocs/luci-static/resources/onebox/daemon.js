@@ -39,10 +39,8 @@ function interfaceOf(entry) {
 	};
 }
 
-/* Whether the bus says that there is no such object or method, as against that it cannot be asked. */
-function isMissing(error) {
-	return /-32000|-32601|ubus code [34]\b|not found/i.test(String(error.message || error));
-}
+/* How the bus says that there is no such object or method, as against that it cannot be asked. */
+const MISSING = /-32000|-32601|ubus code [34]\b|not found/i;
 
 return baseclass.extend({
 	status: call('onebox', 'status'),
@@ -127,7 +125,7 @@ return baseclass.extend({
 		return this.status().then(
 			status => L.isObject(status) && status.state
 				? { kind: 'running', status: status } : this.lookCloser(),
-			error => isMissing(error) ? this.lookCloser() : { kind: 'lost', error: error });
+			error => MISSING.test(String(error.message || error)) ? this.lookCloser() : { kind: 'lost', error: error });
 	},
 
 	lookCloser() {
