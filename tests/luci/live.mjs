@@ -45,8 +45,8 @@ export function missing() {
 
 	if (process.getuid() !== 0)
 		return 'not root';
-	if (spawnSync('sh', [ '-c', 'command -v ip nft unshare nsenter' ]).status !== 0)
-		return 'ip, nft, unshare or nsenter is missing';
+	if (spawnSync('sh', [ '-c', 'command -v ip nft setpriv unshare nsenter' ]).status !== 0)
+		return 'ip, nft, setpriv, unshare or nsenter is missing';
 
 	return binary ? null : 'onebox is not built';
 }
@@ -65,7 +65,8 @@ export class LiveRouter extends Router {
 			+ `config peer 'home'\n\toption public_key '${publicOf('router')}'\n\tlist allowed_ips '10.99.0.2/32'\n`, { mode: 0o600 });
 		writeFileSync(join(this.dir, 'router'), `${main('router')}\tlist address '10.99.0.2/24'\n`
 			+ `config peer 'vps'\n\toption public_key '${publicOf('server')}'\n\tlist endpoint '198.51.100.1:51830'\n\tlist allowed_ips '10.99.0.0/24'\n`, { mode: 0o600 });
-		this.process = spawn('unshare', [ '-np', '--fork', '--kill-child', '--mount-proc', 'sh', '-ec', SCRIPT ],
+		// Ends with this process, however that ends.
+		this.process = spawn('setpriv', [ '--pdeathsig', 'KILL', 'unshare', '-np', '--fork', '--kill-child', '--mount-proc', 'sh', '-ec', SCRIPT ],
 			{ cwd: this.dir, env: { ...process.env, ONEBOX: binary }, stdio: 'ignore' });
 	}
 
