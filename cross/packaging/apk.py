@@ -14,7 +14,7 @@ import struct
 
 from . import project as about
 from .adb import BLOCK_ADB, BLOCK_DATA, SCHEMA_PACKAGE, Adb, block, compressed
-from .contents import CONFIG
+from .contents import ALL
 
 INFO_NAME, INFO_VERSION, INFO_HASHES, INFO_DESCRIPTION, INFO_ARCH, INFO_LICENSE, INFO_ORIGIN = (
     range(1, 8))
@@ -27,45 +27,49 @@ SCRIPT_POST_INSTALL, SCRIPT_PRE_DEINSTALL, SCRIPT_POST_UPGRADE = 3, 4, 7
 PACKAGE_INFO, PACKAGE_PATHS, PACKAGE_SCRIPTS = 1, 2, 3
 # Of SHA-256, what tells one package from another.
 HASH_SIZE = 20
-LISTS = "lib/apk/packages/onebox"
+LISTS = "lib/apk/packages"
 
 
-def package(project, tree, arch):
+def pack_up(project, package):
     """Name and bytes of the package."""
-    tree = with_lists(tree)
+    tree = with_lists(package)
     version = project.apk_version()
+    arch = "noarch" if package.arch == ALL else package.arch
     adb = Adb()
     info = {
-        INFO_NAME: adb.blob("onebox"),
+        INFO_NAME: adb.blob(package.name),
         INFO_VERSION: adb.blob(version),
-        INFO_DESCRIPTION: adb.blob(project.description),
+        INFO_DESCRIPTION: adb.blob(package.description),
         INFO_ARCH: adb.blob(arch),
         INFO_LICENSE: adb.blob(project.license),
-        INFO_ORIGIN: adb.blob("onebox"),
+        INFO_ORIGIN: adb.blob(package.origin),
         INFO_MAINTAINER: adb.blob(about.MAINTAINER),
     }
     info[INFO_DEPENDS] = adb.array([
-        adb.object({DEPENDENCY_NAME: adb.blob(name)}) for name in sorted(about.OPENWRT_DEPENDS)])
+        adb.object({DEPENDENCY_NAME: adb.blob(name)}) for name in sorted(package.depends)])
     paths, contents = directories(adb, tree, project.epoch)
     info[INFO_SIZE] = adb.integer(tree.size())
     info[INFO_HASHES], place = adb.blob_to_be_filled(HASH_SIZE)
     root = {PACKAGE_INFO: adb.object(info), PACKAGE_PATHS: adb.array(paths)}
     root[PACKAGE_SCRIPTS] = adb.object(
-        {number: adb.blob(text) for number, text in sorted(scripts().items())})
+        {number: adb.blob(text) for number, text in sorted(scripts(package).items())})
     adb.set_root(adb.object(root))
     adb.data[place:place + HASH_SIZE] = hashlib.sha256(adb.data).digest()[:HASH_SIZE]
     file = compressed(SCHEMA_PACKAGE, [block(BLOCK_ADB, bytes(adb.data)), *contents])
-    return f"onebox_{version}_{arch}.apk", file
+    return f"{package.name}_{version}_{arch}.apk", file
 
 
-def with_lists(tree):
+def with_lists(package):
     """With what OpenWrt's scripts and its update of the whole system ask for."""
-    tree = tree.copy()
-    config = hashlib.sha256(tree.entries[CONFIG].data).hexdigest()
-    tree.add(f"{LISTS}.rusers", f"{about.OPENWRT_USER}\n".encode())
-    tree.add(f"{LISTS}.list", "".join(f"/{path}\n" for path, _ in tree.files()).encode())
-    tree.add(f"{LISTS}.conffiles", f"/{CONFIG}\n".encode())
-    tree.add(f"{LISTS}.conffiles_static", f"/{CONFIG} {config}\n".encode())
+    tree = package.tree.copy()
+    lists = f"{LISTS}/{package.name}"
+    if package.user:
+        tree.add(f"{lists}.rusers", f"{package.user}\n".encode())
+    tree.add(f"{lists}.list", "".join(f"/{path}\n" for path, _ in tree.files()).encode())
+    if package.config:
+        digest = hashlib.sha256(tree.entries[package.config].data).hexdigest()
+        tree.add(f"{lists}.conffiles", f"/{package.config}\n".encode())
+        tree.add(f"{lists}.conffiles_static", f"/{package.config} {digest}\n".encode())
     return tree
 
 
@@ -111,31 +115,25 @@ def acl(adb, mode):
     })
 
 
-def scripts():
+def scripts(package):
     """An update runs neither the old package's scripts nor this one's for the first installation."""
-    installed = "add_group_and_user\ndefault_postinst\n"
+    user = "add_group_and_user\n" if package.user else ""
+    installed = f"{user}{package.installed}default_postinst\n"
+    updated = f"export PKG_UPGRADE=1\n{installed}{package.updated}"
     return {
-        SCRIPT_POST_INSTALL: script(installed),
-        SCRIPT_PRE_DEINSTALL: script("default_prerm\n"),
-        SCRIPT_POST_UPGRADE: script(f"export PKG_UPGRADE=1\n{installed}{RESTART}"),
+        SCRIPT_POST_INSTALL: script(package, installed),
+        SCRIPT_PRE_DEINSTALL: script(package, "default_prerm\n"),
+        SCRIPT_POST_UPGRADE: script(package, updated),
     }
 
 
-# The service manager starts a service that runs anew only if its command line has changed.
-RESTART = (
-    'if [ -z "$root" ] && /etc/init.d/onebox running; then\n'
-    "\t/etc/init.d/onebox restart\n"
-    "fi\n"
-)
-
-
-def script(commands):
+def script(package, commands):
     """Does nothing where there is no OpenWrt; `IPKG_INSTROOT` is set while an image is built."""
     return (
         "#!/bin/sh\n"
         '[ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0\n'
         '[ -s "${IPKG_INSTROOT}/lib/functions.sh" ] || exit 0\n'
         '. "${IPKG_INSTROOT}/lib/functions.sh"\n'
-        'export root="${IPKG_INSTROOT}" pkgname=onebox\n'
+        f'export root="${{IPKG_INSTROOT}}" pkgname={package.name}\n'
         f"{commands}"
     )

@@ -2,12 +2,17 @@
 
 OpenWrt's has the program and everything below `openwrt/files`, Debian's the program, the systemd unit,
 a server's configuration and what Debian asks for below `/usr/share/doc`. Configuration may hold
-secrets and the directory of keys does: both are root's alone.
+secrets and the directory of keys does: both are root's alone. The pages for LuCI are a package of
+their own, for every architecture, and each of their languages is one.
 """
 
+import dataclasses
 import email.utils
 import gzip
 
+from . import project as about
+from .lmo import lmo
+from .minify import minify
 from .project import MAINTAINER
 from .tree import Tree
 
@@ -15,12 +20,74 @@ PROGRAM = "usr/sbin/onebox"
 CONFIG = "etc/config/onebox"
 KEYS = "etc/onebox"
 UNIT = "lib/systemd/system/onebox.service"
+LUCI = "luci-app-onebox"
+# LuCI's name of each language that its pages can be shown in.
+LANGUAGES = {"de": "Deutsch (German)", "es": "Español (Spanish)"}
+# For any processor; apk has another word for it.
+ALL = "all"
+# LuCI remembers its menu, rpcd the access lists.
+FORGET = (
+    'if [ -z "${IPKG_INSTROOT}" ]; then\n'
+    "\trm -rf /tmp/luci-indexcache* /tmp/luci-modulecache\n"
+    "\tkillall -q -HUP rpcd\n"
+    "fi\n"
+)
 
 
-def openwrt(project, program):
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """A package of OpenWrt, in either format."""
+    name: str
+    # What it is built from, together with others.
+    origin: str
+    arch: str
+    description: str
+    section: str
+    depends: list
+    tree: Tree
+    # The file that is the user's to change.
+    config: str | None = None
+    # User and group that the package needs.
+    user: str | None = None
+    # Commands of a shell: after installation and update, and after an update alone.
+    installed: str = ""
+    updated: str = ""
+
+
+def openwrt(project, program, arch):
     tree = Tree()
     tree.add_directory(project.root / "openwrt/files")
-    return with_program(tree, program)
+    return Package(
+        "onebox", "onebox", arch, project.description, "net", about.OPENWRT_DEPENDS,
+        with_program(tree, program), CONFIG, about.OPENWRT_USER, updated=RESTART)
+
+
+# The service manager starts a service that runs anew only if its command line has changed.
+RESTART = (
+    'if [ -z "$root" ] && /etc/init.d/onebox running; then\n'
+    "\t/etc/init.d/onebox restart\n"
+    "fi\n"
+)
+
+
+def luci(project):
+    """The pages, and their languages."""
+    source = project.root / "luci-app" / LUCI
+    tree = Tree()
+    tree.add_directory(source / "htdocs", lambda path: f"www/{path}", minify)
+    tree.add_directory(source / "root")
+    yield Package(LUCI, LUCI, ALL, "State, set-up and settings of onebox in LuCI", "luci",
+                  ["luci-base", "onebox"], tree, installed=FORGET)
+    for language, title in LANGUAGES.items():
+        tree = Tree()
+        name = f"luci-i18n-onebox-{language}"
+        catalogue = source / f"po/{language}/onebox.po"
+        tree.add(f"usr/lib/lua/luci/i18n/onebox.{language}.lmo", lmo(catalogue.read_text()))
+        # Runs once, by the default scripts.
+        tree.add(f"etc/uci-defaults/{name}",
+                 f"uci set luci.languages.{language}='{title}'; uci commit luci\n".encode())
+        yield Package(name, LUCI, ALL, f"Translation for {LUCI}: {title}", "luci", [LUCI], tree,
+                      installed=FORGET)
 
 
 def debian(project, program):

@@ -9,54 +9,57 @@ enable and start the service, or stop and disable it.
 import gzip
 
 from . import project as about
-from .contents import CONFIG
 from .tree import Entry, Tree, tar
 
 # The one architecture that has had another name than with apk.
 NAMES = {"riscv64_generic": "riscv64_riscv64"}
 
 
-def package(project, tree, arch):
+def pack_up(project, package):
     """Name and bytes of the package."""
-    arch = NAMES.get(arch, arch)
     control = Tree()
-    control.add("control", fields(project, tree, arch).encode())
-    control.add("conffiles", f"/{CONFIG}\n".encode())
-    control.add("postinst", script("default_postinst").encode(), 0o755)
-    control.add("prerm", script("default_prerm").encode(), 0o755)
+    control.add("control", fields(project, package).encode())
+    if package.config:
+        control.add("conffiles", f"/{package.config}\n".encode())
+    control.add("postinst", script(package.installed, "default_postinst").encode(), 0o755)
+    control.add("prerm", script("", "default_prerm").encode(), 0o755)
     members = [("debian-binary", b"2.0\n")]
-    for name, inner in [("data", tree), ("control", control)]:
+    for name, inner in [("data", package.tree), ("control", control)]:
         members.append((f"{name}.tar.gz", pack(inner.tar(project.epoch))))
     outer = tar([(name, Entry(0o644, data)) for name, data in members], project.epoch)
-    return f"onebox_{project.ipk_version()}_{arch}.ipk", pack(outer)
+    return f"{package.name}_{project.ipk_version()}_{arch(package)}.ipk", pack(outer)
+
+
+def arch(package):
+    return NAMES.get(package.arch, package.arch)
 
 
 def pack(archive):
     return gzip.compress(archive, 9, mtime=0)
 
 
-def fields(project, tree, arch):
+def fields(project, package):
     return (
-        "Package: onebox\n"
+        f"Package: {package.name}\n"
         f"Version: {project.ipk_version()}\n"
-        f"Depends: {', '.join(about.OPENWRT_DEPENDS)}\n"
+        f"Depends: {', '.join(package.depends)}\n"
         f"License: {project.license}\n"
-        "Section: net\n"
-        f"Require-User: {about.OPENWRT_USER}\n"
+        f"Section: {package.section}\n"
+        + (f"Require-User: {package.user}\n" if package.user else "") +
         f"SourceDateEpoch: {project.epoch}\n"
         f"Maintainer: {about.MAINTAINER}\n"
-        f"Architecture: {arch}\n"
-        f"Installed-Size: {tree.size()}\n"
-        f"Description: {project.description}\n"
+        f"Architecture: {arch(package)}\n"
+        f"Installed-Size: {package.tree.size()}\n"
+        f"Description: {package.description}\n"
     )
 
 
-def script(function):
+def script(before, function):
     """Does nothing where there is no OpenWrt; `IPKG_INSTROOT` is set while an image is built."""
     return (
         "#!/bin/sh\n"
         '[ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0\n'
         '[ -s "${IPKG_INSTROOT}/lib/functions.sh" ] || exit 0\n'
         '. "${IPKG_INSTROOT}/lib/functions.sh"\n'
-        f'{function} "$0" "$@"\n'
+        f'{before}{function} "$0" "$@"\n'
     )

@@ -25,12 +25,13 @@ class Tree:
             self.entries.setdefault("/".join(parts[:depth]), Entry(0o755, None))
         self.entries[path] = Entry(mode, data)
 
-    def add_directory(self, source, places=lambda path: path):
+    def add_directory(self, source, places=lambda path: path, change=lambda path, data: data):
         """Adds all files below `source`: executable or not is all that is taken of their modes."""
         for file in sorted(source.rglob("*")):
             if file.is_file():
                 mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
-                self.add(places(file.relative_to(source).as_posix()), file.read_bytes(), mode)
+                path = places(file.relative_to(source).as_posix())
+                self.add(path, change(path, file.read_bytes()), mode)
 
     def copy(self):
         other = Tree()

@@ -4,7 +4,9 @@
 
 import { Browser } from './browser.mjs';
 import { runtime } from './server.mjs';
+import { Skipped } from './skipped.mjs';
 import checks from './test_checks.mjs';
+import live from './test_live.mjs';
 import status from './test_status.mjs';
 import overview from './test_overview.mjs';
 import setup from './test_setup.mjs';
@@ -15,10 +17,11 @@ import screens from './screens.mjs';
 const AT_ONCE = 4;
 
 const wanted = process.argv.slice(2);
-const tests = Object.entries({ checks, status, overview, setup, settings, screens })
+const tests = Object.entries({ checks, live, status, overview, setup, settings, screens })
 	.flatMap(([ group, list ]) => Object.entries(list).map(([ name, run ]) => [ `${group}: ${name}`, run ]))
 	.filter(([ name ]) => wanted.length === 0 || wanted.some(word => name.includes(word)));
 const failures = [];
+const skipped = [];
 
 console.log(`runtime: ${runtime}`);
 
@@ -37,8 +40,10 @@ async function work() {
 			console.log(`test ${name} ... ok`);
 		}
 		catch (error) {
-			failures.push([ name, error ]);
-			console.log(`test ${name} ... FAILED`);
+			const [ list, word ] = error instanceof Skipped ? [ skipped, 'ignored' ] : [ failures, 'FAILED' ];
+
+			list.push([ name, error ]);
+			console.log(`test ${name} ... ${word}`);
 		}
 
 		await Promise.all(opened.map(page => page.close()));
@@ -48,10 +53,12 @@ async function work() {
 await Promise.all(Array.from({ length: AT_ONCE }, work));
 await browser.stop();
 
+for (const [ name, { message } ] of skipped)
+	console.log(`test ${name}: skipped, ${message}`);
 if (failures.length)
 	console.log('failures:');
 for (const [ name, error ] of failures)
 	console.log(`\n---- ${name}\n${error.stack}`);
 
-console.log(`test result: ${failures.length ? 'FAILED' : 'ok'}. ${tests.length - failures.length} passed; ${failures.length} failed; 0 ignored`);
+console.log(`test result: ${failures.length ? 'FAILED' : 'ok'}. ${tests.length - failures.length - skipped.length} passed; ${failures.length} failed; ${skipped.length} ignored`);
 process.exitCode = failures.length ? 1 : 0;

@@ -5,10 +5,12 @@ import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Router, freshConfig, CODE } from './router.mjs';
 import { newStatus, newEvents } from './data.mjs';
+import { catalogue } from './server.mjs';
 
 const out = fileURLToPath(new URL('../../target/luci/', import.meta.url));
 const phone = { width: 360, height: 740 };
 const dark = { dark: true };
+const german = { lang: 'de', texts: catalogue('de') };
 const stopped = () => Object.assign(new Router({ status: null }), { service: { running: false }, log: 'daemon.err onebox[2114]: no TUN device: /dev/net/tun: No such file or directory',
 	problems: { usable: true, problems: '' } });
 const tab = name => async page => {
@@ -37,13 +39,21 @@ const SCREENS = {
 	'status-states': [ 'status', status('states') ],
 	'status-states-dark': [ 'status', status('states'), dark ],
 	'status-states-phone-dark': [ 'status', status('states'), { ...phone, ...dark } ],
+	'status-states-german': [ 'status', status('states'), german ],
+	'status-3-german-phone': [ 'status', status('three'), { ...phone, ...german } ],
 	'status-stopped': [ 'status', stopped ],
 	'status-not-set-up': [ 'status', fresh ],
 	'setup': [ 'setup', fresh, {}, code ],
 	'setup-done': [ 'setup', fresh, {}, joined ],
 	'setup-phone': [ 'setup', fresh, phone, code ],
+	'setup-german': [ 'setup', fresh, german, async page => {
+		await page.fill('#ob-code', CODE);
+		await page.click('text=Was steht darin?');
+		await page.waitForSelector('.ob-pair');
+	} ],
 	'setup-dark': [ 'setup', fresh, dark, code ],
 	'settings': [ 'settings', () => new Router() ],
+	'settings-german': [ 'settings', () => new Router(), german ],
 	'settings-connections': [ 'settings', () => new Router(), {}, tab('wans') ],
 	'settings-connections-phone': [ 'settings', () => new Router(), phone, tab('wans') ],
 	'settings-connection': [ 'settings', () => new Router(), {}, async page => {

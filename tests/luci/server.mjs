@@ -18,6 +18,13 @@ const roots = [ join(app, 'htdocs') ].concat(luci
 	? [ 'modules/luci-base/htdocs', 'modules/luci-mod-status/htdocs', 'themes/luci-theme-bootstrap/htdocs' ].map(dir => join(luci, dir))
 	: [ join(here, 'standin') ]);
 
+// The texts of a language, as a page gets them.
+export function catalogue(lang) {
+	const text = readFileSync(join(app, `po/${lang}/onebox.po`), 'utf8');
+
+	return Object.fromEntries([ ...text.matchAll(/^msgid "(.+)"\nmsgstr "(.+)"$/gm) ].map(found => found.slice(1)));
+}
+
 // Every page has a path of its own to its router, so that several can be open at once.
 const env = (view, number) => ({
 	media: '/luci-static/bootstrap', resource: '/luci-static/resources', scriptname: `/r${number}/cgi-bin/luci`, pathinfo: '', documentroot: '/www',
@@ -73,9 +80,9 @@ export function serve() {
 		if (path.includes('/ubus')) {
 			const parts = [];
 
-			request.on('data', part => parts.push(part)).on('end', () => {
+			request.on('data', part => parts.push(part)).on('end', async () => {
 				const body = Buffer.concat(parts).toString();
-				const answer = body ? state.pages[number].router.answer(JSON.parse(body)) : {};
+				const answer = body ? await state.pages[number].router.answer(JSON.parse(body)) : {};
 
 				answer === null ? send(502, 'text/plain', 'Bad Gateway') : send(200, 'application/json', JSON.stringify(answer));
 			});

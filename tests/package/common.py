@@ -71,10 +71,16 @@ class Case(unittest.TestCase):
                     env={"SOURCE_DATE_EPOCH": str(EPOCH), **environment})
         return {path.suffix: path for path in sorted((self.dir / out).iterdir())}
 
+    def pages(self, suffix):
+        """The packages of the pages for LuCI."""
+        self.run_ok(ROOT / "cross/package", "luci", "--out", self.dir / "pages",
+                    env={"SOURCE_DATE_EPOCH": str(EPOCH)})
+        return sorted((self.dir / "pages").glob(f"*{suffix}"))
+
     def project_copy(self):
         """What packages are made of, for changes."""
         root = self.dir / "copy-of-project"
-        for name in ["cross", "openwrt"]:
+        for name in ["cross", "openwrt", "luci-app"]:
             shutil.copytree(ROOT / name, root / name)
         for name in ["Cargo.toml", "CHANGELOG.md", "README.md", "LICENSE-MIT"]:
             shutil.copy(ROOT / name, root)

@@ -7,7 +7,7 @@ import subprocess
 import zlib
 
 import readers
-from common import EPOCH, Case, program, project
+from common import EPOCH, ROOT, Case, program, project
 from packaging import apk as writer
 from packaging import contents
 from packaging import project as about
@@ -40,25 +40,34 @@ class Apk(Case):
         self.run_ok("apk", "mkpkg", *words, env={"SOURCE_DATE_EPOCH": str(EPOCH)})
 
     def test_same_bytes_as_mkpkg(self):
-        ours = self.package("x86_64")[".apk"].read_bytes()
-        tree = writer.with_lists(contents.openwrt(project(), program("x86_64")))
-        for path, entry in tree.sorted():
-            file = self.root / path
+        packages = [contents.openwrt(project(), program("x86_64"), "x86_64"),
+                    *contents.luci(project())]
+        stamped = type(project())(ROOT)
+        stamped.epoch = EPOCH
+        for number, package in enumerate(packages):
+            self.compare(stamped, package, self.dir / f"files{number}")
+
+    def compare(self, stamped, package, files):
+        _, ours = writer.pack_up(stamped, package)
+        files.mkdir()
+        for path, entry in writer.with_lists(package).sorted():
+            file = files / path
             if entry.data is None:
                 file.mkdir()
             else:
                 file.write_bytes(entry.data)
             file.chmod(entry.mode)
-        self.root.chmod(0o755)
+        files.chmod(0o755)
         if os.geteuid() == 0:
-            self.run_ok("chown", "-R", "0:0", self.root)
-        theirs = self.dir / "theirs.apk"
-        scripts = readers.Apk(self.package("x86_64")[".apk"]).scripts
-        self.mkpkg(theirs, self.root, {
-            "name": "onebox", "version": project().apk_version(), "arch": "x86_64",
-            "description": project().description, "license": project().license,
-            "origin": "onebox", "maintainer": about.MAINTAINER,
-            "depends": " ".join(about.OPENWRT_DEPENDS)}, scripts.items())
+            self.run_ok("chown", "-R", "0:0", files)
+        file, theirs = self.dir / "ours.apk", self.dir / "theirs.apk"
+        file.write_bytes(ours)
+        arch = readers.Apk(file).text(readers.Apk(file).info["arch"])
+        self.mkpkg(theirs, files, {
+            "name": package.name, "version": project().apk_version(), "arch": arch,
+            "description": package.description, "license": project().license,
+            "origin": package.origin, "maintainer": about.MAINTAINER,
+            "depends": " ".join(package.depends)}, readers.Apk(file).scripts.items())
         self.assertEqual(zlib.decompress(ours[4:], -zlib.MAX_WBITS), theirs.read_bytes())
 
     def apk(self, *words):
@@ -113,6 +122,34 @@ class Apk(Case):
         os.replace(self.root / "etc/config/onebox.apk-new", config)
         self.apk_ok("del", "onebox")
         self.assertEqual(self.calls(), ["prerm onebox"])
+        self.assertEqual(self.files(self.root), before)
+
+    def test_pages(self):
+        self.need("chroot")
+        shell(self.root)
+        (self.root / "lib/functions.sh").write_text(FUNCTIONS)
+        (self.root / "usr/bin").mkdir(parents=True, exist_ok=True)
+        for name in ["rm", "killall"]:
+            tool = self.root / f"usr/bin/{name}"
+            tool.write_text(f'#!/bin/sh\necho "{name} $*" >> /calls\n')
+            tool.chmod(0o755)
+        self.apk_ok("add", "--initdb")
+        (self.dir / "empty").mkdir()
+        for name in ["luci-base", "onebox"]:
+            self.mkpkg(self.dir / f"{name}.apk", self.dir / "empty",
+                       {"name": name, "version": "1", "arch": "noarch"}, compression="deflate")
+            self.apk_ok("add", self.dir / f"{name}.apk")
+        before = self.files(self.root)
+        self.apk_ok("add", *self.pages(".apk"))
+        calls = self.calls()
+        self.assertEqual(calls.count("killall -q -HUP rpcd"), 3)
+        self.assertIn("postinst luci-app-onebox", calls)
+        plugin = self.root / "usr/libexec/rpcd/luci.onebox"
+        self.assertEqual(plugin.stat().st_mode & 0o7777, 0o755)
+        self.assertTrue((self.root / "usr/lib/lua/luci/i18n/onebox.es.lmo").exists())
+        self.assertNotIn("onebox", self.apk_ok("audit", "--full", "--check-permissions", "--recursive"))
+        self.apk_ok("del", "luci-i18n-onebox-de", "luci-i18n-onebox-es", "luci-app-onebox")
+        self.calls()
         self.assertEqual(self.files(self.root), before)
 
     def calls(self):

@@ -23,6 +23,12 @@ def real_program():
 
 
 class Feed(Case):
+    def test_rpcd_finds_what_it_looks_for(self):
+        """It reads so many lines of a service for the start of the pages' state."""
+        lines = (ROOT / "openwrt/files/etc/init.d/onebox").read_text().splitlines()[:10]
+        for word in ["START=90", "STOP=10", "USE_PROCD=1"]:
+            self.assertIn(word, lines)
+
     def test_test_sh(self):
         program = real_program() or self.skipTest("onebox is not built")
         (self.dir / "onebox").symlink_to(program)
@@ -42,7 +48,8 @@ class Defaults(SystemCase):
         for name, text in [("uci", UCI), ("killall", "#!/bin/sh\necho \"$@\" >> /packages/signals\n")]:
             (self.dir / name).write_text(text)
             (self.dir / name).chmod(0o755)
-        prepare = ("cp onebox /usr/sbin/onebox; cp uci killall /usr/bin/\n"
+        # Those of the copy alone: the stand-ins, not what may be on PATH.
+        prepare = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin; cp onebox /usr/sbin/onebox; cp uci killall /usr/bin/\n"
                    "mkdir -p /etc/config; touch /etc/config/onebox\n")
         onebox = self.dir / "onebox"
         onebox.write_bytes(program.read_bytes())

@@ -92,6 +92,21 @@ class Opkg(Case):
         self.assertIn("prerm onebox.prerm remove", "\n".join(self.calls()))
         self.assertEqual(self.files(self.root), before)
 
+    def test_pages(self):
+        for name in ["luci-base", "onebox"]:
+            self.dependencies.append(self.dir / f"{name}.ipk")
+            self.dependencies[-1].write_bytes(dependency(name))
+        self.opkg_ok("install", *self.dependencies)
+        before = self.files(self.root)
+        self.opkg_ok("install", *self.pages(".ipk"))
+        self.assertIn("postinst luci-app-onebox.postinst configure 0", self.calls())
+        plugin = self.root / "usr/libexec/rpcd/luci.onebox"
+        self.assertEqual(plugin.stat().st_mode & 0o7777, 0o755)
+        self.assertTrue((self.root / "usr/lib/lua/luci/i18n/onebox.de.lmo").exists())
+        self.opkg_ok("remove", "luci-i18n-onebox-de", "luci-i18n-onebox-es", "luci-app-onebox")
+        self.calls()
+        self.assertEqual(self.files(self.root), before)
+
     def test_changed_configuration_survives_removal(self):
         self.opkg_ok("install", *self.dependencies)
         self.opkg_ok("install", self.package("x86_64")[".ipk"])

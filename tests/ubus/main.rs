@@ -2,7 +2,7 @@
 //!
 //! Every test runs with a stand-in for ubusd (`stand_in.rs`) and, where OpenWrt's own `ubusd` is on
 //! PATH, with that as well; what its command line `ubus` prints is looked at if it is there. The
-//! tests in `tunnel` move packets: they need what `net` needs, and are skipped without.
+//! tests in `tunnel`, `link` and `page` move packets: they need what `net` needs, and are skipped without.
 
 #![allow(
     clippy::expect_used,
@@ -17,6 +17,7 @@ mod bus;
 mod hostile;
 mod link;
 mod object;
+mod page;
 mod stand_in;
 mod tunnel;
 

@@ -1,7 +1,7 @@
 'use strict';
 'require baseclass';
 
-/* Charts of a few minutes, as SVG.
+/* Charts of the last five minutes, as SVG.
  *
  * How: a chart is made once and then given new series; only paths, numbers and the legend change.
  * The drawing is stretched to the width there is, so lines keep their width (non-scaling-stroke)
@@ -11,7 +11,7 @@
  * Limits: eight colours; a ninth connection begins anew with the first.
  */
 
-const WIDTH = 300, HEIGHT = 100, COLOURS = 8;
+const WIDTH = 300, HEIGHT = 100;
 const NS = 'http://www.w3.org/2000/svg';
 
 function svg(name, attributes) {
@@ -30,21 +30,12 @@ function nice(value) {
 	return power * [ 1, 1.5, 2, 3, 4, 5, 6, 8, 10 ].find(step => step * power >= value * 0.999);
 }
 
-/* A line through points; unknown values (null) leave a gap. */
-function line(values, x, y) {
-	let path = '', pen = 'M';
+/* A line through points; where `gaps` are wanted, values of 0 are unknown and leave one. */
+function line(values, x, y, gaps) {
+	const known = at => at >= 0 && !(gaps && values[at] === 0);
 
-	values.forEach((value, at) => {
-		if (value == null) {
-			pen = 'M';
-			return;
-		}
-
-		path += '%s%.1f,%.1f'.format(pen, x(at), y(value));
-		pen = 'L';
-	});
-
-	return path;
+	return values.map((value, at) => known(at)
+		? '%s%.1f,%.1f'.format(known(at - 1) ? 'L' : 'M', x(at), y(value)) : '').join('');
 }
 
 /* What is between two lines of the same length. */
@@ -66,11 +57,10 @@ const Chart = baseclass.extend({
 		this.drawing = svg('svg', {
 			viewBox: '0 0 %d %d'.format(WIDTH, HEIGHT), preserveAspectRatio: 'none', role: 'img'
 		});
-		this.span = E('span');
 		this.node = E('div', { class: 'ob-chart' }, [
 			E('div', { class: 'ob-chart-title' }, [ E('strong', options.title), this.top ]),
 			E('div', { class: 'ob-plot' }, [ this.drawing ]),
-			E('div', { class: 'ob-axis' }, [ this.span, E('span', _('now')) ]),
+			E('div', { class: 'ob-axis' }, [ E('span', _('5 min ago')), E('span', _('now')) ]),
 			this.legend
 		]);
 
@@ -90,8 +80,8 @@ const Chart = baseclass.extend({
 	},
 
 	/* series: [{ name, colour, values }], all of the same length, newest value last; `total` is a
-	 * line of its own. `span` says how long all of it is. */
-	draw(series, total, span) {
+	 * line of its own. */
+	draw(series, total) {
 		const lines = this.options.stacked ? [] : series.map(one => one.values);
 		const stack = [];
 
@@ -103,7 +93,7 @@ const Chart = baseclass.extend({
 			let low = new Array(this.points).fill(0);
 
 			for (const one of series) {
-				const high = low.map((value, at) => value + (one.values[at] || 0));
+				const high = low.map((value, at) => value + one.values[at]);
 
 				stack.push([ low, high ]);
 				low = high;
@@ -120,8 +110,7 @@ const Chart = baseclass.extend({
 		const x = at => at / (this.points - 1) * WIDTH;
 		const y = value => HEIGHT - value / top * (HEIGHT - 2) - 1;
 
-		while (this.drawing.firstChild)
-			this.drawing.removeChild(this.drawing.firstChild);
+		this.drawing.replaceChildren();
 
 		for (const part of [ 0.25, 0.5, 0.75 ])
 			this.drawing.appendChild(svg('line', {
@@ -129,8 +118,8 @@ const Chart = baseclass.extend({
 			}));
 
 		series.forEach((one, index) => this.drawing.appendChild(svg('path', {
-			class: '%s ob-c%d'.format(this.options.stacked ? 'ob-area' : 'ob-line', one.colour % COLOURS),
-			d: this.options.stacked ? band(stack[index][0], stack[index][1], x, y) : line(one.values, x, y)
+			class: '%s ob-c%d'.format(this.options.stacked ? 'ob-area' : 'ob-line', one.colour),
+			d: this.options.stacked ? band(stack[index][0], stack[index][1], x, y) : line(one.values, x, y, true)
 		})));
 
 		if (total)
@@ -139,16 +128,15 @@ const Chart = baseclass.extend({
 		this.cursor = svg('line', { class: 'ob-cursor', y1: 0, y2: HEIGHT, visibility: 'hidden' });
 		this.drawing.appendChild(this.cursor);
 		this.top.textContent = this.options.format(top);
-		this.span.textContent = span;
 		this.explain();
 	},
 
 	/* The legend, with the values now or under the pointer. */
 	explain() {
 		const at = this.at == null || this.at < 0 || this.at >= this.points ? this.points - 1 : this.at;
-		const value = values => values[at] == null ? '–' : this.options.format(values[at]);
+		const value = values => !values[at] && !this.options.stacked ? '–' : this.options.format(values[at]);
 		const entries = this.series.map(one => E('span', { class: 'ob-key' },
-			[ E('i', { class: 'ob-c%d'.format(one.colour % COLOURS) }), one.name, ' ', E('b', value(one.values)) ]));
+			[ E('i', { class: 'ob-c%d'.format(one.colour) }), one.name, ' ', E('b', value(one.values)) ]));
 
 		if (this.total)
 			entries.unshift(E('span', { class: 'ob-key' }, [ E('i', { class: 'ob-all' }), _('Bond'), ' ', E('b', value(this.total)) ]));
@@ -170,5 +158,6 @@ const Chart = baseclass.extend({
 return baseclass.extend({
 	/* Class, to be made with new. */
 	Chart: Chart,
-	COLOURS: COLOURS
+	/* How many there are. */
+	COLOURS: 8
 });

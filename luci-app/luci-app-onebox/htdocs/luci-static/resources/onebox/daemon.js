@@ -2,6 +2,7 @@
 'require baseclass';
 'require rpc';
 'require uci';
+'require onebox.fields as fields';
 
 /* The router's side of the pages: every call that they make is declared here, and nowhere else, so
  * that the access list can be compared with it.
@@ -11,21 +12,15 @@
  * in order and says in one word what is the case.
  */
 
-const callStatus = rpc.declare({ object: 'onebox', method: 'status', reject: true });
-const callEvents = rpc.declare({ object: 'onebox', method: 'events', params: [ 'since' ], expect: { events: [] }, reject: true });
-const callHistory = rpc.declare({ object: 'onebox', method: 'history', params: [ 'since' ], reject: true });
-const callReconnect = rpc.declare({ object: 'onebox', method: 'reconnect', reject: true });
-const callSetPath = rpc.declare({ object: 'onebox', method: 'set_path', params: [ 'wan', 'mode' ], reject: true });
-const callServices = rpc.declare({ object: 'rc', method: 'list', params: [ 'name' ], expect: { '': {} }, reject: true });
-const callService = rpc.declare({ object: 'rc', method: 'init', params: [ 'name', 'action' ], reject: true });
-const callInterfaces = rpc.declare({ object: 'network.interface', method: 'dump', expect: { interface: [] } });
-const callCheck = rpc.declare({ object: 'luci.onebox', method: 'check', reject: true });
-const callLog = rpc.declare({ object: 'luci.onebox', method: 'log', expect: { lines: '' } });
-const callPubkey = rpc.declare({ object: 'luci.onebox', method: 'pubkey', expect: { public_key: '' } });
-const callGenkey = rpc.declare({ object: 'luci.onebox', method: 'genkey', expect: { public_key: '' }, reject: true });
-const callGenpsk = rpc.declare({ object: 'luci.onebox', method: 'genpsk', expect: { key: '' }, reject: true });
-const callDescribe = rpc.declare({ object: 'luci.onebox', method: 'describe', params: [ 'code' ], reject: true });
-const callJoin = rpc.declare({ object: 'luci.onebox', method: 'join', params: [ 'code', 'force' ], reject: true });
+/* A call with the names of its arguments; of the answer, what is expected of it. */
+function call(object, method, params, expect) {
+	return rpc.declare({ object: object, method: method, params: params, expect: expect, reject: true });
+}
+
+const callServices = call('rc', 'list', [ 'name' ], { '': {} });
+const callService = call('rc', 'init', [ 'name', 'action' ]);
+const callInterfaces = call('network.interface', 'dump', [], { interface: [] });
+const callLog = call('luci.onebox', 'log', [], { lines: '' });
 
 /* Protocols of mobile networks: what they carry is often paid for by volume. */
 const MOBILE = [ '3g', 'mbim', 'modemmanager', 'ncm', 'qmi', 'wwan' ];
@@ -39,38 +34,28 @@ function interfaceOf(entry) {
 		names: [ entry.interface ],
 		device: entry.l3_device || entry.device || '',
 		up: entry.up === true,
-		proto: entry.proto,
 		mobile: MOBILE.includes(entry.proto),
 		internet: routes.some(r => r.mask === 0 && (r.target === '0.0.0.0' || r.target === '::'))
 	};
 }
 
-/* Whether the bus says that there is no such object or method, as against that it cannot be asked. */
-function isMissing(error) {
-	return /-32000|-32601|ubus code [34]\b|not found/i.test(String(error.message || error));
-}
+/* How the bus says that there is no such object or method, as against that it cannot be asked. */
+const MISSING = /-32000|-32601|ubus code [34]\b|not found/i;
 
 return baseclass.extend({
-	status: callStatus,
-	events: callEvents,
-	history: callHistory,
-	check: callCheck,
-	pubkey: callPubkey,
-	genkey: callGenkey,
-	genpsk: callGenpsk,
-	describe: callDescribe,
-	join: callJoin,
-	isMissing: isMissing,
-
+	status: call('onebox', 'status'),
+	events: call('onebox', 'events', [ 'since' ], { events: [] }),
+	history: call('onebox', 'history', [ 'since' ]),
 	/* Starts anew with every peer. */
-	reconnect() {
-		return callReconnect();
-	},
-
+	reconnect: call('onebox', 'reconnect'),
 	/* Uses a WAN as active, backup or not at all, until the next start. */
-	setPath(wan, mode) {
-		return callSetPath(wan, mode);
-	},
+	setPath: call('onebox', 'set_path', [ 'wan', 'mode' ]),
+	check: call('luci.onebox', 'check'),
+	pubkey: call('luci.onebox', 'pubkey', [], { public_key: '' }),
+	genkey: call('luci.onebox', 'genkey', [], { public_key: '' }),
+	genpsk: call('luci.onebox', 'genpsk', [], { key: '' }),
+	describe: call('luci.onebox', 'describe', [ 'code' ]),
+	join: call('luci.onebox', 'join', [ 'code', 'force' ]),
 
 	/* start, stop, restart, reload, enable, disable */
 	service(action) {
@@ -105,32 +90,24 @@ return baseclass.extend({
 		return main ? main['.name'] : null;
 	},
 
-	isEnabled() {
-		const main = this.mainName();
-
-		return main != null && ![ '0', 'off', 'false', 'no', 'disabled' ].includes(uci.get('onebox', main, 'enabled'));
-	},
-
 	/* The interfaces that may be WANs, one for each device: wan and wan6 are the same line. The
 	 * tunnel itself is none. */
 	interfaces() {
 		return L.resolveDefault(callInterfaces(), []).then(list => {
 			const found = [];
 
-			for (const entry of list.map(interfaceOf)) {
-				if (entry.name === 'loopback' || entry.proto === 'onebox')
+			for (const entry of list.filter(one => one.interface !== 'loopback' && one.proto !== 'onebox')) {
+				const one = interfaceOf(entry);
+				const same = one.device && found.find(other => other.device === one.device);
+
+				if (!same) {
+					found.push(one);
 					continue;
-
-				const same = entry.device && found.find(other => other.device === entry.device);
-
-				if (same) {
-					same.names.push(entry.name);
-					same.up = same.up || entry.up;
-					same.internet = same.internet || entry.internet;
 				}
-				else {
-					found.push(entry);
-				}
+
+				same.names.push(one.name);
+				same.up = same.up || one.up;
+				same.internet = same.internet || one.internet;
 			}
 
 			return found;
@@ -145,24 +122,24 @@ return baseclass.extend({
 	 *   stopped   it does not run; log has its last words
 	 *   lost      the router does not answer, or forbids to ask */
 	look() {
-		return callStatus().then(
+		return this.status().then(
 			status => L.isObject(status) && status.state
 				? { kind: 'running', status: status } : this.lookCloser(),
-			error => isMissing(error) ? this.lookCloser() : { kind: 'lost', error: error });
+			error => MISSING.test(String(error.message || error)) ? this.lookCloser() : { kind: 'lost', error: error });
 	},
 
 	lookCloser() {
 		uci.unload('onebox');
 
-		return Promise.all([ uci.load('onebox'), callServices('onebox') ]).then(([ , services ]) => {
-			const service = services.onebox || {};
+		return Promise.all([ uci.load('onebox'), callServices('onebox') ]).then(([ , { onebox: service } ]) => {
+			const main = this.mainName();
 
-			if (!this.isEnabled())
+			if (main == null || fields.flag(uci.get('onebox', main, 'enabled')) === '0')
 				return { kind: 'off', configured: uci.sections('onebox', 'peer').length > 0 };
 
-			return Promise.all([ L.resolveDefault(callCheck(), {}), callLog() ]).then(([ said, log ]) => {
+			return Promise.all([ L.resolveDefault(this.check(), {}), L.resolveDefault(callLog()) ]).then(([ said, log ]) => {
 				const problems = (said.problems || '').split('\n').filter(line => line !== '');
-				const kind = said.usable === false ? 'refused' : service.running ? 'starting' : 'stopped';
+				const kind = said.usable === false ? 'refused' : (service || {}).running ? 'starting' : 'stopped';
 
 				return { kind: kind, problems: problems, log: log };
 			});

@@ -27,27 +27,28 @@ function plain(value) {
 }
 
 const STATES = {
-	active:  () => _('In use'),
-	backup:  () => _('Backup'),
-	probing: () => _('Probing'),
-	suspect: () => _('In doubt'),
-	held:    () => _('Held out'),
-	down:    () => _('Down')
+	active: _('In use'), backup: _('Backup'), probing: _('Probing'),
+	suspect: _('In doubt'), held: _('Held out'), down: _('Down')
 };
 
+/* What look() has found, or the state of what runs: in a word, and in a line. */
 const KINDS = {
-	running: {
-		up:         () => _('Connected'),
-		connecting: () => _('Connecting'),
-		down:       () => _('Down'),
-		disabled:   () => _('Switched off')
-	},
-	off:      () => _('Switched off'),
-	refused:  () => _('Not running'),
-	starting: () => _('Starting'),
-	stopped:  () => _('Not running'),
-	lost:     () => _('No answer')
+	up: [ _('Connected'), _('Connected') ],
+	connecting: [ _('Connecting'), _('Waiting for the first answer of %s') ],
+	down: [ _('Down'), _('The server cannot be reached over any connection') ],
+	disabled: [ _('Switched off'), _('Switched off') ],
+	off: [ _('Switched off'), _('Switched off') ],
+	refused: [ _('Not running'), _('Not running: the settings have mistakes') ],
+	starting: [ _('Starting'), _('The program is running and does not answer yet') ],
+	stopped: [ _('Not running'), _('Switched on, and not running') ],
+	lost: [ _('No answer'), _('The router does not answer') ]
 };
+
+function kindOf(seen) {
+	const kind = seen.status ? seen.status.state : seen.kind;
+
+	return KINDS[kind] || [ kind, kind ];
+}
 
 /* What the program says, and what that is to somebody who looks at the page. */
 const REASONS = [
@@ -65,7 +66,7 @@ const REASONS = [
 	[ /^link has no address or gateway$/, () => _('The link has no address or no gateway: see the interface\'s own page.') ],
 	[ /^switched off$/, () => _('Taken out by hand or by the settings.') ],
 	[ /^closed by the peer$/, () => _('The server has closed the connection. It is opened again.') ],
-	[ /adds (\d+) ms/, (path, ms) => _('Held out: it adds %d ms and would slow the others down.').format(ms) ],
+	[ /adds (\d+) ms/, (path, ms) => _('It adds %d ms and would slow the others down, so it is held out.').format(ms) ],
 	[ /^quota/, path => quotaSentence(path) ]
 ];
 
@@ -138,7 +139,6 @@ function bonded(peer) {
 return baseclass.extend({
 	rate: rate,
 	volume: volume,
-	nextPeriod: nextPeriod,
 
 	bytes(count) {
 		return volume(count / 1e6);
@@ -177,17 +177,12 @@ return baseclass.extend({
 	},
 
 	state(name) {
-		return STATES[name] ? STATES[name]() : name;
+		return STATES[name] || name;
 	},
 
-	/* The state of everything in a word; what look() gives. */
+	/* The state of everything in a word. */
 	kind(seen) {
-		const word = KINDS[seen.kind];
-
-		if (seen.kind !== 'running')
-			return word();
-
-		return word[seen.status.state] ? word[seen.status.state]() : seen.status.state;
+		return kindOf(seen)[0];
 	},
 
 	/* Why a path is in its state: a sentence. `path` may know metered, quotaMb and quotaDay too. */
@@ -205,35 +200,12 @@ return baseclass.extend({
 		return path.reason ? path.reason.charAt(0).toUpperCase() + path.reason.slice(1) + '.' : '';
 	},
 
-	/* The state of the whole in a line. */
+	/* The state of everything in a line. */
 	headline(seen) {
-		switch (seen.kind) {
-		case 'off':
-			return _('Switched off');
-		case 'refused':
-			return _('Not running: the settings have mistakes');
-		case 'starting':
-			return _('The program is running and does not answer yet');
-		case 'stopped':
-			return _('Switched on, and not running');
-		case 'lost':
-			return _('The router does not answer');
-		}
+		const peers = (seen.status || {}).peers || [];
+		const up = seen.status && seen.status.state === 'up' ? peers.filter(peer => peer.state === 'up') : [];
 
-		const status = seen.status;
-		const peers = status.peers || [];
-
-		switch (status.state) {
-		case 'disabled':
-			return _('Switched off');
-		case 'connecting':
-			return peers.length
-				? _('Waiting for the first answer of %s').format(peers.map(peer => peer.endpoint || peer.name).join(', '))
-				: _('Waiting for the first answer of the server');
-		case 'down':
-			return _('The server cannot be reached over any connection');
-		}
-
-		return peers.filter(peer => peer.state === 'up').map(bonded).join('; ') || _('Connected');
+		return up.map(bonded).join('; ')
+			|| kindOf(seen)[1].format(peers.map(peer => peer.endpoint || peer.name).join(', ') || _('the server'));
 	}
 });

@@ -19,9 +19,9 @@
 
 /* A mistake shown at a field. */
 function mark(field, place, words) {
-	field.classList.toggle('cbi-input-invalid', words != null);
-	field.setAttribute('aria-invalid', words != null ? 'true' : 'false');
-	dom.content(place, words != null ? [ words ] : null);
+	field.classList.toggle('cbi-input-invalid', !!words);
+	field.setAttribute('aria-invalid', !!words);
+	dom.content(place, [ words || '' ]);
 }
 
 function step(number, title) {
@@ -128,19 +128,18 @@ return view.extend({
 			if (said.error || !said.server_public_key)
 				return mark(this.field, this.error, said.error || _('The program did not say what is in it.'));
 
-			const pair = (title, value) => [ E('dt', [ title ]), E('dd', [ value ]) ];
 
 			this.code = code;
 			this.described = said;
 			mark(this.field, this.error, null);
-			dom.content(this.shown, E('dl', { class: 'ob-pair' }, [].concat(
-				pair(_('This router\'s name at the server'), said.name),
-				pair(_('Server'), L.toArray(said.endpoints).join(', ')),
-				pair(_('Its public key'), said.server_public_key),
-				pair(_('Addresses in the tunnel'), L.toArray(said.addresses).join(', ')),
-				pair(_('This router\'s public key'), said.public_key),
-				pair(_('Secrets'), _('A private key and a preshared key, which are not shown.'))
-			)));
+			dom.content(this.shown, E('dl', { class: 'ob-pair' }, [
+				[ _('This router\'s name at the server'), said.name ],
+				[ _('Server'), L.toArray(said.endpoints).join(', ') ],
+				[ _('Its public key'), said.server_public_key ],
+				[ _('Addresses in the tunnel'), L.toArray(said.addresses).join(', ') ],
+				[ _('This router\'s public key'), said.public_key ],
+				[ _('Secrets'), _('A private key and a preshared key, which are not shown.') ]
+			].flatMap(([ title, value ]) => [ E('dt', [ title ]), E('dd', [ value ]) ])));
 			this.update();
 		}, error => mark(this.field, this.error, error.message || String(error)));
 	},

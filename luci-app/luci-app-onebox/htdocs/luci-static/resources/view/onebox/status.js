@@ -5,6 +5,7 @@
 'require ui';
 'require uci';
 'require onebox.daemon as daemon';
+'require onebox.fields as fields';
 'require onebox.words as words';
 'require onebox.chart as chart';
 'require onebox.past as past';
@@ -18,8 +19,16 @@
 
 const POLL_S = 3;
 const MOODS = { active: 'ob-good', backup: 'ob-info', probing: 'ob-info', suspect: 'ob-warn', held: 'ob-warn', down: 'ob-bad' };
-const STATE_MOODS = { up: 'ob-good', connecting: 'ob-info', down: 'ob-bad', disabled: '' };
-const KIND_MOODS = { off: '', refused: 'ob-bad', starting: 'ob-info', stopped: 'ob-bad', lost: 'ob-warn' };
+const KIND_MOODS = { up: 'ob-good', connecting: 'ob-info', down: 'ob-bad', refused: 'ob-bad', starting: 'ob-info', stopped: 'ob-bad', lost: 'ob-warn' };
+
+/* What follows from the kind that look() has found. */
+const DETAILS = {
+	off: _('All traffic leaves as if there were no tunnel.'),
+	refused: _('Below is what is wrong. All traffic leaves as if there were no tunnel.'),
+	starting: _('That takes a few seconds. If it lasts, the log below says why.'),
+	stopped: _('It was stopped by hand, or ended by itself: then the log below says why.'),
+	lost: _('The page tries again every %d seconds. What it shows is from before.').format(POLL_S)
+};
 
 function div(style, children) {
 	return E('div', { class: style }, children);
@@ -86,16 +95,13 @@ return view.extend({
 	/* Draws what look() has found. */
 	show(seen) {
 		const running = seen.kind === 'running';
-		const mood = running ? STATE_MOODS[seen.status.state] : KIND_MOODS[seen.kind];
 
 		/* While the router does not answer, what was there last stays, greyed. */
 		this.body.style.opacity = this.more.style.opacity = seen.kind === 'lost' ? '.45' : '';
-		this.head.className = 'ob-head ' + (mood || '');
+		this.head.className = 'ob-head ' + (KIND_MOODS[running ? seen.status.state : seen.kind] || '');
 
-		if (this.headline.textContent !== words.headline(seen))
-			this.headline.textContent = words.headline(seen);
-
-		this.detail.textContent = running ? this.runningDetail(seen.status) : this.detailOf(seen);
+		update(this.headline, words.headline(seen), () => [ words.headline(seen) ]);
+		this.detail.textContent = this.detailOf(seen);
 		update(this.actions, seen.kind + (running ? seen.status.state : seen.configured), () => this.renderActions(seen));
 		update(this.help, JSON.stringify([ seen.kind, seen.problems, seen.log ]), () => this.renderHelp(seen));
 
@@ -104,7 +110,7 @@ return view.extend({
 			if (this.peers.size === 0)
 				this.showPeers(seen.status);
 
-			return past.follow(seen.status).then(() => this.showPeers(seen.status));
+			return past.follow().then(() => this.showPeers(seen.status));
 		}
 
 		if (seen.kind !== 'lost') {
@@ -114,34 +120,19 @@ return view.extend({
 		}
 	},
 
-	runningDetail(status) {
-		const told = [ _('Running for %s').format(words.duration(status.uptime_s)) ];
-
+	detailOf({ kind, configured, status }) {
+		if (kind === 'off' && !configured)
+			return _('Nothing is set up yet. With a code from the server that takes a minute.');
+		if (kind !== 'running')
+			return DETAILS[kind];
 		if (status.state === 'disabled')
 			return _('The program runs and touches nothing, because it is switched off in the settings.');
-		if ((status.addresses || []).length)
-			told.push(_('%s on %s').format(status.addresses.join(', '), status.device));
 
-		told.push(_('packets of up to %d bytes').format(status.mtu));
-
-		return told.join(' · ');
-	},
-
-	detailOf(seen) {
-		switch (seen.kind) {
-		case 'off':
-			return seen.configured
-				? _('All traffic leaves as if there were no tunnel.')
-				: _('Nothing is set up yet. With a code from the server that takes a minute.');
-		case 'refused':
-			return _('Below is what is wrong. All traffic leaves as if there were no tunnel.');
-		case 'starting':
-			return _('That takes a few seconds. If it lasts, the log below says why.');
-		case 'stopped':
-			return _('It was stopped by hand, or ended by itself: then the log below says why.');
-		default:
-			return _('The page tries again every %d seconds. What it shows is from before.').format(POLL_S);
-		}
+		return [
+			_('Running for %s').format(words.duration(status.uptime_s)),
+			(status.addresses || []).length ? _('%s on %s').format(status.addresses.join(', '), status.device) : null,
+			_('packets of up to %d bytes').format(status.mtu)
+		].filter(part => part).join(' · ');
 	},
 
 	button(title, style, what) {
@@ -231,43 +222,39 @@ return view.extend({
 	},
 
 	layOut(name, titled) {
-		const parts = { cards: div('ob-grid-cards'), byWan: new Map() };
+		const parts = {
+			none: E('p', _('There is no internet connection to use: none has a default route, and none is set up here.')),
+			cards: div('ob-grid-cards'), byWan: new Map()
+		};
 
-		parts.down = new chart.Chart({ title: _('Download'), stacked: true, least: 1000, format: words.rate });
-		parts.up = new chart.Chart({ title: _('Upload'), stacked: true, least: 1000, format: words.rate });
-		parts.rtt = new chart.Chart({ title: _('Round-trip time'), least: 10, format: words.ms });
+		parts.down_kbps = new chart.Chart({ title: _('Download'), stacked: true, least: 1000, format: words.rate });
+		parts.up_kbps = new chart.Chart({ title: _('Upload'), stacked: true, least: 1000, format: words.rate });
+		parts.rtt_ms = new chart.Chart({ title: _('Round-trip time'), least: 10, format: words.ms });
 		parts.node = E('div', [
-			titled ? E('h3', [ name ]) : '', parts.cards,
-			div('ob-charts', [ parts.down.node, parts.up.node, parts.rtt.node ])
+			titled ? E('h3', [ name ]) : '', parts.none, parts.cards,
+			div('ob-charts', past.VALUES.map(key => parts[key].node))
 		]);
 
 		return parts;
 	},
 
 	showPeer(parts, peer, alone) {
-		const order = peer.paths.map(path => path.wan);
-
 		peer.paths.forEach(path => this.showPath(parts, this.withSettings(path)));
+		parts.byWan.forEach((card, wan) => {
+			if (peer.paths.some(path => path.wan === wan))
+				return;
 
-		for (const wan of [ ...parts.byWan.keys() ])
-			if (!order.includes(wan)) {
-				parts.byWan.get(wan).node.remove();
-				parts.byWan.delete(wan);
-			}
+			card.node.remove();
+			parts.byWan.delete(wan);
+		});
 
-		if (peer.paths.length === 0)
-			update(parts.cards, 'none', () => E('p', _('There is no internet connection to use: none has a default route, and none is set up here.')));
-		else
-			delete parts.cards.obKey;
+		parts.none.hidden = peer.paths.length > 0;
 
-		const series = past.series(peer.name);
-		const of = key => series.paths.map(one => ({ name: one.wan, colour: this.colour(one.wan), values: one[key] }));
-		const total = key => alone && series.total ? series.total[key] : null;
-		const span = _('%d min ago').format(series.span_s / 60);
+		const series = past.series.filter(one => one.peer === peer.name);
+		const total = alone && past.series.find(one => one.wan === '') || {};
 
-		parts.down.draw(of('down_kbps'), total('down_kbps'), span);
-		parts.up.draw(of('up_kbps'), total('up_kbps'), span);
-		parts.rtt.draw(of('rtt_ms'), null, span);
+		for (const key of past.VALUES)
+			parts[key].draw(series.map(one => ({ name: one.wan, colour: this.colour(one.wan), values: one[key] })), key === 'rtt_ms' ? null : total[key]);
 	},
 
 	/* A path with what the settings say about its WAN. */
@@ -276,8 +263,9 @@ return view.extend({
 			wan['.name'] === path.wan || (wan['.anonymous'] && (wan.interface || wan.device) === path.wan)) || {};
 
 		return Object.assign({
+			off: path.reason === 'switched off',
 			mode: section.mode || 'active',
-			metered: [ '1', 'on', 'true', 'yes', 'enabled' ].includes(section.metered),
+			metered: fields.flag(section.metered) === '1',
 			quotaMb: +section.quota_mb || 0,
 			quotaDay: +section.quota_day || 1
 		}, path);
@@ -290,31 +278,23 @@ return view.extend({
 			card = { top: E('div'), facts: div('ob-data'), actions: div('ob-actions') };
 			card.node = E('div', { class: 'ob-card', 'data-wan': path.wan }, [ card.top, card.facts, card.actions ]);
 			parts.byWan.set(path.wan, card);
-
-			if (parts.cards.obKey) {
-				delete parts.cards.obKey;
-				dom.content(parts.cards, null);
-			}
-
 			parts.cards.appendChild(card.node);
 		}
 
-		card.node.className = 'ob-card ' + (path.reason === 'switched off' ? '' : MOODS[path.state] || '');
+		card.node.className = 'ob-card ' + (path.off ? '' : MOODS[path.state] || '');
 		card.node.dataset.state = path.state;
 		update(card.top, JSON.stringify([ path.state, path.reason, path.device, path.quota_used_mb ]), () => this.renderTop(path));
 		dom.content(card.facts, this.renderFacts(path));
-		update(card.actions, path.reason === 'switched off' ? 'in' : 'out', () => this.renderPathActions(path));
+		update(card.actions, path.off ? 'in' : 'out', () => this.renderPathActions(path));
 	},
 
 	renderTop(path) {
-		const off = path.reason === 'switched off';
-
 		return [
 			div('ob-card-title', [
 				E('i', { class: 'ob-c%d'.format(this.colour(path.wan)) }),
 				E('strong', [ path.wan ]),
 				E('span', { class: 'ob-sub' }, [ path.device !== path.wan ? path.device : '' ]),
-				E('span', { class: 'ob-badge' }, off ? _('Taken out') : words.state(path.state))
+				E('span', { class: 'ob-badge' }, path.off ? _('Taken out') : words.state(path.state))
 			]),
 			E('p', { class: 'ob-reason' }, [ words.reason(path) ])
 		];
@@ -353,7 +333,7 @@ return view.extend({
 
 	renderPathActions(path) {
 		const back = path.mode === 'off' ? 'active' : path.mode;
-		const button = path.reason === 'switched off'
+		const button = path.off
 			? this.button(_('Take back in'), 'cbi-button-positive', () => daemon.setPath(path.wan, back))
 			: this.button(_('Take out'), 'cbi-button-neutral', () => daemon.setPath(path.wan, 'off'));
 

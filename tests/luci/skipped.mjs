@@ -1,0 +1,2 @@
+// Thrown by a test that cannot be played here; the reason is told.
+export class Skipped extends Error {}
