@@ -397,9 +397,10 @@ impl Path {
         (self.sent.outstanding() > 0).then_some(self.last_progress)
     }
 
-    /// When [`silence`](Path::silence) will find the path suspect: of a path in full use the oldest
-    /// datagram is overdue and nothing at all has come for a while; of another one time is given
-    /// for a lost tail to be repeated.
+    /// When [`silence`](Path::silence) will find the path suspect: of a path in full use
+    /// eight datagrams are overdue (one may be lost, and what came behind it in the
+    /// next burst is not due yet) and nothing at all has come for a while; of another one time is
+    /// given for a lost tail to be repeated.
     pub fn silence_due(&self) -> Time {
         let (true, Some(since)) = (self.health.is_usable(), self.silent_since()) else {
             return Time::FAR;
@@ -407,7 +408,8 @@ impl Path {
         let expected = self.feedback.timeout(ACK_DELAY_US) + self.owd.spread() / 2;
         let most = SILENCE_MAX_US.max(3 * self.feedback.smoothed());
         if self.sent.outstanding() >= SILENCE_EVIDENCE {
-            let overdue = self.sent.oldest().map_or(since, |t| t + expected);
+            let nth = self.sent.oldest(SILENCE_EVIDENCE as usize - 1);
+            let overdue = nth.map_or(since, |t| t + expected);
             let quiet = since + SILENCE_BUSY_US + self.owd.spread() / 2 + 3 * self.owd.noise();
             overdue.max(quiet).min(since + most)
         } else {
