@@ -44,6 +44,7 @@ mod tcp;
 mod trace;
 mod world;
 
+mod cases_fec;
 mod cases_harm;
 mod cases_links;
 mod cases_memory;

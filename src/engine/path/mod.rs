@@ -12,6 +12,7 @@ pub mod rtt;
 pub mod sent;
 pub mod state;
 
+use super::fec::{Protect, Rebuild};
 use super::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
@@ -149,6 +150,10 @@ pub struct Path {
     pub pacer: Pacer,
     /// Path MTU.
     pub mtu: Mtu,
+    /// Protection of what is sent.
+    pub protect: Protect,
+    /// What is needed to rebuild what was lost on the way here.
+    pub rebuild: Rebuild,
     /// The challenges that are out, the newest last.
     pub challenges: VecDeque<Challenge>,
     /// Challenge of the peer to be answered.
@@ -201,6 +206,8 @@ impl Path {
             rate: Rate::new(now, settings.send_rate_max),
             pacer: Pacer::default(),
             mtu: Mtu::new(now, settings.link_mtu),
+            protect: Protect::default(),
+            rebuild: Rebuild::default(),
             challenges: VecDeque::with_capacity(CHALLENGES_MAX),
             respond: None,
             pong: None,
@@ -231,8 +238,12 @@ impl Path {
 
     /// Whether window and pacer allow a datagram now.
     pub fn may_send(&self, now: Time) -> bool {
-        self.pacer.next() <= now
-            && (self.room() >= self.payload_max() as u64 || self.sent.in_flight() == 0)
+        self.pacer.next() <= now && self.has_room()
+    }
+
+    /// Whether the window allows a datagram.
+    pub fn has_room(&self) -> bool {
+        self.room() >= self.payload_max() as u64 || self.sent.in_flight() == 0
     }
 
     /// Whether it is to carry data only when the others do not suffice.

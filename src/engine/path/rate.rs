@@ -197,6 +197,12 @@ impl Rate {
         matches!(self.phase, Phase::Startup | Phase::Drain)
     }
 
+    /// Whether more is under way than the link is known to carry: what is lost then may have been
+    /// too much for it.
+    pub fn is_flooding(&self) -> bool {
+        self.is_searching() && !self.limited
+    }
+
     fn gain_percent(&self) -> u64 {
         match self.phase {
             Phase::Startup | Phase::Cruise => 100,
