@@ -167,6 +167,8 @@ pub struct Want {
     pub ahead: usize,
     /// Longest packet that fits.
     pub max_len: usize,
+    /// Longest packet that fits on any path: longer ones are dropped.
+    pub longest: usize,
 }
 
 /// The queues.
@@ -186,6 +188,8 @@ pub struct Entrance {
     pub dropped_full: u64,
     /// Packets marked instead of dropped.
     pub marked: u64,
+    /// Packets that no path takes any more.
+    pub too_long: u64,
 }
 
 impl Entrance {
@@ -203,6 +207,7 @@ impl Entrance {
             dropped_aqm: 0,
             dropped_full: 0,
             marked: 0,
+            too_long: 0,
         }
     }
 
@@ -312,7 +317,12 @@ impl Entrance {
                     let queued = flow.take_head()?;
                     return Some(self.hand_out(index, queued));
                 }
-                Some(_) => return None,
+                Some(len) if len <= want.longest => return None,
+                Some(_) => {
+                    looked -= 1;
+                    self.too_long += 1;
+                    self.drop_head(index, pool);
+                }
                 None => self.retire(from_new, index),
             }
         }

@@ -189,6 +189,9 @@ pub struct Engine {
     /// When [`poll_transmit`](Engine::poll_transmit) last found nothing more to send.
     drained_at: Time,
     mtu_told: u16,
+    /// The longest inner packet that some path takes, or is hoped to take. Longer than the MTU that
+    /// was told: what is on its way when a narrow path comes goes over the wider ones.
+    longest: u16,
     /// Inner bytes taken in and delivered.
     tx_bytes: u64,
     rx_bytes: u64,
@@ -225,6 +228,7 @@ impl Engine {
             path_lost_at: None,
             drained_at: now,
             mtu_told: 0,
+            longest: MTU_MIN,
             tx_bytes: 0,
             rx_bytes: 0,
             tx: Meter::default(),
@@ -342,7 +346,7 @@ impl Engine {
         self.last_used = Some(now);
         self.tx_bytes += packet.len() as u64;
         self.tx.add(now, packet.len() as u64, 0, 0);
-        if packet.len() > usize::from(self.mtu_told.max(MTU_MIN)) {
+        if packet.len() > usize::from(self.longest) {
             self.too_long += 1;
             pool.give(packet);
             return;
@@ -373,16 +377,21 @@ impl Engine {
     /// The tunnel's MTU: what the narrowest path takes, or is hoped to take while that is being
     /// found out.
     pub fn mtu(&self) -> u16 {
+        let least = self.widths().min().map(|m| m.max(MTU_MIN));
+        least.unwrap_or(if self.mtu_told > 0 { self.mtu_told } else { 1400 })
+    }
+
+    /// The longest inner packets that the paths take, or are hoped to take.
+    fn widths(&self) -> impl Iterator<Item = u16> {
         let overhead = (crate::wire::OVERHEAD + PACKET_HEAD) as u16;
         self.paths()
             .filter(|p| p.health.state() != PathState::Down)
-            .map(|p| p.mtu.hoped().saturating_sub(p.settings.ip_overhead + overhead))
-            .min()
-            .map_or(if self.mtu_told > 0 { self.mtu_told } else { 1400 }, |m| m.max(MTU_MIN))
+            .map(move |p| p.mtu.hoped().saturating_sub(p.settings.ip_overhead + overhead))
     }
 
     fn update_mtu(&mut self) {
         let mtu = self.mtu();
+        self.longest = self.widths().max().unwrap_or(mtu).max(mtu);
         if mtu != self.mtu_told && self.paths().next().is_some() {
             self.mtu_told = mtu;
             self.events.push_back(Event::Mtu(mtu));

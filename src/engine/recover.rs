@@ -137,19 +137,22 @@ impl Store {
     }
 
     /// The next packet to send again, of at most `max_len` bytes, without taking it. Packets that
-    /// are older than `deadline_us` are given up on the way.
+    /// are older than `deadline_us`, or longer than `longest`, what the widest path takes, are given
+    /// up on the way.
     pub fn next_resend(
         &mut self,
         now: Time,
         pool: &mut Pool,
         deadline_us: u64,
         max_len: usize,
+        longest: usize,
     ) -> Option<u32> {
         while let Some(&place) = self.queue.front() {
             match self.find(place) {
                 Some(kept)
                     if now.since(kept.first_sent) <= deadline_us
-                        && kept.attempts < ATTEMPTS_MAX =>
+                        && kept.attempts < ATTEMPTS_MAX
+                        && kept.outgoing.packet.len() <= longest =>
                 {
                     return (kept.outgoing.packet.len() <= max_len).then_some(place);
                 }
@@ -284,13 +287,13 @@ mod tests {
         let (mut store, mut pool) = (Store::new(1 << 20), Pool::new(4));
         let place = store.keep(Time(0), outgoing(1));
         lose(&mut store, &[place]);
-        assert_eq!(store.next_resend(Time(1), &mut pool, 1000, 2000), Some(place));
+        assert_eq!(store.next_resend(Time(1), &mut pool, 1000, 2000, 2000), Some(place));
         store.resent(place);
         assert!(!store.wants_resend());
         lose(&mut store, &[place]);
         assert!(store.wants_resend());
         store.release(place, &mut pool);
-        assert_eq!(store.next_resend(Time(1), &mut pool, 1000, 2000), None);
+        assert_eq!(store.next_resend(Time(1), &mut pool, 1000, 2000, 2000), None);
         assert!(!store.wants_resend());
     }
 
@@ -312,7 +315,7 @@ mod tests {
         let (mut store, mut pool) = (Store::new(1 << 20), Pool::new(4));
         let place = store.keep(Time(0), outgoing(9));
         lose(&mut store, &[place]);
-        assert_eq!(store.next_resend(Time(2000), &mut pool, 1000, 2000), None);
+        assert_eq!(store.next_resend(Time(2000), &mut pool, 1000, 2000, 2000), None);
         assert_eq!(store.pop_skip(), Some((7, 9, 1)));
         assert_eq!((store.abandoned, store.kept), (1, 0));
     }

@@ -248,10 +248,11 @@ impl Engine {
         order: &Order,
     ) -> Option<u32> {
         let deadline = self.settings.hold_max_us + RESEND_SLACK_US;
+        let longest = usize::from(self.longest);
         // Not before a sparse flow: there may be a whole window of a lost path to repeat.
         if take.near
             && (!self.entrance.has_sparse() || self.store.is_full())
-            && let Some(place) = self.store.next_resend(now, pool, deadline, max_len)
+            && let Some(place) = self.store.next_resend(now, pool, deadline, max_len, longest)
         {
             self.store.resent(place);
             return Some(place);
@@ -260,12 +261,12 @@ impl Engine {
             return None;
         }
         let paths = || order.ids().filter_map(|id| self.path(id));
-        let longest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
+        let slowest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
         let searching = paths().any(|p| !p.rate.is_settled())
             || self.path_lost_at.is_some_and(|t| now.since(t) < RETURN_US);
         let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
-        let aqm = Aqm::new(longest, order.spread(), repair, searching);
-        let want = Want { ahead: take.ahead, max_len };
+        let aqm = Aqm::new(slowest, order.spread(), repair, searching);
+        let want = Want { ahead: take.ahead, max_len, longest };
         let mut outgoing = self.entrance.pop(now, pool, want, aqm)?;
         if let Some((first, count)) = outgoing.skip.take()
             && outgoing.ordered

@@ -144,7 +144,7 @@ impl Engine {
             released_late: self.resequencer.released_late,
             dropped_aqm: self.entrance.dropped_aqm,
             dropped_full: self.entrance.dropped_full,
-            too_long: self.too_long,
+            too_long: self.too_long + self.entrance.too_long,
             held_bytes: self.resequencer.held_bytes(),
             queued_bytes: self.entrance.bytes(),
             queued_us: self.entrance.oldest_us(now),

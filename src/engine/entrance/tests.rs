@@ -1,7 +1,7 @@
 use super::*;
 use core::net::{IpAddr, Ipv4Addr};
 
-const HEAD: Want = Want { ahead: 0, max_len: 2000 };
+const HEAD: Want = Want { ahead: 0, max_len: 2000, longest: 2000 };
 
 fn view(port: u16, ecn: u8) -> ip::Packet {
     ip::Packet {
@@ -87,7 +87,7 @@ fn a_slower_path_takes_what_comes_later() {
     for _ in 0..100 {
         q.push(0, 1, 1000);
     }
-    let slow = Want { ahead: 50_000, max_len: 2000 };
+    let slow = Want { ahead: 50_000, max_len: 2000, longest: 2000 };
     assert_eq!(q.pop(0, slow).unwrap().sequence, 50);
     assert_eq!(q.pop(0, HEAD).unwrap().sequence, 0);
     let next = q.pop(0, slow).unwrap().sequence;
@@ -103,8 +103,8 @@ fn a_slower_path_gets_nothing_of_a_short_queue() {
     for _ in 0..10 {
         q.push(0, 1, 1000);
     }
-    assert!(q.pop(0, Want { ahead: 10_000, max_len: 2000 }).is_none());
-    assert!(q.pop(0, Want { ahead: 5_000, max_len: 2000 }).is_some());
+    assert!(q.pop(0, Want { ahead: 10_000, max_len: 2000, longest: 2000 }).is_none());
+    assert!(q.pop(0, Want { ahead: 5_000, max_len: 2000, longest: 2000 }).is_some());
 }
 
 #[test]
@@ -158,6 +158,17 @@ fn the_bound_holds_and_the_longest_flow_pays() {
 fn a_packet_too_long_for_the_path_stays() {
     let mut q = Queues::new(1 << 20);
     q.push(0, 1, 1400);
-    assert!(q.pop(0, Want { ahead: 0, max_len: 1200 }).is_none());
+    assert!(q.pop(0, Want { ahead: 0, max_len: 1200, longest: 2000 }).is_none());
     assert!(q.pop(0, HEAD).is_some());
+}
+
+#[test]
+fn a_packet_too_long_for_every_path_does_not_block_the_others() {
+    let mut q = Queues::new(1 << 20);
+    q.push(0, 1, 1400);
+    q.push(0, 2, 1000);
+    let narrow = Want { ahead: 0, max_len: 1200, longest: 1200 };
+    assert_eq!(q.pop(0, narrow).unwrap().packet.len(), 1000);
+    assert!(q.pop(0, narrow).is_none());
+    assert_eq!(q.entrance.too_long, 1);
 }

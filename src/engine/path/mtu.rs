@@ -3,7 +3,8 @@
 //!
 //! The link's MTU is tried first, then the sizes that are common in access networks, in falling
 //! order; each is given up after three unanswered probes. Until one is confirmed, 1280 bytes are
-//! used, which IPv6 guarantees.
+//! used, which IPv6 guarantees. A search that ends below the link's MTU may have met a burst of
+//! loss: it is repeated soon, and then ever later.
 
 use crate::time::{SEC, Time};
 
@@ -11,8 +12,10 @@ use crate::time::{SEC, Time};
 pub const BASE: u16 = 1280;
 /// Probes of one size before it is given up (RFC 8899 §5.1.2, MAX_PROBES).
 const TRIES: u8 = 3;
-/// After this time the search begins anew (RFC 8899 §5.1.1, PMTU_RAISE_TIMER).
+/// After this time the search begins anew (RFC 8899 §5.1.1, PMTU_RAISE_TIMER), and for the first
+/// time after one that has failed.
 const RAISE_US: u64 = 600 * SEC;
+const AGAIN_US: u64 = 5 * SEC;
 /// Common sizes: PPPoE, VXLAN and tunnels of access networks, LTE.
 const COMMON: [u16; 9] = [1492, 1480, 1472, 1460, 1440, 1420, 1400, 1360, 1320];
 
@@ -25,6 +28,8 @@ pub struct Mtu {
     trying: Option<u16>,
     tries: u8,
     next: Time,
+    /// Wait for the next search.
+    again: u64,
     /// Time of the probe that is out, as its ping says it.
     out: Option<u32>,
 }
@@ -34,7 +39,7 @@ impl Mtu {
     pub fn new(now: Time, link: u16) -> Mtu {
         let link = link.max(BASE);
         let trying = Some(link).filter(|&l| l > BASE);
-        Mtu { link, current: BASE, trying, tries: 0, next: now, out: None }
+        Mtu { link, current: BASE, trying, tries: 0, next: now, again: AGAIN_US, out: None }
     }
 
     /// The largest IP packet that is known to pass, bytes.
@@ -68,7 +73,8 @@ impl Mtu {
             self.tries = 0;
         }
         let Some(size) = self.trying else {
-            self.next = now + RAISE_US;
+            self.next = now + if self.current < self.link { self.again } else { RAISE_US };
+            self.again = (2 * self.again).min(RAISE_US);
             return None;
         };
         self.tries += 1;
@@ -84,7 +90,7 @@ impl Mtu {
         self.trying = None;
         self.tries = 0;
         self.out = None;
-        self.next = now + RAISE_US;
+        self.next = now + if size < self.link { self.again } else { RAISE_US };
         true
     }
 
@@ -117,6 +123,20 @@ mod tests {
         assert_eq!(search(1500, 1280), 1280);
         assert_eq!(search(1280, 1280), 1280);
         assert_eq!(search(900, 1500), 1280, "below the minimum of IPv6 there is no tunnel");
+    }
+
+    #[test]
+    fn a_search_that_met_a_burst_of_loss_is_repeated_soon() {
+        let mut mtu = Mtu::new(Time(0), 1500);
+        let (mut now, mut step) = (Time(0), 0);
+        while mtu.current() < 1500 {
+            step += 1;
+            now = mtu.due();
+            if mtu.probe(now, step, 40_000).is_some() && now > Time(8 * SEC) {
+                mtu.confirm(now, step);
+            }
+        }
+        assert!(now < Time(20 * SEC), "{now:?}");
     }
 
     #[test]
