@@ -15,8 +15,8 @@
 //!
 //! Only packets that leave nothing of their flow waiting are protected: of calls, games, requests,
 //! and of transfers that do not fill the path. A transfer that does fill it would pay for the
-//! parity with its rate, and have a group that has lost two, for which it waits as before, every
-//! few seconds.
+//! parity with its rate, and wait as before for groups that have lost two: of 10 Mbit/s that lose
+//! 1 to 2 %, several in a second.
 //!
 //! Limits: one loss in a group. No datagrams that are full to the last bytes, since parity needs
 //! [`REPAIR_HEAD`] more. Members lie within 48 packet numbers: among much other traffic groups are
