@@ -15,7 +15,7 @@ use super::noise::Noise;
 use super::packet::{OpenKey, PacketNumber, SealKey, TAG_LEN};
 use super::rng::SecretRng;
 use super::selftest::{FILE, Vectors};
-use crate::wire::frame::{self, Ack, Frame, PacketHead};
+use crate::wire::frame::{self, Ack, Frame, PacketHead, Repair};
 use crate::wire::header::{self, DataHeader};
 use crate::wire::{AckRanges, PathId, Writer};
 
@@ -236,6 +236,15 @@ fn wire() -> Vec<(&'static str, Vec<u8>)> {
         ("hold", one(Frame::Hold { us: 90_000 })),
         ("skip", one(Frame::Skip { flow: 513, first: 0xff_fffe, count: 2 })),
         ("close", one(Frame::Close { reason: 1 })),
+        (
+            "repair",
+            one(Frame::Repair(Repair {
+                first: 0x0403_0201,
+                members: 0x8000_0000_0000_0005,
+                lengths: 0x0605,
+                parity: b"parity",
+            })),
+        ),
         ("packet_sized", sized.to_vec()),
         (
             "packet_to_the_end",

@@ -588,6 +588,7 @@ fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Er
             memory: config.main.memory_mb as usize * (1 << 20),
             probe_interval_us: u64::from(config.main.probe_interval_s) * SEC,
             client,
+            fec: true,
         },
     };
     Ok(Endpoint::new(settings, clock::now()))

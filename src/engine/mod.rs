@@ -21,6 +21,7 @@
 //! Limits: [`PATHS_MAX`] paths; memory as [`Settings::memory`] says.
 
 pub mod entrance;
+pub mod fec;
 mod guard;
 pub mod path;
 mod receive;
@@ -65,12 +66,15 @@ pub struct Settings {
     /// delays would ask for.
     pub hold_max_us: u64,
     /// Bound in bytes of all packets kept: a quarter waiting to be sent, half sent and not yet
-    /// acknowledged, a quarter waiting for their predecessors.
+    /// acknowledged, a quarter waiting for their predecessors. Beside it, [`fec::BUFFERS_MAX`] for
+    /// each path that is protected.
     pub memory: usize,
     /// Time between probes of a path that carries nothing, microseconds: keeps NAT bindings.
     pub probe_interval_us: u64,
     /// Whether this end opens the paths (the router) or follows (the server).
     pub client: bool,
+    /// Whether [`fec`] protects what is sent, where it helps.
+    pub fec: bool,
 }
 
 /// How a path may be used.
@@ -201,6 +205,8 @@ pub struct Engine {
     twins: twin::Twins,
     /// Packets sent twice.
     duplicated: u64,
+    /// Datagrams of the peer that were lost and rebuilt.
+    repaired: u64,
 }
 
 impl Engine {
@@ -234,6 +240,7 @@ impl Engine {
             too_long: 0,
             twins: twin::Twins::default(),
             duplicated: 0,
+            repaired: 0,
             settings,
         }
     }

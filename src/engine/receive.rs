@@ -25,27 +25,39 @@ impl Engine {
         payload: &[u8],
         wire_len: usize,
     ) -> Result<(), Malformed> {
-        if self.path(path).is_none() {
-            return Ok(());
-        }
+        let Some(rebuilt) = self.path(path).map(|p| p.rebuild.has(number)) else { return Ok(()) };
         let mut elicits_ack = false;
         let mut result = Ok(());
         for frame in Frames::new(payload) {
             match frame {
                 Ok(frame) => {
                     elicits_ack |= frame.elicits_ack();
-                    self.handle_frame(now, pool, path, frame);
+                    match frame {
+                        Frame::Repair(repair) => {
+                            self.handle_repair(now, pool, path, number, &repair);
+                        }
+                        // Overtaken by its parity: they have been delivered.
+                        Frame::Packet { .. } if rebuilt => {}
+                        frame => self.handle_frame(now, pool, path, frame),
+                    }
                 }
                 Err(malformed) => result = Err(malformed),
             }
         }
         if let Some(path) = self.path_mut(path) {
+            path.rebuild.keep(now, pool, number, payload);
             path.on_received(now, number, wire_len as u64, elicits_ack);
         }
         result
     }
 
-    fn handle_frame(&mut self, now: Time, pool: &mut Pool, id: PathId, frame: Frame<'_>) {
+    pub(super) fn handle_frame(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        id: PathId,
+        frame: Frame<'_>,
+    ) {
         match frame {
             Frame::Packet { flow, sequence, ordered, packet } => {
                 self.last_used = Some(now);
@@ -80,6 +92,8 @@ impl Engine {
             }
             Frame::Skip { flow, first, count } => self.resequencer.skip(flow, first, count),
             Frame::Close { .. } => self.handle_close(now),
+            // Needs the number of its datagram.
+            Frame::Repair(_) => {}
         }
     }
 

@@ -212,12 +212,18 @@ impl Engine {
         }
         let len = w.len();
         self.twins.on_sent(now, len as u64);
+        let mut sparse = false;
         for &place in content.iter().filter(|&&p| p != NONE) {
             if let Some(packet) = self.store.get(place).filter(|o| o.alone) {
+                sparse = true;
                 self.twins.offer(now, place, id, packet.packet.len(), packet.ordered);
             }
         }
-        self.finish(now, id, len, true, content, Target::Current)
+        let transmit = self.finish(now, id, len, true, content, Target::Current)?;
+        if sparse {
+            self.protect(now, pool, &transmit, &out[..len]);
+        }
+        Some(transmit)
     }
 
     /// A slow path of which the rate is not known yet, while the faster ones are busy: repeats

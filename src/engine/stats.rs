@@ -60,6 +60,8 @@ pub struct PathSnapshot {
     /// Predicted one-way delay of a datagram sent now, above the least base delay of all paths,
     /// microseconds.
     pub delay_us: i64,
+    /// Whether what sparse flows send on it can be rebuilt from parity.
+    pub protected: bool,
 }
 
 /// What is kept in memory: bytes of buffers, each with the most that may be, and the sizes of
@@ -74,6 +76,8 @@ pub struct Memory {
     pub held: (usize, usize),
     /// Datagrams sent that are remembered, of the path with most.
     pub log_entries: usize,
+    /// Buffers for rebuilding what is lost.
+    pub fec: (usize, usize),
     /// Ranges of packet numbers received that are remembered, of the path with most.
     pub ranges: usize,
 }
@@ -117,6 +121,8 @@ pub struct Snapshot {
     pub duplicates: u64,
     /// Packets that were not sent again because they were too old.
     pub abandoned: u64,
+    /// Datagrams of the peer that were lost and have been rebuilt here.
+    pub repaired: u64,
     /// What is kept.
     pub memory: Memory,
 }
@@ -145,6 +151,7 @@ impl Engine {
             hold_told_us: self.hold_told,
             duplicates: self.resequencer.duplicates,
             abandoned: self.store.abandoned,
+            repaired: self.repaired,
             memory: self.memory(),
         }
     }
@@ -155,6 +162,10 @@ impl Engine {
             entrance: self.entrance.buffers(),
             store: self.store.buffers(),
             held: self.resequencer.buffers(),
+            fec: (
+                self.paths().map(|p| p.protect.buffers() + p.rebuild.buffers()).sum(),
+                self.paths().count() * super::fec::BUFFERS_MAX,
+            ),
             log_entries: self.paths().map(|p| p.sent.entries()).max().unwrap_or(0),
             ranges: self.paths().map(|p| p.received.ranges()).max().unwrap_or(0),
         }
@@ -190,5 +201,6 @@ fn snapshot_path(p: &Path, now: Time, zero: i64) -> PathSnapshot {
         standing_us: p.owd.queue(),
         spread_us: p.owd.spread(),
         delay_us: p.delay(now, zero) - zero,
+        protected: p.protect.is_on(),
     }
 }

@@ -72,6 +72,7 @@ impl World {
             memory: 16 << 20,
             probe_interval_us: 15 * SEC,
             client,
+            fec: true,
         };
         let now = Time(1_000_000);
         let mut world = World {

@@ -27,7 +27,7 @@ impl Engine {
                 .min(path.probe_timeout())
                 .min(path.ping_due(busy, self.settings.probe_interval_us));
             if path.health.is_usable() {
-                due = due.min(path.mtu.due());
+                due = due.min(path.mtu.due()).min(path.repair_due());
                 // A path whose turn has come and that took nothing waits for something else.
                 if sending && path.room() > 0 && path.pacer.next() > now {
                     due = due.min(path.pacer.next());

@@ -27,8 +27,10 @@ impl Engine {
         pool: &mut Pool,
         out: &mut [u8],
     ) -> Option<Transmit> {
-        let transmit =
-            self.transmit_control(now, out).or_else(|| self.transmit_data(now, pool, out));
+        let transmit = self
+            .transmit_control(now, out)
+            .or_else(|| self.transmit_repair(now, out))
+            .or_else(|| self.transmit_data(now, pool, out));
         if transmit.is_none() {
             self.drained_at = now;
         }
@@ -190,6 +192,7 @@ impl Engine {
         // Not for every datagram: it is a sum over all paths.
         if now.since(self.hold_at) >= HOLD_EVERY_US {
             (self.hold_now, self.hold_at) = (self.hold(now), now);
+            self.watch_losses(now);
         }
         let hold = self.hold_now;
         let hold_changed = hold.abs_diff(self.hold_told) > self.hold_told / HOLD_CHANGE;

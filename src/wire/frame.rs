@@ -26,6 +26,7 @@ const PATH_REPORT: u8 = 0x07;
 const HOLD: u8 = 0x08;
 const SKIP: u8 = 0x09;
 const CLOSE: u8 = 0x0a;
+const REPAIR: u8 = 0x0b;
 const PACKET: u8 = 0x40;
 const ORDERED: u8 = 0x01;
 const SIZED: u8 = 0x02;
@@ -36,6 +37,10 @@ pub const PACKET_HEAD: usize = 6;
 pub const SIZE_FIELD: usize = 2;
 /// Ranges in one acknowledgement at most: the newest are kept.
 pub const ACK_RANGES_MAX: usize = 32;
+/// Bytes of a repair frame in front of the parity, at most.
+pub const REPAIR_HEAD: usize = 1 + 2 + REPAIR_FIXED;
+/// Bytes of its fields.
+const REPAIR_FIXED: usize = 4 + 8 + 2;
 
 /// One frame.
 #[allow(clippy::large_enum_variant)] // Frames are read one at a time and never stored.
@@ -105,6 +110,8 @@ pub enum Frame<'a> {
         /// 0: it is stopping; 1: it was told to reconnect.
         reason: u8,
     },
+    /// Parity of datagrams of this path, from which a lost one can be rebuilt.
+    Repair(Repair<'a>),
     /// An inner packet.
     Packet {
         /// Its flow, as the sender counts them.
@@ -116,6 +123,42 @@ pub enum Frame<'a> {
         /// The packet.
         packet: &'a [u8],
     },
+}
+
+/// The parity of a group of datagrams of the path that the frame comes on: their payloads, shorter
+/// ones padded with zeros, added bit by bit (RFC 5109 §8.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Repair<'a> {
+    /// Low half of the packet number of the group's first member.
+    pub first: u32,
+    /// The members: bit *i* for the number that is greater by *i*. Bit 0 is set.
+    pub members: u64,
+    /// The lengths of their payloads, added bit by bit.
+    pub lengths: u16,
+    /// As long as the longest payload.
+    pub parity: &'a [u8],
+}
+
+impl<'a> Repair<'a> {
+    /// Writes the frame; `false`, and nothing written, when it does not fit.
+    fn write(&self, w: &mut Writer<'_>) -> bool {
+        let len = REPAIR_FIXED + self.parity.len();
+        w.room() >= 1 + Writer::varint_len(len as u64) + len
+            && w.u8(REPAIR)
+            && w.varint(len as u64)
+            && w.u32(self.first)
+            && w.u64(self.members)
+            && w.u16(self.lengths)
+            && w.bytes(self.parity)
+    }
+
+    fn read(r: &mut Reader<'a>) -> Result<Repair<'a>, Malformed> {
+        let (first, members, lengths) = (r.u32()?, r.u64()?, r.u16()?);
+        if members & 1 == 0 {
+            return Err(Malformed);
+        }
+        Ok(Repair { first, members, lengths, parity: r.rest() })
+    }
 }
 
 /// An acknowledgement of one path.
@@ -210,6 +253,9 @@ impl<'a> Frame<'a> {
             let head = PacketHead { flow, sequence, ordered };
             return w.room() >= PACKET_HEAD + packet.len() && head.write(w, 0) && w.bytes(packet);
         }
+        if let Frame::Repair(repair) = self {
+            return repair.write(w);
+        }
         let mut body = [0u8; 400];
         let mut b = Writer::new(&mut body);
         let (kind, fits) = self.write_body(&mut b);
@@ -245,6 +291,7 @@ impl<'a> Frame<'a> {
                 (SKIP, b.u16(flow) && b.u24(first) && b.u16(count))
             }
             Frame::Close { reason } => (CLOSE, b.u8(reason)),
+            Frame::Repair(_) => (REPAIR, false),
             Frame::Packet { .. } => (PACKET, false),
         }
     }
@@ -323,7 +370,7 @@ impl<'a> Frames<'a> {
     }
 }
 
-fn read_control(kind: u8, mut b: Reader<'_>) -> Result<Option<Frame<'static>>, Malformed> {
+fn read_control(kind: u8, mut b: Reader<'_>) -> Result<Option<Frame<'_>>, Malformed> {
     Ok(Some(match kind {
         PING => Frame::Ping { sent: b.u32()? },
         PONG => Frame::Pong { echo: b.u32()? },
@@ -351,6 +398,7 @@ fn read_control(kind: u8, mut b: Reader<'_>) -> Result<Option<Frame<'static>>, M
         HOLD => Frame::Hold { us: b.u32()? },
         SKIP => Frame::Skip { flow: b.u16()?, first: b.u24()?, count: b.u16()? },
         CLOSE => Frame::Close { reason: b.u8()? },
+        REPAIR => Frame::Repair(Repair::read(&mut b)?),
         _ => return Ok(None),
     }))
 }
@@ -398,6 +446,12 @@ mod tests {
             Frame::Hold { us: 90_000 },
             Frame::Skip { flow: 513, first: 0xff_fffe, count: 2 },
             Frame::Close { reason: 1 },
+            Frame::Repair(Repair {
+                first: u32::MAX,
+                members: 1 << 63 | 1,
+                lengths: 1400,
+                parity: &[7; 450],
+            }),
             Frame::Packet { flow: 9, sequence: 0xabcdef, ordered: true, packet: b"E..." },
         ] {
             round_trip(frame);
@@ -443,7 +497,18 @@ mod tests {
         assert!(
             !Frame::Packet { flow: 1, sequence: 1, ordered: true, packet: b"abc" }.write(&mut w)
         );
+        let repair = Repair { first: 1, members: 1, lengths: 1, parity: b"" };
+        assert!(!Frame::Repair(repair).write(&mut w));
         assert!(w.is_empty());
+    }
+
+    #[test]
+    fn a_repair_without_its_first_member_is_malformed() {
+        let mut bytes = [0; 16];
+        (bytes[0], bytes[1], bytes[6]) = (REPAIR, 14, 2);
+        assert_eq!(Frames::new(&bytes).collect::<Vec<_>>(), [Err(Malformed)]);
+        bytes[6] = 3;
+        assert!(matches!(Frames::new(&bytes).next(), Some(Ok(Frame::Repair(_)))));
     }
 
     proptest! {

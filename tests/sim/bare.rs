@@ -54,13 +54,14 @@ pub struct Bare {
 
 impl Bare {
     /// An end that has been started `session` times before.
-    pub fn new(side: Side, session: u32, seed: u64, memory: usize) -> Bare {
+    pub fn new(side: Side, session: u32, seed: u64, memory: usize, fec: bool) -> Bare {
         let settings = Settings {
             seed: seed ^ (side as u64 + 1) ^ u64::from(session) << 8,
             hold_max_us: SEC,
             memory,
             probe_interval_us: 15 * SEC,
             client: side == Side::Client,
+            fec,
         };
         Bare {
             side,
@@ -186,9 +187,10 @@ impl Node for Bare {
 /// What an engine believes, in a line.
 pub fn describe(s: &Snapshot) -> String {
     let mut text = format!(
-        "hold {} ms, resent {}, late {}, aqm {}, full {}, too long {};",
+        "hold {} ms, resent {}, rebuilt {}, late {}, aqm {}, full {}, too long {};",
         s.hold_us / MS,
         s.retransmitted,
+        s.repaired,
         s.released_late,
         s.dropped_aqm,
         s.dropped_full,
@@ -196,7 +198,7 @@ pub fn describe(s: &Snapshot) -> String {
     );
     for p in &s.paths {
         text += &format!(
-            " [{} {:?}/{:?} rtt {} min {} ms, loss {:.1} %, {:.1} of {:.1} Mbit/s]",
+            " [{} {:?}/{:?} rtt {} min {} ms, loss {:.1} %, {:.1} of {:.1} Mbit/s{}]",
             p.id.0,
             p.state,
             p.reason,
@@ -205,6 +207,7 @@ pub fn describe(s: &Snapshot) -> String {
             p.tx_loss_ppm as f64 / 1e4,
             p.tx_rate as f64 / 125e3,
             p.tx_capacity as f64 / 125e3,
+            if p.protected { ", protected" } else { "" },
         );
     }
     text

@@ -5,9 +5,11 @@
 
 use crate::flow::{Flow, Way};
 use crate::link::Spec;
+use crate::packet::Side;
 use crate::report::TCP_SHARE;
 use crate::rng::Rng;
 use crate::scenario::{Kind, Scenario, run_all};
+use onebox::engine::PathState::Active;
 use onebox::time::{MS, SEC};
 
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
@@ -172,6 +174,22 @@ fn a_deep_queue_beside_another_link_stays_empty() {
             .at_most("queue p95, ms", 40.0, move |o| {
                 o.history.queue_ms(1, way.sender(), 3.0, 15.0, 95.0)
             })
+    };
+    run_all(Kind::Bare, WAYS.map(scenario));
+}
+
+#[test]
+fn a_satellite_link_that_loses_packets_is_not_taken_for_dead() {
+    let scenario = |way: Way| {
+        Scenario::new("a lone satellite link that loses 1 %, bulk")
+            .links([Spec::new(10_000, 300_000).loss(10_000)])
+            .flow("tcp", Flow::bulk(way))
+            .lasts(40 * SEC)
+            .at_least("% of the time in use", 95.0, move |o| {
+                let active = |side| o.history.percent(side, 0, 2.0, 40.0, |p| p.state == Active);
+                active(Side::Client).min(active(Side::Server))
+            })
+            .at_least("E", 0.6, |o| o.efficiency("tcp", 15.0, 40.0))
     };
     run_all(Kind::Bare, WAYS.map(scenario));
 }

@@ -44,6 +44,7 @@ mod tcp;
 mod trace;
 mod world;
 
+mod cases_fec;
 mod cases_guard;
 mod cases_harm;
 mod cases_links;

@@ -119,13 +119,14 @@ impl Oracle {
             }
             *peak = amount.max(*peak);
         };
-        (peaks.entrance.1, peaks.store.1, peaks.held.1) =
-            (memory.entrance.1, memory.store.1, memory.held.1);
-        let Memory { entrance, store, held, log_entries, ranges } = *memory;
+        (peaks.entrance.1, peaks.store.1, peaks.held.1, peaks.fec.1) =
+            (memory.entrance.1, memory.store.1, memory.held.1, memory.fec.1);
+        let Memory { entrance, store, held, log_entries, fec, ranges } = *memory;
         check("bytes at the entrance", &mut peaks.entrance.0, entrance.0, entrance.1);
         // The packet that fills the store is let in whole.
         check("bytes in the store", &mut peaks.store.0, store.0, store.1 + CAPACITY);
         check("bytes held", &mut peaks.held.0, held.0, held.1);
+        check("bytes for parity", &mut peaks.fec.0, fec.0, fec.1);
         check("datagrams sent", &mut peaks.log_entries, log_entries, LOG_ENTRIES_MAX);
         check("ranges received", &mut peaks.ranges, ranges, RANGES_MAX);
         found.into_iter().for_each(|what| self.violation(now, what));

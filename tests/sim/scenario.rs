@@ -60,6 +60,7 @@ pub struct Scenario {
     seed: u64,
     slack_us: u64,
     memory: usize,
+    fec: bool,
     links: Vec<(Spec, Spec)>,
     flows: Vec<(String, Flow)>,
     steps: Vec<(u64, &'static str, Action)>,
@@ -164,6 +165,7 @@ impl Scenario {
             seed: std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1),
             slack_us: 0,
             memory: MEMORY,
+            fec: true,
             links: Vec::new(),
             flows: Vec::new(),
             steps: Vec::new(),
@@ -185,6 +187,11 @@ impl Scenario {
     /// With engines that may keep so many bytes of packets (bare ones).
     pub fn memory(self, memory: usize) -> Scenario {
         Scenario { memory, ..self }
+    }
+
+    /// With engines that protect nothing by parity (bare ones).
+    pub fn without_fec(self) -> Scenario {
+        Scenario { fec: false, ..self }
     }
 
     /// With links that are the same in both directions.
@@ -258,10 +265,10 @@ impl Scenario {
     }
 
     fn play_quietly(&self, kind: Kind) -> Outcome {
-        let (seed, memory) = (self.seed, self.memory);
+        let (seed, memory, fec) = (self.seed, self.memory, self.fec);
         let factory: Factory = Box::new(move |side, session, now| -> Box<dyn Node> {
             match kind {
-                Kind::Bare => Box::new(Bare::new(side, session, seed, memory)),
+                Kind::Bare => Box::new(Bare::new(side, session, seed, memory, fec)),
                 Kind::Sealed => Box::new(Sealed::new(side, session, seed, now)),
                 Kind::Plain => Box::new(Plain::default()),
             }

@@ -66,6 +66,7 @@ impl Sealed {
             memory: MEMORY,
             probe_interval_us: 15 * SEC,
             client: false,
+            fec: true,
         };
         let settings = Settings { role, private_key: key(side), seed: secret, engine };
         let mut endpoint = Endpoint::new(settings, now);

@@ -24,9 +24,9 @@ const HEAD: &str = "\
 #run\ttitle
 #step\ttime_ms\twhat
 #path\ttime_ms\tside\tpath\tstate\treason\tphase\tcapacity_kbps\tpacing_kbps\tin_flight\twindow\t\
-rtt_ms\trtt_min_ms\tfeedback_ms\tstanding_ms\tspread_ms\tdelay_ms\tsent\tlost
+rtt_ms\trtt_min_ms\tfeedback_ms\tstanding_ms\tspread_ms\tdelay_ms\tsent\tlost\tprotected
 #end\ttime_ms\tside\tentrance\tentrance_oldest_ms\tstore\theld\thold_ms\thold_asked_ms\t\
-retransmitted\tduplicated\tduplicates\treleased_late\tdropped_aqm\tdropped_full\tabandoned
+retransmitted\tduplicated\tduplicates\treleased_late\tdropped_aqm\tdropped_full\tabandoned\trepaired
 #link\ttime_ms\tlink\tfrom\trate_kbps\tqueue\tqueue_ms\twire_bytes\tdropped\tlost
 #flow\ttime_ms\tname\tkbps
 #sample\ttime_ms\tname\tdelay_ms
@@ -143,7 +143,7 @@ fn side_name(side: Side) -> &'static str {
 
 fn path_values(p: &PathSnapshot) -> String {
     format!(
-        "{:?}\t{}\t{:?}\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{}\t{}",
+        "{:?}\t{}\t{:?}\t{}\t{}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{:.1}\t{}\t{}\t{}",
         p.state,
         p.reason,
         p.phase,
@@ -159,12 +159,13 @@ fn path_values(p: &PathSnapshot) -> String {
         p.delay_us as f64 / MS as f64,
         p.packets_sent,
         p.packets_lost,
+        u8::from(p.protected),
     )
 }
 
 fn end_values(s: &Snapshot) -> String {
     format!(
-        "{}\t{:.1}\t{}\t{}\t{:.1}\t{:.1}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+        "{}\t{:.1}\t{}\t{}\t{:.1}\t{:.1}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
         s.queued_bytes,
         ms(s.queued_us),
         s.memory.store.0,
@@ -178,5 +179,6 @@ fn end_values(s: &Snapshot) -> String {
         s.dropped_aqm,
         s.dropped_full,
         s.abandoned,
+        s.repaired,
     )
 }

@@ -57,6 +57,7 @@ fn template() -> engine::Settings {
         memory: 1 << 20,
         probe_interval_us: SEC,
         client: false,
+        fec: true,
     }
 }
 

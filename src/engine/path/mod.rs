@@ -12,6 +12,7 @@ pub mod rtt;
 pub mod sent;
 pub mod state;
 
+use super::fec::{Protect, Rebuild};
 use super::guard::Guard;
 use super::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
@@ -152,6 +153,10 @@ pub struct Path {
     pub pacer: Pacer,
     /// Path MTU.
     pub mtu: Mtu,
+    /// Protection of what is sent.
+    pub protect: Protect,
+    /// What is needed to rebuild what was lost on the way here.
+    pub rebuild: Rebuild,
     /// The challenges that are out, the newest last.
     pub challenges: VecDeque<Challenge>,
     /// Challenge of the peer to be answered.
@@ -205,6 +210,8 @@ impl Path {
             rate: Rate::new(now, settings.send_rate_max),
             pacer: Pacer::default(),
             mtu: Mtu::new(now, settings.link_mtu),
+            protect: Protect::default(),
+            rebuild: Rebuild::default(),
             challenges: VecDeque::with_capacity(CHALLENGES_MAX),
             respond: None,
             pong: None,
@@ -235,8 +242,12 @@ impl Path {
 
     /// Whether window and pacer allow a datagram now.
     pub fn may_send(&self, now: Time) -> bool {
-        self.pacer.next() <= now
-            && (self.room() >= self.payload_max() as u64 || self.sent.in_flight() == 0)
+        self.pacer.next() <= now && self.has_room()
+    }
+
+    /// Whether the window allows a datagram.
+    pub fn has_room(&self) -> bool {
+        self.room() >= self.payload_max() as u64 || self.sent.in_flight() == 0
     }
 
     /// Whether it is to carry data only when the others do not suffice.
@@ -404,9 +415,10 @@ impl Path {
         (self.sent.outstanding() > 0).then_some(self.last_progress)
     }
 
-    /// When [`silence`](Path::silence) will find the path suspect: of a path in full use the oldest
-    /// datagram is overdue and nothing at all has come for a while; of another one time is given
-    /// for a lost tail to be repeated.
+    /// When [`silence`](Path::silence) will find the path suspect: of a path in full use
+    /// eight datagrams are overdue (one may be lost, and what came behind it in the
+    /// next burst is not due yet) and nothing at all has come for a while; of another one time is
+    /// given for a lost tail to be repeated.
     pub fn silence_due(&self) -> Time {
         let (true, Some(since)) = (self.health.is_usable(), self.silent_since()) else {
             return Time::FAR;
@@ -414,7 +426,8 @@ impl Path {
         let expected = self.feedback.timeout(ACK_DELAY_US) + self.owd.spread() / 2;
         let most = SILENCE_MAX_US.max(3 * self.feedback.smoothed());
         if self.sent.outstanding() >= SILENCE_EVIDENCE {
-            let overdue = self.sent.oldest().map_or(since, |t| t + expected);
+            let nth = self.sent.oldest(SILENCE_EVIDENCE as usize - 1);
+            let overdue = nth.map_or(since, |t| t + expected);
             let quiet = since + SILENCE_BUSY_US + self.owd.spread() / 2 + 3 * self.owd.noise();
             overdue.max(quiet).min(since + most)
         } else {

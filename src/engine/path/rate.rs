@@ -217,6 +217,12 @@ impl Rate {
         matches!(self.phase, Phase::Startup | Phase::Drain)
     }
 
+    /// Whether more is under way than the link is known to carry: what is lost then may have been
+    /// too much for it.
+    pub fn is_flooding(&self) -> bool {
+        self.is_searching() && !self.limited
+    }
+
     fn gain_percent(&self) -> u64 {
         match self.phase {
             Phase::Startup | Phase::Cruise => 100,
@@ -412,7 +418,7 @@ impl Rate {
                     // probe by probe, and the least delay with it.
                     let takes = rtt.smoothed() + SAMPLE_MIN_US / 2;
                     let excess = elapsed * (self.gain_percent() - 100) / takes;
-                    self.down_percent = if queued { 75 } else { 97 - excess.min(25) };
+                    self.down_percent = if queued { 75 } else { 100 - excess.min(25) };
                     self.enter(now, Phase::Down);
                 }
             }

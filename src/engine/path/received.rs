@@ -122,6 +122,11 @@ impl Received {
         self.last.is_some_and(|t| now.since(t) < us)
     }
 
+    /// Whether datagram `number` is known to have arrived.
+    pub fn has(&self, number: u64) -> bool {
+        self.ranges.iter().any(|&(low, high)| (low..=high).contains(&number))
+    }
+
     /// Ranges of packet numbers that are remembered.
     pub fn ranges(&self) -> usize {
         self.ranges.len()

@@ -124,9 +124,9 @@ impl SentLog {
         (self.first + self.log.len() as u64).saturating_sub(1)
     }
 
-    /// When the oldest outstanding datagram was sent.
-    pub fn oldest(&self) -> Option<Time> {
-        self.log.iter().find(|s| s.state == State::Outstanding).map(|s| s.time)
+    /// When the outstanding datagram was sent that `n` older ones precede.
+    pub fn oldest(&self, n: usize) -> Option<Time> {
+        self.log.iter().filter(|s| s.state == State::Outstanding).nth(n).map(|s| s.time)
     }
 
     /// When [`detect_lost`](SentLog::detect_lost) should be called again.

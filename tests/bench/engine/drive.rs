@@ -272,6 +272,7 @@ impl End {
             memory: MEMORY,
             probe_interval_us: 15 * SEC,
             client,
+            fec: true,
         };
         End {
             engine: Engine::new(settings, Time::ZERO),
