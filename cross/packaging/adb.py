@@ -12,7 +12,8 @@ The files of apk are described in its manual, `apk-v3(5)`.
 """
 
 import struct
-import zlib
+
+from . import deflate
 
 NULL = 0
 INT, INT_32, BLOB_8, BLOB_16, BLOB_32, OBJECT = (
@@ -99,6 +100,4 @@ def block(kind, data):
 
 def compressed(schema, blocks):
     """A whole file; of the compressions that apk knows, OpenWrt's has only deflate."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    body = b"ADB." + schema + b"".join(blocks)
-    return b"ADBd" + deflate.compress(body) + deflate.flush()
+    return b"ADBd" + deflate.raw(b"ADB." + schema + b"".join(blocks))

@@ -6,8 +6,7 @@ OpenWrt: they call the functions of the base system, which make the user, run th
 enable and start the service, or stop and disable it.
 """
 
-import gzip
-
+from . import deflate
 from . import project as about
 from .tree import Entry, Tree, tar
 
@@ -25,17 +24,13 @@ def pack_up(project, package):
     control.add("prerm", script("", "default_prerm").encode(), 0o755)
     members = [("debian-binary", b"2.0\n")]
     for name, inner in [("data", package.tree), ("control", control)]:
-        members.append((f"{name}.tar.gz", pack(inner.tar(project.epoch))))
+        members.append((f"{name}.tar.gz", deflate.gzipped(inner.tar(project.epoch))))
     outer = tar([(name, Entry(0o644, data)) for name, data in members], project.epoch)
-    return f"{package.name}_{project.ipk_version()}_{arch(package)}.ipk", pack(outer)
+    return f"{package.name}_{project.ipk_version()}_{arch(package)}.ipk", deflate.plain(outer)
 
 
 def arch(package):
     return NAMES.get(package.arch, package.arch)
-
-
-def pack(archive):
-    return gzip.compress(archive, 9, mtime=0)
 
 
 def fields(project, package):
