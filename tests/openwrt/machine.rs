@@ -232,17 +232,35 @@ pub fn copy_program(program: &Path, root: &Path, place: &str) {
     }
 }
 
-/// Puts the package's files there: from the package that `ONEBOX_IPK` names, as opkg would, else
-/// those of the source and the program that was built.
+/// Puts the package's files there: from the package that `ONEBOX_IPK` names, with opkg if that is on
+/// PATH, else as opkg would; without one those of the source and the program that was built.
 fn install(top: &Path) {
     let top_text = top.display();
     match std::env::var_os("ONEBOX_IPK") {
         Some(package) => {
-            println!("installing {}", package.display());
-            shell(&format!(
-                "tar -xzOf {} ./data.tar.gz | tar -xz -C {top_text}",
-                Path::new(&package).display()
-            ));
+            let package = std::fs::canonicalize(&package).expect("ONEBOX_IPK");
+            let package = package.display();
+            if let Some(opkg) = which("opkg") {
+                println!("installing {package} with {}", opkg.display());
+                // What it depends on is the machine's; its scripts do not run here.
+                let there = "Version: 1\nArchitecture: all\nStatus: install user installed\n";
+                let status = ["kmod-tun", "nftables"]
+                    .map(|package| format!("Package: {package}\n{there}\n"))
+                    .concat();
+                shell(&format!(
+                    "cd {top_text} && mkdir -p usr/lib/opkg tmp/lock && \
+                     printf '%s' '{status}' > usr/lib/opkg/status && \
+                     printf 'dest root /\\nlists_dir ext /tmp/opkg-lists\\narch all 1\\narch {arch} 10\\n' \
+                     > etc/opkg.conf && {opkg} -o {top_text} -f {top_text}/etc/opkg.conf \
+                     install {package} && test -s usr/lib/opkg/info/onebox.control && \
+                     test -x usr/sbin/onebox",
+                    arch = std::env::consts::ARCH,
+                    opkg = opkg.display(),
+                ));
+            } else {
+                println!("installing {package}, opkg is not on PATH");
+                shell(&format!("tar -xzOf {package} ./data.tar.gz | tar -xz -C {top_text}"));
+            }
         }
         None => {
             println!("installing openwrt/files and {}", binary().display());
