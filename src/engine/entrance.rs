@@ -13,6 +13,9 @@
 //! * CoDel's target grows with the round trip and with the wait that this needs, else a bulk flow
 //!   could not fill a long path.
 //!
+//! What TCP sends again waits like all the rest of its flow: overtaking, it would carry a newer
+//! timestamp than what it has overtaken, which the receiver then drops (PAWS, RFC 7323 §5.3).
+//!
 //! Limits: bounded in bytes of buffers; over it the longest flow loses its oldest packets
 //! (RFC 8290 §4.1.2).
 

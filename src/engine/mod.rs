@@ -329,7 +329,9 @@ impl Engine {
         if usable && !still {
             *path_lost_at = Some(now);
             path.sent.abandon(|sent| store.on_lost(sent));
+            paths.iter_mut().flatten().for_each(|path| path.excuse(now));
         }
+        let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
         if !usable && still {
             path.rate.restart(now);
             path.guard = guard::Guard::new(now);

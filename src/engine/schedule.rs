@@ -30,8 +30,8 @@ const SMALL_SHARE: usize = 3;
 /// Age at which a packet is no longer sent again, beyond the hold.
 const RESEND_SLACK_US: u64 = 100 * MS;
 
-/// How long a flow is given to shrink after the loss of a path: one that comes back within this
-/// time finds it large enough.
+/// How long a flow is given to shrink after the loss of a path: if that comes back within this
+/// time it finds the flow large enough.
 const RETURN_US: u64 = 5 * SEC;
 /// Loss from which on repairs shape a flow, millionths.
 const LOSSY_PPM: u64 = 1000;
@@ -270,7 +270,8 @@ impl Engine {
         let paths = || order.ids().filter_map(|id| self.path(id));
         let slowest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
         let searching = paths().any(|p| !p.rate.is_settled())
-            || self.path_lost_at.is_some_and(|t| now.since(t) < RETURN_US);
+            || self.path_lost_at.is_some_and(|t| now.since(t) < RETURN_US)
+                && self.paths().any(|p| !p.health.is_usable());
         let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
         let aqm = Aqm::new(slowest, order.spread(), repair, searching);
         let want = Want { ahead: take.ahead, max_len, longest };

@@ -22,7 +22,7 @@ fn beside_a_good_one(name: &str, poor: &Spec, way: Way) -> Scenario {
 fn harmless(name: &str, poor: Spec) {
     let scenario = |way| {
         beside_a_good_one(name, &poor, way)
-            .at_least("Mbit/s", 42.0, |o| o.mbps("tcp", 10.0, 40.0))
+            .at_least("Mbit/s", 41.0, |o| o.mbps("tcp", 10.0, 40.0))
             .at_most("ping p95, ms", 70.0, |o| o.percentile_ms("ping", 10.0, 38.0, 95.0))
     };
     run_all(Kind::Bare, WAYS.map(scenario));

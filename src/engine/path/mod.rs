@@ -410,6 +410,12 @@ impl Path {
         brown_out.then_some(percent)
     }
 
+    /// Another path has just failed, and with it the acknowledgements of this one that came over it:
+    /// silence is counted from now on.
+    pub fn excuse(&mut self, now: Time) {
+        self.last_progress = now;
+    }
+
     /// Since when nothing has been acknowledged although something is out.
     fn silent_since(&self) -> Option<Time> {
         (self.sent.outstanding() > 0).then_some(self.last_progress)
