@@ -64,7 +64,7 @@ pub struct Main {
     pub netifd: Option<String>,
     /// How the tunnel's traffic is told from other traffic.
     pub routing: Routing,
-    /// `hold_ms_max` in milliseconds, 10 to 5000, default 500: longest time that a received packet
+    /// `hold_ms_max` in milliseconds, 10 to 5000, default 1000: longest time that a received packet
     /// waits for its predecessors. Shorter gives up on slow links' packets, longer lets one lost
     /// packet delay its flow for longer.
     pub hold_ms_max: u32,

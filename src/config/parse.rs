@@ -10,6 +10,8 @@ use super::model::{
 };
 use super::uci::{self, Section};
 use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::engine;
+use crate::time::MS;
 use std::path::PathBuf;
 
 const KEY: &str = "a key, 44 characters of base64";
@@ -151,8 +153,10 @@ fn main(section: &Section, problems: &mut Vec<Diagnostic>) -> Main {
         mss_clamp: fields.flag("mss_clamp", true),
         netifd: fields.one("netifd", INTERFACE, interface_name),
         routing: routing(&mut fields),
-        hold_ms_max: fields.number("hold_ms_max", 10, 5000).unwrap_or(500),
-        memory_mb: fields.number("memory_mb", 4, 1024).unwrap_or(16),
+        hold_ms_max: fields
+            .number("hold_ms_max", 10, 5000)
+            .unwrap_or((engine::HOLD_MAX_US / MS) as u32),
+        memory_mb: fields.number("memory_mb", 4, 1024).unwrap_or((engine::MEMORY >> 20) as u32),
         probe_interval_s: fields.number("probe_interval", 1, 300).unwrap_or(15),
         log_level: log_level.unwrap_or(log::LevelFilter::Info),
         control: socket(&mut fields, "control", super::DEFAULT_CONTROL),

@@ -56,7 +56,7 @@ fn the_defaults_are_those_of_the_documentation() {
     let routing =
         Routing { table: 51, fwmark: 0x1000_0000, fwmask: 0xf000_0000, rule_priority: 900 };
     assert_eq!(main.routing, routing);
-    assert_eq!((main.hold_ms_max, main.memory_mb, main.probe_interval_s), (500, 16, 15));
+    assert_eq!((main.hold_ms_max, main.memory_mb, main.probe_interval_s), (1000, 16, 15));
     assert_eq!(main.log_level, log::LevelFilter::Info);
     assert_eq!(main.control, PathBuf::from(crate::config::DEFAULT_CONTROL));
     assert_eq!(main.ubus_socket, PathBuf::from("/var/run/ubus/ubus.sock"));

@@ -16,8 +16,8 @@
 //! What TCP sends again waits like all the rest of its flow: overtaking, it would carry a newer
 //! timestamp than what it has overtaken, which the receiver then drops (PAWS, RFC 7323 §5.3).
 //!
-//! Limits: bounded in bytes of buffers; over it the longest flow loses its oldest packets
-//! (RFC 8290 §4.1.2).
+//! Limits: bounded in bytes of buffers, by a bound that each packet brings along; over it the longest
+//! flow loses its oldest packets (RFC 8290 §4.1.2).
 
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::{MS, Time};
@@ -183,7 +183,6 @@ pub struct Entrance {
     bytes: usize,
     packets: usize,
     backlogged: usize,
-    limit: usize,
     seed: u64,
     /// Packets dropped by CoDel.
     pub dropped_aqm: u64,
@@ -196,8 +195,8 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// Queues that keep at most `limit` bytes of buffers.
-    pub fn new(limit: usize, seed: u64) -> Entrance {
+    /// Empty queues; `seed` is for the flows' hash.
+    pub fn new(seed: u64) -> Entrance {
         Entrance {
             flows: (0..FLOWS).map(|_| Flow::default()).collect(),
             new: VecDeque::new(),
@@ -205,7 +204,6 @@ impl Entrance {
             bytes: 0,
             packets: 0,
             backlogged: 0,
-            limit,
             seed,
             dropped_aqm: 0,
             dropped_full: 0,
@@ -214,9 +212,9 @@ impl Entrance {
         }
     }
 
-    /// Bytes of the buffers of packets that wait, and the most that may.
-    pub fn buffers(&self) -> (usize, usize) {
-        (self.packets * CAPACITY, self.limit)
+    /// Bytes of the buffers of packets that wait.
+    pub fn buffers(&self) -> usize {
+        self.packets * CAPACITY
     }
 
     /// Whether nothing waits.
@@ -239,8 +237,15 @@ impl Entrance {
         self.backlogged
     }
 
-    /// Takes a packet in.
-    pub fn push(&mut self, now: Time, pool: &mut Pool, packet: Buf, view: &ip::Packet) {
+    /// Takes a packet in. No more than `limit` bytes of buffers wait then.
+    pub fn push(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        packet: Buf,
+        view: &ip::Packet,
+        limit: usize,
+    ) {
         let index = (view.flow_hash(self.seed) % FLOWS as u64) as u16;
         let flow = &mut self.flows[usize::from(index)];
         let len = packet.len();
@@ -257,7 +262,7 @@ impl Entrance {
             flow.deficit = QUANTUM;
             self.new.push_back(index);
         }
-        if self.packets * CAPACITY > self.limit {
+        if self.packets * CAPACITY > limit {
             self.shed(pool);
         }
     }

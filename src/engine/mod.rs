@@ -57,6 +57,13 @@ const HOLD_FIRST_US: u64 = 200 * MS;
 /// Events that wait to be read at most: older ones are dropped.
 const EVENTS_MAX: usize = 64;
 
+/// Default of [`Settings::hold_max_us`]: a loss on a satellite's link is noticed after its round trip
+/// of 0.6 s, and is to be repaired even so.
+pub const HOLD_MAX_US: u64 = SEC;
+/// Default of [`Settings::memory`]. 50 Mbit/s beside 50 Mbit/s that take 0.3 s longer need 11 of the 12 MiB
+/// that are for sending.
+pub const MEMORY: usize = 16 << 20;
+
 /// What an engine is told once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -65,9 +72,9 @@ pub struct Settings {
     /// Longest time that a packet may wait for its predecessors, microseconds, whatever the paths'
     /// delays would ask for.
     pub hold_max_us: u64,
-    /// Bound in bytes of all packets kept: a quarter waiting to be sent, half sent and not yet
-    /// acknowledged, a quarter waiting for their predecessors. Beside it, [`fec::BUFFERS_MAX`] for
-    /// each path that is protected.
+    /// Bound in bytes of all packets kept: three quarters waiting to be sent or sent and not yet
+    /// acknowledged (half at most), a quarter waiting for their predecessors. Beside it,
+    /// [`fec::BUFFERS_MAX`] for each path that is protected.
     pub memory: usize,
     /// Time between probes of a path that carries nothing, microseconds: keeps NAT bindings.
     pub probe_interval_us: u64,
@@ -216,7 +223,7 @@ impl Engine {
         Engine {
             paths: [const { None }; PATHS_MAX],
             numbers: core::array::from_fn(|path| PacketNumbers::new(path as u8)),
-            entrance: Entrance::new(quarter, settings.seed),
+            entrance: Entrance::new(settings.seed),
             store: Store::new(2 * quarter),
             resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),
             events: VecDeque::new(),
@@ -358,7 +365,13 @@ impl Engine {
             pool.give(packet);
             return;
         }
-        self.entrance.push(now, pool, packet, view);
+        let limit = self.entrance_max();
+        self.entrance.push(now, pool, packet, view, limit);
+    }
+
+    /// Bytes of buffers that may wait to be sent: what is on its way has left room for.
+    fn entrance_max(&self) -> usize {
+        (self.settings.memory / 4 * 3).saturating_sub(self.store.buffers().0)
     }
 
     /// The next inner packet from the peer.

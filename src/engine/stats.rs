@@ -159,7 +159,7 @@ impl Engine {
     /// What is kept, without the rest of what there is to see.
     pub fn memory(&self) -> Memory {
         Memory {
-            entrance: self.entrance.buffers(),
+            entrance: (self.entrance.buffers(), self.entrance_max()),
             store: self.store.buffers(),
             held: self.resequencer.buffers(),
             fec: (

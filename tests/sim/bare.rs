@@ -16,7 +16,7 @@ use crate::node::{LinkEvent, Node, Outgoing};
 use crate::packet::Side;
 use onebox::buffer::Pool;
 use onebox::engine::{
-    Engine, Event, Memory, Mode, PathSettings, Reason, Settings, Snapshot, Target,
+    Engine, Event, HOLD_MAX_US, Memory, Mode, PathSettings, Reason, Settings, Snapshot, Target,
 };
 use onebox::time::{MS, SEC, Time};
 use onebox::wire::{OVERHEAD, PATHS_MAX, PathId, ip};
@@ -24,8 +24,6 @@ use std::collections::VecDeque;
 
 /// Bytes of the IPv4 and UDP header.
 const IP_OVERHEAD: u16 = 28;
-/// Bytes of packets that an engine may keep.
-pub const MEMORY: usize = 32 << 20;
 
 /// How a path is opened.
 pub fn path_settings() -> PathSettings {
@@ -57,7 +55,7 @@ impl Bare {
     pub fn new(side: Side, session: u32, seed: u64, memory: usize, fec: bool) -> Bare {
         let settings = Settings {
             seed: seed ^ (side as u64 + 1) ^ u64::from(session) << 8,
-            hold_max_us: SEC,
+            hold_max_us: HOLD_MAX_US,
             memory,
             probe_interval_us: 15 * SEC,
             client: side == Side::Client,

@@ -14,7 +14,7 @@
 //! times. All expectations are evaluated before the first that fails stops the test, so that a
 //! failure shows all figures, and the seed.
 
-use crate::bare::{Bare, MEMORY};
+use crate::bare::Bare;
 use crate::flow::{Flow, Way};
 use crate::history::History;
 use crate::link::{Counters, Spec};
@@ -25,7 +25,7 @@ use crate::report::{self, Record};
 use crate::sealed::Sealed;
 use crate::trace;
 use crate::world::{Factory, World};
-use onebox::engine::Memory;
+use onebox::engine::{self, Memory};
 use onebox::time::{SEC, Time};
 use std::fmt::Write;
 use std::rc::Rc;
@@ -164,7 +164,7 @@ impl Scenario {
             name: name.into(),
             seed: std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1),
             slack_us: 0,
-            memory: MEMORY,
+            memory: engine::MEMORY,
             fec: true,
             links: Vec::new(),
             flows: Vec::new(),

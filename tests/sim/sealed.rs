@@ -4,7 +4,7 @@
 //! socket, and sees the client at an address per link with the port that the link's NAT shows.
 //! Datagrams are the real bytes, so that a flipped bit is the cryptography's to find.
 
-use crate::bare::{MEMORY, path_settings};
+use crate::bare::path_settings;
 use crate::link::Datagram;
 use crate::node::{LinkEvent, Node, Outgoing};
 use crate::packet::{SIDES, Side};
@@ -62,8 +62,8 @@ impl Sealed {
         let role = if side == Side::Client { Role::Client } else { Role::Server };
         let engine = engine::Settings {
             seed: 0,
-            hold_max_us: SEC,
-            memory: MEMORY,
+            hold_max_us: engine::HOLD_MAX_US,
+            memory: engine::MEMORY,
             probe_interval_us: 15 * SEC,
             client: false,
             fec: true,

@@ -18,19 +18,20 @@ fn aqm() -> Aqm {
 }
 
 struct Queues {
+    limit: usize,
     entrance: Entrance,
     pool: Pool,
 }
 
 impl Queues {
     fn new(limit: usize) -> Queues {
-        Queues { entrance: Entrance::new(limit, 1), pool: Pool::new(8) }
+        Queues { limit, entrance: Entrance::new(1), pool: Pool::new(8) }
     }
 
     fn push(&mut self, now: u64, port: u16, len: usize) {
         let mut packet = Buf::new();
         packet.set_len(len);
-        self.entrance.push(Time(now), &mut self.pool, packet, &view(port, 0));
+        self.entrance.push(Time(now), &mut self.pool, packet, &view(port, 0), self.limit);
     }
 
     fn pop(&mut self, now: u64, want: Want) -> Option<Outgoing> {
@@ -128,12 +129,12 @@ fn codel_drops_from_a_standing_queue_and_says_so() {
 
 #[test]
 fn ecn_capable_packets_are_marked_instead() {
-    let mut entrance = Entrance::new(1 << 22, 1);
+    let mut entrance = Entrance::new(1);
     let mut pool = Pool::new(8);
     for now in (0..1_000_000).step_by(1000) {
         let mut packet = Buf::new();
         packet.copy_from(&[0x45; 1400]);
-        entrance.push(Time(now), &mut pool, packet, &view(1, 2));
+        entrance.push(Time(now), &mut pool, packet, &view(1, 2), 1 << 22);
         if now > 100_000 {
             entrance.pop(Time(now), &mut pool, HEAD, aqm());
         }

@@ -298,7 +298,7 @@ return view.extend({
 		field(form.ListValue, 'log_level', _('Log'), null, choice('info'),
 			{ error: _('Errors only'), warn: _('Warnings'), info: _('Changes of state'), debug: _('Decisions'), trace: _('Every packet') });
 		value('memory_mb', _('Memory for packets'), _('MiB, 4 to 1024. Too little limits the rate over links with a long delay.'), '16', fields.range(4, 1024));
-		value('hold_ms_max', _('Longest wait for order'), _('Milliseconds that a packet may wait for its predecessors, 10 to 5000.'), '500', fields.range(10, 5000));
+		value('hold_ms_max', _('Longest wait for order'), _('Milliseconds that a packet may wait for its predecessors, 10 to 5000.'), '1000', fields.range(10, 5000));
 		value('probe_interval', _('Idle connections are probed every'), _('Seconds, 1 to 300. Each probe costs about 100 bytes.'), '15', fields.range(1, 300));
 		value('private_key_file', _('File of the private key'), null, '/etc/onebox/private.key', fields.path)
 			.depends('private_key', '');
