@@ -189,7 +189,9 @@ impl Sender {
         (!sent.ever_resent).then_some(rtt)
     }
 
-    fn acknowledge(&mut self, now: Time, s: &Segment) -> (u64, Option<u64>) {
+    /// Returns how much has newly arrived, its round trip, and whether some of it was sent before the
+    /// first segment that is missing.
+    fn acknowledge(&mut self, now: Time, s: &Segment) -> (u64, Option<u64>, bool) {
         let (mut count, mut rtt) = (0, None);
         while self.una < s.ack.min(self.next) {
             let Some(sent) = self.board.pop_front() else { break };
@@ -204,6 +206,8 @@ impl Sender {
             count += 1;
             rtt = self.delivered(now, number, sent).or(rtt);
         }
+        let head_at = self.board.front().map_or(now, |head| head.at);
+        let mut older = false;
         let old = std::mem::replace(&mut self.blocks, s.sacks);
         for &(from, to) in &s.sacks[..s.sack_count] {
             if to <= self.una {
@@ -221,11 +225,12 @@ impl Sender {
                 self.resent -= u64::from(sent.resent);
                 self.sacked += 1;
                 count += 1;
+                older |= sent.at < head_at;
                 rtt = self.delivered(now, number, sent).or(rtt);
                 self.highest_sacked = self.highest_sacked.max(number + 1);
             }
         }
-        (count, rtt)
+        (count, rtt, older)
     }
 
     /// A D-SACK: something was sent again for nothing (RFC 2883, 3708).
@@ -379,6 +384,9 @@ impl Sender {
         if let State::Recovery { first_resend, .. } = &mut self.state {
             first_resend.get_or_insert((now.0 / MS) as u32);
         }
+        if i == 0 {
+            self.arm(now);
+        }
         Some(self.una + i as u64)
     }
 
@@ -416,7 +424,7 @@ impl App for Sender {
         self.echo = s.tsval;
         self.duplicate(&s);
         let before = self.una;
-        let (count, rtt) = self.acknowledge(now, &s);
+        let (count, rtt, older) = self.acknowledge(now, &s);
         if let Some(rtt) = rtt {
             self.measure(now, rtt);
         }
@@ -439,6 +447,9 @@ impl App for Sender {
             if self.una == self.total && self.record.finished.is_none() {
                 self.record.finished = Some(now);
             }
+        } else if older {
+            // As Linux does: what arrives now was sent before what is missing was sent again.
+            self.arm(now);
         }
     }
 
