@@ -106,7 +106,7 @@ impl Engine {
             return;
         }
         path.detect_lost(now, |sent| store.on_lost(sent));
-        if let Some(percent) = path.brown_out(now, outcome.acked) {
+        if let Some(percent) = path.brown_out(now) {
             self.change(now, ack.path, |path| path.health.on_brown_out(now, percent));
         }
     }

@@ -32,8 +32,9 @@ fn a_link_has_its_delay() {
         });
         let seen = ping(&lab.site().router, address, 25, 20, &[]);
         assert_eq!(seen.rtts_ms.len(), 25);
-        let median = seen.median_ms();
-        assert!((40.0..41.0).contains(&median), "{address}: {median} ms");
+        // The fastest, since a busy machine adds to some: the link itself adds to all.
+        let (fastest, median) = (seen.quantile_ms(0.0), seen.median_ms());
+        assert!((40.0..41.0).contains(&fastest) && median < 45.0, "{address}: {seen:?}");
     }
 }
 

@@ -114,6 +114,8 @@ impl Meter {
 struct BrownOut {
     since: Time,
     searching: bool,
+    /// What was sent before this is not counted.
+    from: Time,
     acked: u64,
     lost: u64,
 }
@@ -342,11 +344,15 @@ impl Path {
     }
 
     /// Applies an acknowledgement of this path that came over path `over`.
-    pub fn on_ack(&mut self, now: Time, ack: &Ack, each: impl FnMut(&Sent)) -> Outcome {
+    pub fn on_ack(&mut self, now: Time, ack: &Ack, mut each: impl FnMut(&Sent)) -> Outcome {
         let near = self.sent.newest();
         let largest = crate::wire::header::expand(ack.largest_low, near);
         let arrived = self.clock.expand(ack.arrived);
-        let outcome = self.sent.on_ack(ack.ranges.descending(largest), each);
+        let count = &mut self.brown_out;
+        let outcome = self.sent.on_ack(ack.ranges.descending(largest), |sent| {
+            count.acked += u64::from(sent.time >= count.from);
+            each(sent);
+        });
         if outcome.acked == 0 {
             return outcome;
         }
@@ -374,25 +380,26 @@ impl Path {
     }
 
     /// Finds what is lost. `each` sees every datagram.
-    pub fn detect_lost(&mut self, now: Time, each: impl FnMut(&Sent)) {
+    pub fn detect_lost(&mut self, now: Time, mut each: impl FnMut(&Sent)) {
         let rtt = self.feedback.smoothed().max(self.feedback.min() + self.owd.spread());
-        let before = self.sent.packets_lost;
-        let lost = self.sent.detect_lost(now, rtt, each);
+        let count = &mut self.brown_out;
+        let lost = self.sent.detect_lost(now, rtt, |sent| {
+            count.lost += u64::from(sent.time >= count.from);
+            each(sent);
+        });
         self.rate.on_lost(lost);
-        self.brown_out.lost += self.sent.packets_lost - before;
     }
 
     /// The share of datagrams that is lost, percent, when it is so large that the path is of no
     /// use. Asked after each acknowledgement.
-    pub fn brown_out(&mut self, now: Time, acked: u64) -> Option<u64> {
+    pub fn brown_out(&mut self, now: Time) -> Option<u64> {
         let searching = self.rate.is_searching();
-        let anew = BrownOut { since: now, searching, ..BrownOut::default() };
         let count = &mut self.brown_out;
-        count.acked += acked;
+        let anew = BrownOut { since: now, searching, from: count.from, acked: 0, lost: 0 };
         let total = count.acked + count.lost;
         if count.searching != searching {
-            // The search's losses say nothing about what comes after it.
-            *count = anew;
+            // The search's losses, known a round trip later, say nothing about what comes after it.
+            *count = BrownOut { from: now, ..anew };
             return None;
         }
         if total < BROWN_OUT_SAMPLE {
