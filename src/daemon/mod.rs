@@ -16,6 +16,7 @@ pub mod logging;
 mod quota;
 mod report;
 mod resolve;
+mod translate;
 mod tunnel;
 mod ubus;
 mod wans;
@@ -37,7 +38,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-pub use tunnel::private_key;
+pub use translate::private_key;
 use tunnel::{Input, Tunnel};
 use ubus::Ubus;
 
@@ -275,7 +276,7 @@ impl Daemon {
         self.ubus.withdraw().await;
         drop(self.ubus);
         if let Some(tunnel) = self.tunnel {
-            tunnel.stop(restart && tunnel::stays_barred(&self.config, &self.config)).await;
+            tunnel.stop(restart && translate::stays_barred(&self.config, &self.config)).await;
         }
     }
 
@@ -417,7 +418,7 @@ impl Daemon {
     /// Starts the tunnel anew; when that fails, with the old configuration.
     async fn replace_tunnel(&mut self, config: &Config) -> Result<(), String> {
         if let Some(tunnel) = self.tunnel.take() {
-            tunnel.stop(tunnel::stays_barred(&self.config, config)).await;
+            tunnel.stop(translate::stays_barred(&self.config, config)).await;
         }
         match start_tunnel(config, &self.interfaces).await {
             Ok(tunnel) => {

@@ -13,22 +13,23 @@ use super::dataplane::{Command, DataPlane, Report, Told};
 use super::gate::Gate;
 use super::report;
 use super::resolve::resolve;
+use super::translate::{
+    barred, forwards, ids, inner_networks, kill_switch, new_endpoint, outage, private_key,
+    settings, state_file, unchanged_key,
+};
 use super::wans::Wans;
-use crate::config::{self, Config, Host, KeySource, Outage, Role};
-use crate::crypto::keys::{PresharedKey, PrivateKey};
-use crate::endpoint::{self, Endpoint, PeerId, PeerSettings, PeerState};
+use crate::config::{self, Config, Host, Outage, Role};
+use crate::endpoint::{self, PeerId, PeerState};
 use crate::engine;
 use crate::net::netlink::{Network, Wan, Watcher};
-use crate::net::system::{Desired, Ids, Owner, System, wan_routes};
+use crate::net::system::{Desired, Owner, System, wan_routes};
 use crate::net::tun::Tun;
 use crate::net::udp::{Options, UdpSocket};
 use crate::net::{clock, conntrack, nft};
 use crate::openwrt::netifd::{Interfaces, Link};
-use crate::prefix::{InterfaceAddress, Prefix};
 use crate::status::{Change, Status};
-use crate::time::{MS, SEC};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -38,8 +39,6 @@ use tokio::sync::oneshot;
 const MTU_FIRST: u32 = 1400;
 /// Names of endpoints are looked up again after this time while there is no connection.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
-/// Longest private key file, bytes.
-const KEY_FILE_MAX: u64 = 4096;
 
 /// A peer of the configuration and its number in the data plane.
 struct PeerEntry {
@@ -488,33 +487,6 @@ fn forget(addresses: &[std::net::IpAddr]) {
     }
 }
 
-/// What becomes of traffic without a connection; nothing of a server's.
-fn outage(config: &Config) -> Option<Outage> {
-    match &config.main.role {
-        Role::Client(client) => Some(client.outage),
-        Role::Server(_) => None,
-    }
-}
-
-fn kill_switch(config: &Config) -> bool {
-    config.main.enabled && outage(config) == Some(Outage::Closed { kill_switch: true })
-}
-
-/// Whether what must not leave past the tunnel stays so from one configuration to the other.
-pub fn stays_barred(old: &Config, new: &Config) -> bool {
-    kill_switch(old) && kill_switch(new) && old.main.routing == new.main.routing
-}
-
-/// What must not leave past the tunnel: what is routed into it, and all of both families where
-/// that is all of one, or the other would be the way out.
-fn barred<'a>(peers: impl Iterator<Item = &'a config::Peer>) -> Vec<Prefix> {
-    let mut all: Vec<Prefix> = peers.flat_map(|p| &p.allowed_ips).copied().collect();
-    if all.iter().any(Prefix::is_default) {
-        all.extend([Prefix::ALL_V4, Prefix::ALL_V6]);
-    }
-    all
-}
-
 /// Takes back what a program that is not there any more has left behind.
 ///
 /// # Errors
@@ -524,102 +496,4 @@ pub async fn clean(config: Option<&Config>) -> Result<(), Error> {
     let control = config.map_or(Path::new(config::DEFAULT_CONTROL), |c| &c.main.control);
     System::open(routing, &state_file(control), false).await?;
     Ok(())
-}
-
-/// Whether a peer of both configurations is the same device, so that its session goes on.
-fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
-    let key = |c: &Config| c.peers.iter().find(|p| p.name == name).map(|p| p.public_key);
-    key(old).is_some() && key(old) == key(new)
-}
-
-/// Where former values of switches are kept: beside the control socket, on a RAM disk, so that
-/// several programs on one host keep theirs apart.
-fn state_file(control: &Path) -> PathBuf {
-    super::control::real_path(control).with_extension("sysctl")
-}
-
-fn ids(routing: &config::Routing) -> Ids {
-    Ids {
-        table: routing.table,
-        priority: routing.rule_priority,
-        mark: routing.fwmark,
-        mask: routing.fwmask,
-        ..Ids::default()
-    }
-}
-
-/// Where packets that leave the tunnel come from: the device's networks and the peers' own.
-fn inner_networks(config: &Config) -> Vec<Prefix> {
-    let own = config.main.addresses.iter().map(InterfaceAddress::network);
-    let peers = config.peers.iter().flat_map(|p| p.allowed_ips.iter().copied());
-    own.chain(peers).filter(|network| !network.is_default()).collect()
-}
-
-fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {
-    let mut out = Vec::new();
-    for forward in list {
-        let ports = forward.src_ports.first..=forward.src_ports.last;
-        for (port, to) in ports.zip(forward.dest_ports.first..) {
-            let to = std::net::SocketAddr::new(forward.dest_ip, to);
-            for (wanted, protocol) in [
-                (forward.protocol.tcp(), nft::Protocol::Tcp),
-                (forward.protocol.udp(), nft::Protocol::Udp),
-            ] {
-                if wanted {
-                    out.push(nft::Forward { protocol, port, to });
-                }
-            }
-        }
-    }
-    out
-}
-
-fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Error> {
-    let mut seed = [0; 32];
-    clock::random(&mut seed).map_err(|error| Error::io("random numbers", error))?;
-    let client = matches!(config.main.role, Role::Client(_));
-    let settings = endpoint::Settings {
-        role: if client { endpoint::Role::Client } else { endpoint::Role::Server },
-        private_key,
-        seed,
-        engine: engine::Settings {
-            seed: 0,
-            hold_max_us: u64::from(config.main.hold_ms_max) * MS,
-            memory: config.main.memory_mb as usize * (1 << 20),
-            probe_interval_us: u64::from(config.main.probe_interval_s) * SEC,
-            client,
-            fec: true,
-        },
-    };
-    Ok(Endpoint::new(settings, clock::now()))
-}
-
-fn settings(peer: &config::Peer) -> PeerSettings {
-    PeerSettings {
-        public_key: peer.public_key,
-        preshared_key: peer.preshared_key.clone().unwrap_or_else(PresharedKey::none),
-        allowed_ips: peer.allowed_ips.clone(),
-    }
-}
-
-/// Reads the private key from where it is.
-///
-/// # Errors
-/// Its file cannot be read, or holds no key.
-pub fn private_key(source: &KeySource) -> Result<PrivateKey, Error> {
-    let path = match source {
-        KeySource::Inline(key) => return Ok(key.clone()),
-        KeySource::File(path) => path,
-    };
-    use std::io::Read;
-    use std::os::unix::fs::MetadataExt;
-    let name = path.display().to_string();
-    let failed = |error| Error::io(&name, error);
-    let file = std::fs::File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
-        log::warn!("{name} can be read by others: chmod 600");
-    }
-    let mut text = zeroize::Zeroizing::new(String::new());
-    file.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(failed)?;
-    text.trim().parse().map_err(|_| Error::Key(name.clone()))
 }

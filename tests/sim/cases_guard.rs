@@ -120,6 +120,63 @@ fn poor_links_of_all_kinds() {
     assert!(poor.is_empty(), "worse than the good link alone: {poor:?}");
 }
 
+/// Good links drawn at random. `SIM_SEED` is the first, `SIM_RUNS` how many (24).
+#[test]
+#[ignore = "a sweep of a minute"]
+fn good_links_of_all_kinds() {
+    let number = |name, default| {
+        std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok()).unwrap_or(default)
+    };
+    let first = number("SIM_SEED", 0);
+    let mut poor = Vec::new();
+    for seed in first..first + number("SIM_RUNS", 24) {
+        let specs = [drawn_good(seed, "a"), drawn_good(seed, "b")];
+        for way in WAYS {
+            let o = Scenario::new("pairs")
+                .seed(seed + 1)
+                .links(specs.iter().cloned())
+                .flow("tcp", Flow::bulk(way).from(SEC + seed * 37 * MS))
+                .flow("ping", Flow::ping(10 * MS))
+                .lasts(40 * SEC)
+                .play(Kind::Bare);
+            let e = o.efficiency("tcp", 16.0, 40.0);
+            let ping = o.percentile_ms("ping", 16.0, 38.0, 95.0);
+            let show = |s: &Spec| {
+                format!(
+                    "{}M {}ms j{} {:?} q{:?}",
+                    s.kbps / 1000,
+                    s.delay_us / 1000,
+                    s.jitter_us / 1000,
+                    s.loss,
+                    s.queue.map(|q| q as u64 * 8 / s.kbps)
+                )
+            };
+            println!(
+                "{}{seed} {way:?}: E {e:.3}, ping {ping:.0} ms, {} | {}",
+                if e < 0.8 { "!! " } else { "" },
+                show(&specs[0]),
+                show(&specs[1])
+            );
+            if e < 0.8 {
+                poor.push((seed, way, e, ping));
+            }
+        }
+    }
+    assert!(poor.is_empty(), "slower than they should be: {poor:?}");
+}
+
+fn drawn_good(seed: u64, name: &str) -> Spec {
+    let mut rng = Rng::of(seed, name);
+    let mut pick = |of: &[u64]| of[rng.below(of.len() as u64) as usize];
+    let kbps = pick(&[5_000, 10_000, 20_000, 50_000, 100_000]);
+    let spec = Spec::new(kbps, pick(&[5_000, 20_000, 40_000, 80_000, 150_000, 300_000]))
+        .jitter(pick(&[0, 0, 5_000, 20_000]))
+        .loss(pick(&[0, 0, 1_000, 5_000, 20_000]) as u32);
+    let queue =
+        [None, Some(20), Some(50), Some(500), Some(2000)][pick(&[0, 0, 1, 2, 3, 4]) as usize];
+    Spec { queue: queue.map(|ms| ((kbps / 8 * ms) as usize).max(20_000)), ..spec }
+}
+
 fn drawn(seed: u64) -> Spec {
     let mut rng = Rng::of(seed, "poor link");
     let mut pick = |of: &[u64]| of[rng.below(of.len() as u64) as usize];

@@ -1,0 +1,140 @@
+//! What a configuration says, in the terms of the layers below.
+
+use super::Error;
+use crate::config::{self, Config, KeySource, Outage, Role};
+use crate::crypto::keys::{PresharedKey, PrivateKey};
+use crate::endpoint::{self, Endpoint, PeerSettings};
+use crate::engine;
+use crate::net::system::Ids;
+use crate::net::{clock, nft};
+use crate::prefix::{InterfaceAddress, Prefix};
+use crate::time::{MS, SEC};
+use std::path::{Path, PathBuf};
+
+/// Longest private key file, bytes.
+const KEY_FILE_MAX: u64 = 4096;
+
+/// What becomes of traffic without a connection; nothing of a server's.
+pub(super) fn outage(config: &Config) -> Option<Outage> {
+    match &config.main.role {
+        Role::Client(client) => Some(client.outage),
+        Role::Server(_) => None,
+    }
+}
+
+pub(super) fn kill_switch(config: &Config) -> bool {
+    config.main.enabled && outage(config) == Some(Outage::Closed { kill_switch: true })
+}
+
+/// Whether what must not leave past the tunnel stays so from one configuration to the other.
+pub(super) fn stays_barred(old: &Config, new: &Config) -> bool {
+    kill_switch(old) && kill_switch(new) && old.main.routing == new.main.routing
+}
+
+/// What must not leave past the tunnel: what is routed into it, and all of both families where
+/// that is all of one, or the other would be the way out.
+pub(super) fn barred<'a>(peers: impl Iterator<Item = &'a config::Peer>) -> Vec<Prefix> {
+    let mut all: Vec<Prefix> = peers.flat_map(|p| &p.allowed_ips).copied().collect();
+    if all.iter().any(Prefix::is_default) {
+        all.extend([Prefix::ALL_V4, Prefix::ALL_V6]);
+    }
+    all
+}
+
+/// Whether a peer of both configurations is the same device, so that its session goes on.
+pub(super) fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
+    let key = |c: &Config| c.peers.iter().find(|p| p.name == name).map(|p| p.public_key);
+    key(old).is_some() && key(old) == key(new)
+}
+
+/// Where former values of switches are kept: beside the control socket, on a RAM disk, so that
+/// several programs on one host keep theirs apart.
+pub(super) fn state_file(control: &Path) -> PathBuf {
+    super::control::real_path(control).with_extension("sysctl")
+}
+
+pub(super) fn ids(routing: &config::Routing) -> Ids {
+    Ids {
+        table: routing.table,
+        priority: routing.rule_priority,
+        mark: routing.fwmark,
+        mask: routing.fwmask,
+        ..Ids::default()
+    }
+}
+
+/// Where packets that leave the tunnel come from: the device's networks and the peers' own.
+pub(super) fn inner_networks(config: &Config) -> Vec<Prefix> {
+    let own = config.main.addresses.iter().map(InterfaceAddress::network);
+    let peers = config.peers.iter().flat_map(|p| p.allowed_ips.iter().copied());
+    own.chain(peers).filter(|network| !network.is_default()).collect()
+}
+
+pub(super) fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {
+    let mut out = Vec::new();
+    for forward in list {
+        let ports = forward.src_ports.first..=forward.src_ports.last;
+        for (port, to) in ports.zip(forward.dest_ports.first..) {
+            let to = std::net::SocketAddr::new(forward.dest_ip, to);
+            for (wanted, protocol) in [
+                (forward.protocol.tcp(), nft::Protocol::Tcp),
+                (forward.protocol.udp(), nft::Protocol::Udp),
+            ] {
+                if wanted {
+                    out.push(nft::Forward { protocol, port, to });
+                }
+            }
+        }
+    }
+    out
+}
+
+pub(super) fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Error> {
+    let mut seed = [0; 32];
+    clock::random(&mut seed).map_err(|error| Error::io("random numbers", error))?;
+    let client = matches!(config.main.role, Role::Client(_));
+    let settings = endpoint::Settings {
+        role: if client { endpoint::Role::Client } else { endpoint::Role::Server },
+        private_key,
+        seed,
+        engine: engine::Settings {
+            seed: 0,
+            hold_max_us: u64::from(config.main.hold_ms_max) * MS,
+            memory: config.main.memory_mb as usize * (1 << 20),
+            probe_interval_us: u64::from(config.main.probe_interval_s) * SEC,
+            client,
+            fec: true,
+        },
+    };
+    Ok(Endpoint::new(settings, clock::now()))
+}
+
+pub(super) fn settings(peer: &config::Peer) -> PeerSettings {
+    PeerSettings {
+        public_key: peer.public_key,
+        preshared_key: peer.preshared_key.clone().unwrap_or_else(PresharedKey::none),
+        allowed_ips: peer.allowed_ips.clone(),
+    }
+}
+
+/// Reads the private key from where it is.
+///
+/// # Errors
+/// Its file cannot be read, or holds no key.
+pub fn private_key(source: &KeySource) -> Result<PrivateKey, Error> {
+    let path = match source {
+        KeySource::Inline(key) => return Ok(key.clone()),
+        KeySource::File(path) => path,
+    };
+    use std::io::Read;
+    use std::os::unix::fs::MetadataExt;
+    let name = path.display().to_string();
+    let failed = |error| Error::io(&name, error);
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
+        log::warn!("{name} can be read by others: chmod 600");
+    }
+    let mut text = zeroize::Zeroizing::new(String::new());
+    file.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(failed)?;
+    text.trim().parse().map_err(|_| Error::Key(name.clone()))
+}

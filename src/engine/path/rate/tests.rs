@@ -1,0 +1,105 @@
+use super::*;
+
+/// A link of `rate` bytes per second with a deep queue and no jitter, fed as fast as the
+/// controller allows; returns the bytes delivered per millisecond of the last second and the
+/// longest queue of that second.
+struct Line {
+    rate: Rate,
+    rtt: Rtt,
+    owd: Owd,
+    pacer: super::super::pacing::Pacer,
+    in_flight: VecDeque<(Time, Time, u64)>,
+    free_at: Time,
+    flying: u64,
+}
+
+impl Line {
+    fn new() -> Line {
+        Line {
+            rate: Rate::new(Time::ZERO, None),
+            rtt: Rtt::default(),
+            owd: Owd::default(),
+            pacer: Default::default(),
+            in_flight: VecDeque::new(),
+            free_at: Time::ZERO,
+            flying: 0,
+        }
+    }
+
+    fn run(&mut self, from: Time, to: Time, capacity: u64) -> (u64, u64) {
+        let (mut delivered, mut worst) = (0, 0);
+        let mut now = from;
+        while now < to {
+            while self.pacer.next() <= now
+                && self.flying + 1400 <= self.rate.window(&self.rtt, &self.owd)
+            {
+                self.pacer.on_sent(now, 1400, self.rate.pacing(&self.rtt, &self.owd));
+                self.flying += 1400;
+                self.free_at = self.free_at.max(now) + 1400 * 1_000_000 / capacity;
+                self.in_flight.push_back((now, self.free_at + 20_000, 1400));
+            }
+            let mut newest = None;
+            let mut bytes = 0;
+            while let Some(&(sent, arrives, size)) = self.in_flight.front() {
+                if arrives + 20_000 > now {
+                    break;
+                }
+                self.in_flight.pop_front();
+                self.flying -= size;
+                bytes += size;
+                newest = Some((sent, arrives));
+            }
+            if let Some((sent, arrives)) = newest {
+                self.rtt.add(now, now.since(sent));
+                self.owd.add(now, arrives.0 as i64 - sent.0 as i64, false);
+                let flying = self.flying;
+                let delay = arrives.0 as i64 - sent.0 as i64;
+                self.rate.on_ack(now, bytes, arrives.0, delay, flying, &self.rtt, &self.owd);
+                if to.since(now) < 1_000_000 {
+                    delivered += bytes;
+                    worst = worst.max(self.free_at.since(now));
+                }
+            }
+            now = now + 1000;
+        }
+        (delivered, worst)
+    }
+}
+
+#[test]
+fn finds_the_rate_and_keeps_the_queue_short() {
+    for capacity in [125_000, 1_250_000, 6_250_000, 37_500_000] {
+        let mut line = Line::new();
+        let (delivered, queue) = line.run(Time(0), Time(3_000_000), capacity);
+        assert!(delivered * 100 > capacity * 96, "{delivered} of {capacity}");
+        // A few whole packets are always allowed.
+        let bound = 45_000.max(8 * 1400 * 1_000_000 / capacity);
+        assert!(queue < bound, "{queue} us of queue at {capacity}");
+    }
+}
+
+#[test]
+fn three_hundred_megabit_are_found_in_ten_round_trips() {
+    let mut line = Line::new();
+    line.run(Time(0), Time(500_000), 37_500_000);
+    assert!(line.rate.bandwidth() > 30_000_000, "{}", line.rate.bandwidth());
+}
+
+#[test]
+fn a_slow_link_is_not_flooded_for_long() {
+    let mut line = Line::new();
+    line.run(Time(0), Time(600_000), 1_250_000);
+    let (_, queue) = line.run(Time(600_000), Time(1_500_000), 1_250_000);
+    assert!(queue < 60_000, "{queue}");
+}
+
+#[test]
+fn a_falling_and_rising_rate_is_followed() {
+    let mut line = Line::new();
+    line.run(Time(0), Time(3_000_000), 5_000_000);
+    let (delivered, queue) = line.run(Time(3_000_000), Time(6_000_000), 625_000);
+    assert!(delivered * 100 > 625_000 * 90, "{delivered}");
+    assert!(queue < 60_000, "{queue} us of queue");
+    let (delivered, _) = line.run(Time(6_000_000), Time(10_000_000), 5_000_000);
+    assert!(delivered * 100 > 5_000_000 * 90, "{delivered}");
+}
