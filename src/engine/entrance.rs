@@ -19,9 +19,12 @@
 //! Limits: bounded in bytes of buffers, by a bound that each packet brings along; over it the longest
 //! flow loses its oldest packets (RFC 8290 §4.1.2).
 
+mod line;
+
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::{MS, Time};
 use crate::wire::ip;
+use line::Line;
 use std::collections::VecDeque;
 
 /// Flows that are told apart (RFC 8290 §5.2's default).
@@ -41,8 +44,6 @@ const SEARCH_US: u64 = 150 * MS;
 const INTERVAL_MIN_US: u64 = 100 * MS;
 /// Packets dropped in one go when the bound is exceeded (RFC 8290 §4.1.2).
 const DROP_BATCH: usize = 64;
-/// Places looked at behind the wanted one for a packet that is still there.
-const LOOK_AHEAD: usize = 128;
 
 /// A packet on its way out.
 #[derive(Debug)]
@@ -80,8 +81,7 @@ enum List {
 
 #[derive(Debug, Default)]
 struct Flow {
-    queue: VecDeque<Option<Queued>>,
-    bytes: usize,
+    line: Line,
     deficit: i32,
     list: List,
     next_sequence: u32,
@@ -252,9 +252,9 @@ impl Entrance {
         let sequence = flow.next_sequence;
         flow.next_sequence = flow.next_sequence.wrapping_add(1);
         let ordered = view.wants_order();
-        flow.queue.push_back(Some(Queued { packet, sequence, ordered, at: now, ecn: view.ecn }));
-        self.backlogged += usize::from(flow.bytes <= BACKLOG && flow.bytes + len > BACKLOG);
-        flow.bytes += len;
+        let before = flow.line.bytes();
+        flow.line.push(Queued { packet, sequence, ordered, at: now, ecn: view.ecn });
+        self.backlogged += usize::from(before <= BACKLOG && before + len > BACKLOG);
         self.bytes += len;
         self.packets += 1;
         if flow.list == List::None {
@@ -269,10 +269,10 @@ impl Entrance {
 
     /// Drops from the longest flow.
     fn shed(&mut self, pool: &mut Pool) {
-        let Some(longest) = (0..FLOWS).max_by_key(|&i| self.flows[i].bytes) else { return };
-        let half = self.flows[longest].bytes / 2;
+        let Some(longest) = (0..FLOWS).max_by_key(|&i| self.flows[i].line.bytes()) else { return };
+        let half = self.flows[longest].line.bytes() / 2;
         for _ in 0..DROP_BATCH {
-            if self.flows[longest].bytes <= half || !self.drop_head(longest, pool) {
+            if self.flows[longest].line.bytes() <= half || !self.drop_head(longest, pool) {
                 break;
             }
             self.dropped_full += 1;
@@ -281,7 +281,7 @@ impl Entrance {
 
     fn drop_head(&mut self, index: usize, pool: &mut Pool) -> bool {
         let flow = &mut self.flows[index];
-        let Some(queued) = flow.take_head() else { return false };
+        let Some(queued) = flow.line.pop() else { return false };
         self.backlogged -= flow.lost_backlog(queued.packet.len());
         self.bytes -= queued.packet.len();
         self.packets -= 1;
@@ -320,9 +320,9 @@ impl Entrance {
             }
             self.control(now, pool, index, aqm);
             let flow = &mut self.flows[index];
-            match flow.head_len() {
+            match flow.line.front().map(|q| q.packet.len()) {
                 Some(len) if len <= want.max_len => {
-                    let queued = flow.take_head()?;
+                    let queued = flow.line.pop()?;
                     return Some(self.hand_out(index, queued));
                 }
                 Some(len) if len <= want.longest => return None,
@@ -365,29 +365,16 @@ impl Entrance {
 
     fn pop_behind_any(&mut self, want: Want) -> Option<Outgoing> {
         let lists = self.new.iter().chain(self.old.iter());
-        let index =
-            lists.take(16).map(|&i| usize::from(i)).find(|&i| self.flows[i].bytes > want.ahead)?;
+        let index = lists
+            .take(16)
+            .map(|&i| usize::from(i))
+            .find(|&i| self.flows[i].line.bytes() > want.ahead)?;
         self.pop_behind(index, want)
     }
 
     /// The packet of the flow that has `want.ahead` bytes before it.
     fn pop_behind(&mut self, index: usize, want: Want) -> Option<Outgoing> {
-        let flow = &mut self.flows[index];
-        if flow.bytes <= want.ahead || flow.queue.is_empty() {
-            return None;
-        }
-        // Packets already taken from the middle leave their place: the mean over all places is
-        // what the faster paths will pass per place.
-        let mean = (flow.bytes / flow.queue.len()).max(1);
-        let start = (want.ahead / mean).min(flow.queue.len() - 1);
-        let at = flow
-            .queue
-            .iter()
-            .skip(start)
-            .take(LOOK_AHEAD)
-            .position(|q| q.as_ref().is_some_and(|q| q.packet.len() <= want.max_len))?;
-        let queued = flow.queue.get_mut(start + at)?.take()?;
-        flow.bytes -= queued.packet.len();
+        let queued = self.flows[index].line.pop_behind(want.ahead, want.max_len)?;
         Some(self.hand_out(index, queued))
     }
 
@@ -402,7 +389,7 @@ impl Entrance {
             flow: index as u16,
             sequence: queued.sequence,
             ordered: queued.ordered,
-            alone: flow.bytes == 0,
+            alone: flow.line.bytes() == 0,
             skip: flow.skip.take(),
         }
     }
@@ -411,9 +398,9 @@ impl Entrance {
     fn control(&mut self, now: Time, pool: &mut Pool, index: usize, aqm: Aqm) {
         loop {
             let flow = &mut self.flows[index];
-            flow.trim();
-            let Some(Some(head)) = flow.queue.front_mut() else { return };
-            if !flow.codel.acts(now, now.since(head.at), flow.bytes, aqm) {
+            let backlog = flow.line.bytes();
+            let Some(head) = flow.line.front_mut() else { return };
+            if !flow.codel.acts(now, now.since(head.at), backlog, aqm) {
                 return;
             }
             if head.ecn != 0 {
@@ -435,7 +422,7 @@ impl Entrance {
             .iter()
             .chain(self.old.iter())
             .take(16)
-            .filter_map(|&i| self.flows[usize::from(i)].queue.iter().flatten().next())
+            .filter_map(|&i| self.flows[usize::from(i)].line.front())
             .map(|q| now.since(q.at))
             .max()
             .unwrap_or(0)
@@ -450,28 +437,9 @@ impl Entrance {
 }
 
 impl Flow {
-    /// Removes the places at the front whose packets are gone.
-    fn trim(&mut self) {
-        while matches!(self.queue.front(), Some(None)) {
-            self.queue.pop_front();
-        }
-    }
-
     /// 1 when the flow has just ceased to be backlogged by losing `len` bytes.
     fn lost_backlog(&self, len: usize) -> usize {
-        usize::from(self.bytes <= BACKLOG && self.bytes + len > BACKLOG)
-    }
-
-    fn head_len(&mut self) -> Option<usize> {
-        self.trim();
-        self.queue.front().and_then(|q| q.as_ref()).map(|q| q.packet.len())
-    }
-
-    fn take_head(&mut self) -> Option<Queued> {
-        self.trim();
-        let queued = self.queue.pop_front().flatten()?;
-        self.bytes -= queued.packet.len();
-        Some(queued)
+        usize::from(self.line.bytes() <= BACKLOG && self.line.bytes() + len > BACKLOG)
     }
 }
 

@@ -72,9 +72,9 @@ pub struct Settings {
     /// Longest time that a packet may wait for its predecessors, microseconds, whatever the paths'
     /// delays would ask for.
     pub hold_max_us: u64,
-    /// Bound in bytes of all packets kept: three quarters waiting to be sent or sent and not yet
-    /// acknowledged (half at most), a quarter waiting for their predecessors. Beside it,
-    /// [`fec::BUFFERS_MAX`] for each path that is protected.
+    /// Bound in bytes of all packets kept: waiting to be sent, sent and not yet acknowledged (half at
+    /// most), waiting for their predecessors. A quarter is kept free for each direction, the rest
+    /// is taken by who needs it. Beside it, [`fec::BUFFERS_MAX`] for each path that is protected.
     pub memory: usize,
     /// Time between probes of a path that carries nothing, microseconds: keeps NAT bindings.
     pub probe_interval_us: u64,
@@ -369,9 +369,18 @@ impl Engine {
         self.entrance.push(now, pool, packet, view, limit);
     }
 
-    /// Bytes of buffers that may wait to be sent: what is on its way has left room for.
+    /// Bytes of buffers that may wait to be sent, beside what is on its way: what is received has
+    /// left room for, and a quarter is its own.
     fn entrance_max(&self) -> usize {
-        (self.settings.memory / 4 * 3).saturating_sub(self.store.buffers().0)
+        let received = self.resequencer.held_bytes().max(self.settings.memory / 4);
+        self.settings.memory.saturating_sub(received + self.store.buffers().0)
+    }
+
+    /// Bytes of buffers that may wait for their predecessors: what is sent has left room for, and a
+    /// quarter is its own.
+    fn held_max(&self) -> usize {
+        let sent = self.entrance.buffers() + self.store.buffers().0;
+        self.settings.memory.saturating_sub(sent.max(self.settings.memory / 4))
     }
 
     /// The next inner packet from the peer.

@@ -63,6 +63,7 @@ impl Engine {
                 self.last_used = Some(now);
                 self.rx_bytes += packet.len() as u64;
                 self.rx.add(now, packet.len() as u64, 0, 0);
+                self.resequencer.set_limit(self.held_max());
                 self.resequencer.push(now, pool, flow, sequence, ordered, packet);
             }
             Frame::Ack(ack) => self.handle_ack(now, pool, &ack),

@@ -148,6 +148,11 @@ impl Resequencer {
         self.hold_us
     }
 
+    /// Sets how many bytes of buffers may wait from now on.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
     /// Sets the longest wait.
     pub fn set_hold(&mut self, us: u64) {
         self.hold_us = us;
@@ -156,11 +161,6 @@ impl Resequencer {
     /// Bytes of buffers that wait.
     pub fn held_bytes(&self) -> usize {
         self.held * CAPACITY
-    }
-
-    /// Bytes of buffers that wait, and the most that may.
-    pub fn buffers(&self) -> (usize, usize) {
-        (self.held_bytes(), self.limit)
     }
 
     /// The next packet for the TUN device.

@@ -161,7 +161,7 @@ impl Engine {
         Memory {
             entrance: (self.entrance.buffers(), self.entrance_max()),
             store: self.store.buffers(),
-            held: self.resequencer.buffers(),
+            held: (self.resequencer.held_bytes(), self.held_max()),
             fec: (
                 self.paths().map(|p| p.protect.buffers() + p.rebuild.buffers()).sum(),
                 self.paths().count() * super::fec::BUFFERS_MAX,

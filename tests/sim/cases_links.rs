@@ -85,6 +85,8 @@ fn four_links_give_their_sum() {
     run_all(Kind::Bare, WAYS.map(scenario));
 }
 
+/// In the long run: a link that another fills up to 150 ms late is of use only to a flow with a
+/// window for that, and CUBIC takes its time to open it.
 #[test]
 fn a_link_shared_with_plain_traffic_is_shared_fairly() {
     const LINK: f64 = 50.0 * TCP_SHARE;
@@ -93,13 +95,13 @@ fn a_link_shared_with_plain_traffic_is_shared_fairly() {
             .links([Spec::new(50_000, 20_000), Spec::new(50_000, 30_000)])
             .flow("tcp", Flow::bulk(way))
             .flow("plain", Flow::bulk(way).outside(0).from(3 * SEC))
-            .lasts(28 * SEC)
-            .at_least("plain, Mbit/s", LINK / 3.0, |o| o.mbps("plain", 8.0, 28.0))
+            .lasts(68 * SEC)
+            .at_least("plain, Mbit/s", LINK / 3.0, |o| o.mbps("plain", 28.0, 68.0))
             .at_least("ours on A, Mbit/s", LINK / 3.0, move |o| {
-                let ours = o.history.link_mbps(0, way.sender(), 8.0, 28.0) * TCP_SHARE;
-                ours - o.mbps("plain", 8.0, 28.0)
+                let ours = o.history.link_mbps(0, way.sender(), 28.0, 68.0) * TCP_SHARE;
+                ours - o.mbps("plain", 28.0, 68.0)
             })
-            .at_least("Mbit/s of the bond", LINK * 1.2, |o| o.mbps("tcp", 8.0, 28.0))
+            .at_least("Mbit/s of the bond", LINK * 1.2, |o| o.mbps("tcp", 28.0, 68.0))
     };
     run_all(Kind::Bare, WAYS.map(scenario));
 }

@@ -3,7 +3,7 @@
 use crate::flow::{Flow, Way};
 use crate::link::Spec;
 use crate::report::TCP_SHARE;
-use crate::scenario::{Kind, Scenario};
+use crate::scenario::{Kind, Scenario, run_all};
 use onebox::time::{MS, SEC};
 
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
@@ -189,4 +189,18 @@ fn a_very_slow_link_is_not_lost_in_the_search_for_its_rate() {
             .at_least("Mbit/s", 60.0, |o| o.mbps("tcp", 12.0, 30.0))
             .run(Kind::Bare);
     }
+}
+
+/// What the slow near link carries until a packet comes over the fast far one is a small part of what
+/// that takes in the meantime: the places that it leaves empty must not count.
+#[test]
+fn a_fast_link_behind_a_slow_one_is_used() {
+    let scenario = |way| {
+        Scenario::new("20 Mbit/s and 5 ms beside 100 Mbit/s and 80 ms")
+            .links([Spec::new(20_000, 5_000), Spec::new(100_000, 80_000)])
+            .flow("tcp", Flow::bulk(way))
+            .lasts(25 * SEC)
+            .at_least("E", 0.85, |o| o.efficiency("tcp", 12.0, 25.0))
+    };
+    run_all(Kind::Bare, WAYS.map(scenario));
 }

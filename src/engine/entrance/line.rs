@@ -1,0 +1,163 @@
+//! The queue of one flow: first in, first out, and packets can be taken from its middle.
+//!
+//! Why: a slower path takes the packet that would leave on the faster ones just when it arrives: the
+//! one with so many bytes of *waiting* packets before it. What other paths have taken already is not
+//! in the way, however much it is: beside a slow link a fast one that is further away takes most.
+//!
+//! How: a packet that is taken from the middle leaves its place empty until the front has passed it.
+//! The places are counted in blocks, so that a search adds up blocks instead of packets. The place
+//! at the front is never empty.
+
+use super::Queued;
+use std::collections::VecDeque;
+
+/// Places in a block.
+const BLOCK: usize = 64;
+/// Packets too long for the path that a search passes over at most.
+const PASS_OVER: usize = 128;
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Line {
+    places: VecDeque<Option<Queued>>,
+    /// Bytes that wait in each block.
+    blocks: VecDeque<usize>,
+    /// Places of the first block that are gone.
+    gone: usize,
+    bytes: usize,
+}
+
+impl Line {
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The packet at the front.
+    pub fn front(&self) -> Option<&Queued> {
+        self.places.front()?.as_ref()
+    }
+
+    /// The packet at the front, to be marked.
+    pub fn front_mut(&mut self) -> Option<&mut Queued> {
+        self.places.front_mut()?.as_mut()
+    }
+
+    /// Takes a packet in.
+    pub fn push(&mut self, queued: Queued) {
+        if (self.gone + self.places.len()).is_multiple_of(BLOCK) {
+            self.blocks.push_back(0);
+        }
+        let len = queued.packet.len();
+        if let Some(block) = self.blocks.back_mut() {
+            *block += len;
+        }
+        self.bytes += len;
+        self.places.push_back(Some(queued));
+    }
+
+    /// The packet at the front.
+    pub fn pop(&mut self) -> Option<Queued> {
+        self.take(0)
+    }
+
+    /// The first packet of at most `max_len` bytes that has `ahead` bytes waiting before it.
+    pub fn pop_behind(&mut self, ahead: usize, max_len: usize) -> Option<Queued> {
+        if self.bytes <= ahead {
+            return None;
+        }
+        let mut before = 0;
+        let mut passed = 0;
+        for (number, &bytes) in self.blocks.iter().enumerate() {
+            if before + bytes <= ahead {
+                before += bytes;
+                continue;
+            }
+            let begin = (number * BLOCK).saturating_sub(self.gone);
+            let end = ((number + 1) * BLOCK - self.gone).min(self.places.len());
+            for place in begin..end {
+                let Some(queued) = &self.places[place] else { continue };
+                if before >= ahead {
+                    if queued.packet.len() <= max_len {
+                        return self.take(place);
+                    }
+                    passed += 1;
+                    if passed == PASS_OVER {
+                        return None;
+                    }
+                }
+                before += queued.packet.len();
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, place: usize) -> Option<Queued> {
+        let queued = self.places.get_mut(place)?.take()?;
+        let len = queued.packet.len();
+        self.bytes -= len;
+        if let Some(block) = self.blocks.get_mut((self.gone + place) / BLOCK) {
+            *block -= len;
+        }
+        while matches!(self.places.front(), Some(None)) {
+            self.places.pop_front();
+            self.gone += 1;
+            if self.gone == BLOCK {
+                self.blocks.pop_front();
+                self.gone = 0;
+            }
+        }
+        Some(queued)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Buf;
+    use crate::time::Time;
+
+    fn queued(sequence: u32, len: usize) -> Queued {
+        let mut packet = Buf::new();
+        packet.set_len(len);
+        Queued { packet, sequence, ordered: true, at: Time(0), ecn: 0 }
+    }
+
+    /// Whatever is pushed and taken, it does what a plain list would do.
+    #[test]
+    fn it_agrees_with_a_list() {
+        let (mut line, mut list) = (Line::default(), Vec::<(u32, usize)>::new());
+        let mut dice = 1u64;
+        let mut roll = |below: u64| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            dice % below
+        };
+        for sequence in 0..20_000 {
+            // Full and empty by turns.
+            let more = if sequence / 1000 % 2 == 0 { 3 } else { 1 };
+            for _ in 0..roll(more + 1) {
+                let len = 40 + roll(1400) as usize;
+                line.push(queued(sequence, len));
+                list.push((sequence, len));
+            }
+            let (ahead, max_len) = (roll(200_000) as usize * roll(2) as usize, 700 + roll(800));
+            let mut before = 0;
+            let wanted = list.iter().position(|&(_, len)| {
+                let found = before >= ahead && len <= max_len as usize;
+                before += len;
+                found
+            });
+            let wanted = wanted.map(|place| list.remove(place));
+            let got = line.pop_behind(ahead, max_len as usize);
+            assert_eq!(got.map(|q| (q.sequence, q.packet.len())), wanted);
+            if roll(3) == 0 {
+                let wanted = (!list.is_empty()).then(|| list.remove(0));
+                assert_eq!(line.pop().map(|q| (q.sequence, q.packet.len())), wanted);
+            }
+            assert_eq!(line.bytes(), list.iter().map(|&(_, len)| len).sum::<usize>());
+            assert_eq!(line.front().map(|q| q.sequence), list.first().map(|&(s, _)| s));
+        }
+    }
+}
