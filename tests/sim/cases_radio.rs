@@ -60,7 +60,6 @@ fn stepwise(name: &'static str, way: Way, phase: u64, mbps: &[u64]) -> Scenario 
 }
 
 #[test]
-#[ignore = "goal not met yet: share 0.797 of 0.8 at 5 Mbit/s"]
 fn a_rate_that_collapses_and_recovers_is_followed() {
     let name = "LTE from 40 to 5 Mbit/s and back at once, beside 30 Mbit/s";
     run_all(Kind::Bare, WAYS.map(|way| stepwise(name, way, 5, &[40, 5, 40])));
@@ -192,4 +191,23 @@ fn a_satellite_link_that_loses_packets_is_not_taken_for_dead() {
             .at_least("E", 0.6, |o| o.efficiency("tcp", 15.0, 40.0))
     };
     run_all(Kind::Bare, WAYS.map(scenario));
+}
+
+/// The search for the rate of a link that jitters may end early. What its jitter adds to dense packets
+/// stands like a small queue, and used to keep the rate from being looked for again: 30 of 100 Mbit/s.
+#[test]
+fn a_rate_that_was_found_too_low_is_corrected() {
+    let scenario = |seed| {
+        Scenario::new("LTE beside a satellite constellation")
+            .seed(seed)
+            .links([
+                Spec::new(40_000, 27_000).jitter(16_000),
+                Spec::new(100_000, 25_000).jitter(50_000).loss(10_000),
+            ])
+            .flow("tcp", Flow::bulk(Way::Up))
+            .flow("ping", Flow::ping(10 * MS))
+            .lasts(25 * SEC)
+            .at_least("E", 0.88, |o| o.efficiency("tcp", 10.0, 25.0))
+    };
+    run_all(Kind::Bare, [5, 6].map(scenario));
 }

@@ -59,6 +59,11 @@ const RIVAL_US: u64 = 2 * SEC;
 const SLOWER: u64 = 75;
 /// A sample is stretched when its delay grows by more than one part in this many of its span.
 const STRETCH: i64 = 4;
+/// A small delay that stands for so long although less is sent is not our queue, and no reason not to
+/// try more.
+const STANDING_US: u64 = 2 * SEC;
+/// A path that has carried little for so long while another filled it is shared from now on.
+const UNUSED_US: u64 = SEC;
 /// Shortest probe.
 const PROBE_US: u64 = 60 * MS;
 /// Shortest time between two probes for more.
@@ -133,6 +138,12 @@ pub struct Rate {
     judged: bool,
     /// Standing delay that was left when we last sent less than the rate.
     tolerated: u64,
+    /// Since when little has been sent although there is a queue, and whether the estimate has been
+    /// halved for it.
+    unused_since: Option<Time>,
+    shared: bool,
+    /// When there was last no more delay than is tolerated.
+    calm_at: Time,
     /// Standing delay when the present probe began.
     up_queue: u64,
     /// Part of the estimate that is sent after a probe, percent.
@@ -172,6 +183,9 @@ impl Rate {
             rival: false,
             judged: true,
             tolerated: 0,
+            unused_since: None,
+            shared: false,
+            calm_at: now,
             up_queue: 0,
             down_percent: 100,
             last_probe: now,
@@ -393,10 +407,18 @@ impl Rate {
                 }
             }
             Phase::Cruise => {
+                self.watch_unused(now, queue, limit);
                 self.tolerated = self.tolerated.min(queue.max(limit / 3));
                 let patient = PROBE_EVERY_US << self.up_losses.min(if self.rival { 1 } else { 3 });
                 let period = (6 * rtt.smoothed()).max(patient);
                 let calm = queue <= self.tolerated + limit / 2 || self.rival;
+                if calm {
+                    self.calm_at = now;
+                }
+                // Jitter holds dense packets longer than the few that were before. Of a rival's queue
+                // more has been tolerated.
+                let stands = now.since(self.calm_at) > STANDING_US.max(8 * rtt.smoothed());
+                let calm = calm || (stands && self.tolerated < limit);
                 if !self.limited && calm && now.since(self.last_probe) > period {
                     self.up_from = bw;
                     self.up_wins = 0;
@@ -465,6 +487,7 @@ impl Rate {
         }
         self.overused = 0;
         self.tolerated = queue.min(TOLERATED_MAX_US);
+        self.calm_at = now;
     }
 
     /// A queue that stands for a round trip: the link has become slower than we think, we have
@@ -489,6 +512,23 @@ impl Rate {
             self.overused = self.latest;
         }
         self.enter(now, Phase::Drain);
+    }
+
+    /// The estimate is of a time when the link was ours. Coming back with all of it would push
+    /// whoever uses the link now aside (as RFC 7661 has it for windows that were not used).
+    fn watch_unused(&mut self, now: Time, queue: u64, limit: u64) {
+        if !self.limited {
+            self.shared = false;
+        }
+        if !self.limited || queue <= limit || self.latest * 2 > self.bandwidth() {
+            self.unused_since = None;
+            return;
+        }
+        let since = *self.unused_since.get_or_insert(now);
+        if !self.shared && now.since(since) > UNUSED_US {
+            self.shared = true;
+            self.lower(now, self.bandwidth() / 2);
+        }
     }
 
     /// Takes what was delivered while a queue stood for all there is.
