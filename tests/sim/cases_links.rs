@@ -85,24 +85,32 @@ fn four_links_give_their_sum() {
     run_all(Kind::Bare, WAYS.map(scenario));
 }
 
+const LINK: f64 = 50.0 * TCP_SHARE;
+
 /// In the long run: a link that another fills up to 150 ms late is of use only to a flow with a
-/// window for that, and CUBIC takes its time to open it. Of twelve begins of the plain flow, 137 ms
-/// apart, ten leave it the third; two leave it 9.5 and 15.4 of 47 Mbit/s.
+/// window for that, and CUBIC takes its time to open it.
+fn shared(way: Way, begin: u64) -> Scenario {
+    Scenario::new(format!("a CUBIC flow beside the tunnel on A from {begin} us"))
+        .links([Spec::new(50_000, 20_000), Spec::new(50_000, 30_000)])
+        .flow("tcp", Flow::bulk(way))
+        .flow("plain", Flow::bulk(way).outside(0).from(begin))
+        .lasts(68 * SEC)
+        .at_least("plain, Mbit/s", LINK / 3.0, |o| o.mbps("plain", 28.0, 68.0))
+        .at_least("ours on A, Mbit/s", LINK / 3.0, move |o| {
+            let ours = o.history.link_mbps(0, way.sender(), 28.0, 68.0) * TCP_SHARE;
+            ours - o.mbps("plain", 28.0, 68.0)
+        })
+        .at_least("Mbit/s of the bond", LINK * 1.2, |o| o.mbps("tcp", 28.0, 68.0))
+}
+
 #[test]
 fn a_link_shared_with_plain_traffic_is_shared_fairly() {
-    const LINK: f64 = 50.0 * TCP_SHARE;
-    let scenario = |way: Way| {
-        Scenario::new("a CUBIC flow beside the tunnel on A")
-            .links([Spec::new(50_000, 20_000), Spec::new(50_000, 30_000)])
-            .flow("tcp", Flow::bulk(way))
-            .flow("plain", Flow::bulk(way).outside(0).from(3_137 * MS))
-            .lasts(68 * SEC)
-            .at_least("plain, Mbit/s", LINK / 3.0, |o| o.mbps("plain", 28.0, 68.0))
-            .at_least("ours on A, Mbit/s", LINK / 3.0, move |o| {
-                let ours = o.history.link_mbps(0, way.sender(), 28.0, 68.0) * TCP_SHARE;
-                ours - o.mbps("plain", 28.0, 68.0)
-            })
-            .at_least("Mbit/s of the bond", LINK * 1.2, |o| o.mbps("tcp", 28.0, 68.0))
-    };
-    run_all(Kind::Bare, WAYS.map(scenario));
+    run_all(Kind::Bare, WAYS.map(|way| shared(way, 3_137 * MS)));
+}
+
+#[test]
+#[ignore = "goal not met yet: of twelve, two leave the plain flow 9.5 and 15.4 of 47 Mbit/s"]
+fn a_link_is_shared_fairly_whenever_the_other_begins() {
+    let begins = (0..6).flat_map(|k| WAYS.map(|way| shared(way, 3 * SEC + k * 137 * MS)));
+    run_all(Kind::Bare, begins);
 }

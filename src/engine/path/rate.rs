@@ -64,6 +64,9 @@ const STRETCH: i64 = 4;
 const STANDING_US: u64 = 2 * SEC;
 /// A path that has carried little for so long while another filled it is shared from now on.
 const UNUSED_US: u64 = SEC;
+/// Growth that shows that a probe has found more, percent: half of what it tries. Random loss takes
+/// its part of it.
+const UP_SHOWS: u64 = 12;
 /// Shortest probe.
 const PROBE_US: u64 = 60 * MS;
 /// Shortest time between two probes for more.
@@ -433,7 +436,7 @@ impl Rate {
                 // Long enough to be told from noise, no longer: it makes a queue.
                 let lasts = (60 * owd.noise()).max(PROBE_US).max(rtt.min() / 2).min(SAMPLE_MAX_US);
                 let queued = queue > self.up_queue.max(self.tolerated) + limit;
-                if self.has_won(bw) && elapsed > rtt.smoothed() {
+                if self.has_won(bw, rtt) && elapsed > rtt.smoothed() {
                     self.climb(now, bw);
                 } else if queued || elapsed > lasts {
                     // All that was too much has to go, and a little more: else the queue creeps up,
@@ -447,7 +450,7 @@ impl Rate {
             Phase::Down => {
                 // What the probe has brought is known a round trip after its end.
                 let known = elapsed > rtt.smoothed() + SAMPLE_MIN_US / 2;
-                if self.has_won(bw) && !known {
+                if self.has_won(bw, rtt) && !known {
                     self.climb(now, bw);
                 } else if known {
                     self.up_losses = if self.up_wins > 0 { 0 } else { self.up_losses + 1 };
@@ -457,8 +460,10 @@ impl Rate {
         }
     }
 
-    fn has_won(&self, bw: u64) -> bool {
-        bw * 100 > self.up_from * 112
+    fn has_won(&self, bw: u64, rtt: &Rtt) -> bool {
+        // The first probe on a long path fills half of a sample.
+        let part = if self.up_wins == 0 && rtt.min() > 2 * PROBE_US { 2 } else { 1 };
+        bw * 100 > self.up_from * (100 + UP_SHOWS / part)
     }
 
     /// There is more: go on from here.
