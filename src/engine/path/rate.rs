@@ -14,9 +14,11 @@
 //! then, it was ours: the estimate is what was delivered meanwhile. A delivery far below the
 //! estimate is believed at once: a rate that falls from 40 to 5 Mbit/s is followed in a few round
 //! trips, without waiting for loss. What a drain leaves is the path's own delay (a longer route) or
-//! a rival's queue: it is tolerated, and the share of the link is kept.
+//! a rival's queue: it is tolerated, and the share of the link is kept, less a little each time that
+//! the queue overflows.
 //!
-//! Limits: random loss never lowers the rate by itself. Samples taken while there was not enough to
+//! Limits: random loss never lowers the rate by itself; beside a rival it cannot be told from an
+//! overflow, and costs those few percent each time. Samples taken while there was not enough to
 //! send can raise the estimate, never lower it.
 
 use super::rtt::{Owd, Rtt};
@@ -55,6 +57,9 @@ const DRAIN_PERCENT: u64 = 60;
 /// How long a delivery rate is remembered, at least, and beside a rival.
 const MEMORY_US: u64 = 250 * MS;
 const RIVAL_US: u64 = 2 * SEC;
+/// Part of the estimate that is kept when a queue that a rival fills overflows, percent: he gives way
+/// then too, and more (CUBIC 30 %), but what is lost is mostly his.
+const YIELD_PERCENT: u64 = 93;
 /// A delivery below this part of the estimate shows a link that has become slower, percent.
 const SLOWER: u64 = 75;
 /// A sample is stretched when its delay grows by more than one part in this many of its span.
@@ -137,6 +142,11 @@ pub struct Rate {
     /// A queue stands that is not ours: giving way to it would leave the link to another, who takes
     /// all of it.
     rival: bool,
+    /// Something was lost beside a rival; when that was answered last, and the estimate that is to
+    /// be kept then, or 0.
+    overflowed: bool,
+    yielded_at: Time,
+    yielded: u64,
     /// Whether the effect of the last drain has been seen.
     judged: bool,
     /// Standing delay that was left when we last sent less than the rate.
@@ -184,6 +194,9 @@ impl Rate {
             queue_since: None,
             overused: 0,
             rival: false,
+            overflowed: false,
+            yielded_at: now,
+            yielded: 0,
             judged: true,
             tolerated: 0,
             unused_since: None,
@@ -328,6 +341,7 @@ impl Rate {
     /// `bytes` were found to be lost.
     pub fn on_lost(&mut self, bytes: u64) {
         self.round_lost += bytes;
+        self.overflowed |= self.rival;
     }
 
     /// Takes a delivery-rate sample over the last round trip or so.
@@ -422,7 +436,12 @@ impl Rate {
                 // more has been tolerated.
                 let stands = now.since(self.calm_at) > STANDING_US.max(8 * rtt.smoothed());
                 let calm = calm || (stands && self.tolerated < limit);
-                if !self.limited && calm && now.since(self.last_probe) > period {
+                if self.rival && self.overflowed && now.since(self.yielded_at) > RIVAL_US {
+                    self.overflowed = false;
+                    self.yielded_at = now;
+                    self.yielded = bw * YIELD_PERCENT / 100;
+                    self.enter(now, Phase::Drain);
+                } else if !self.limited && calm && now.since(self.last_probe) > period {
                     self.up_from = bw;
                     self.up_wins = 0;
                     self.up_queue = queue;
@@ -490,6 +509,10 @@ impl Rate {
         } else if self.overused > 0 {
             self.lower(now, self.overused);
         }
+        if self.yielded > 0 {
+            self.lower(now, self.yielded);
+            self.yielded = 0;
+        }
         self.overused = 0;
         self.tolerated = queue.min(TOLERATED_MAX_US);
         self.calm_at = now;
@@ -500,6 +523,7 @@ impl Rate {
     fn watch_overuse(&mut self, now: Time, queue: u64, limit: u64, rtt: &Rtt) {
         if queue <= self.tolerated + limit || self.rival {
             self.rival &= queue > limit;
+            self.overflowed &= self.rival;
             self.queue_since = None;
             return;
         }
