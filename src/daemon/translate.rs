@@ -14,6 +14,15 @@ use std::path::{Path, PathBuf};
 /// Longest private key file, bytes.
 const KEY_FILE_MAX: u64 = 4096;
 
+/// How a WAN is used.
+pub(super) fn mode(mode: config::Mode) -> engine::Mode {
+    match mode {
+        config::Mode::Active => engine::Mode::Active,
+        config::Mode::Backup => engine::Mode::Backup,
+        config::Mode::Off => engine::Mode::Off,
+    }
+}
+
 /// What becomes of traffic without a connection; nothing of a server's.
 pub(super) fn outage(config: &Config) -> Option<Outage> {
     match &config.main.role {

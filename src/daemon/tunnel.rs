@@ -14,13 +14,12 @@ use super::gate::Gate;
 use super::report;
 use super::resolve::resolve;
 use super::translate::{
-    barred, forwards, ids, inner_networks, kill_switch, new_endpoint, outage, private_key,
+    self, barred, forwards, ids, inner_networks, kill_switch, new_endpoint, outage, private_key,
     settings, state_file, unchanged_key,
 };
 use super::wans::Wans;
 use crate::config::{self, Config, Host, Outage, Role};
 use crate::endpoint::{self, PeerId, PeerState};
-use crate::engine;
 use crate::net::netlink::{Network, Wan, Watcher};
 use crate::net::system::{Desired, Owner, System, wan_routes};
 use crate::net::tun::Tun;
@@ -424,12 +423,7 @@ impl Tunnel {
 
     /// Uses a WAN in another way until the next start; whether there is such a WAN.
     pub async fn set_mode(&mut self, wan: &str, mode: config::Mode) -> bool {
-        let mode = match mode {
-            config::Mode::Active => engine::Mode::Active,
-            config::Mode::Backup => engine::Mode::Backup,
-            config::Mode::Off => engine::Mode::Off,
-        };
-        let known = self.wans.set_mode(wan, mode);
+        let known = self.wans.set_mode(wan, translate::mode(mode));
         if known {
             self.follow(self.network.clone()).await;
         }

@@ -6,6 +6,7 @@
 //! networks in, commands out.
 
 use super::dataplane::{Command, WanPlan};
+use super::translate;
 use crate::config::{self, WanLink};
 use crate::engine::{Mode, PathSettings, Reason};
 use crate::net::netlink::{Network, Route, Selection, Wan, WanFault, wans};
@@ -155,9 +156,8 @@ impl Wans {
         let section = client.wans.iter().find(|w| w.name == entry.name);
         let mode = self.modes.get(&entry.name).copied().unwrap_or(match section.map(|s| s.mode) {
             None | Some(config::Mode::Active) if self.limited.contains(&entry.name) => Mode::Backup,
-            None | Some(config::Mode::Active) => Mode::Active,
-            Some(config::Mode::Backup) => Mode::Backup,
-            Some(config::Mode::Off) => Mode::Off,
+            None => Mode::Active,
+            Some(other) => translate::mode(other),
         });
         let plan = plan(entry.path, wan, mode, section);
         let way =

@@ -84,6 +84,13 @@ pub struct Settings {
     pub fec: bool,
 }
 
+impl Settings {
+    /// What of the memory is each direction's own, bytes.
+    fn quarter(&self) -> usize {
+        self.memory / 4
+    }
+}
+
 /// How a path may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
@@ -219,7 +226,7 @@ pub struct Engine {
 impl Engine {
     /// An engine without paths.
     pub fn new(settings: Settings, now: Time) -> Engine {
-        let quarter = settings.memory / 4;
+        let quarter = settings.quarter();
         Engine {
             paths: [const { None }; PATHS_MAX],
             numbers: core::array::from_fn(|path| PacketNumbers::new(path as u8)),
@@ -372,7 +379,7 @@ impl Engine {
     /// Bytes of buffers that may wait to be sent, beside what is on its way: what is received has
     /// left room for, and a quarter is its own.
     fn entrance_max(&self) -> usize {
-        let received = self.resequencer.held_bytes().max(self.settings.memory / 4);
+        let received = self.resequencer.held_bytes().max(self.settings.quarter());
         self.settings.memory.saturating_sub(received + self.store.buffers().0)
     }
 
@@ -380,7 +387,7 @@ impl Engine {
     /// quarter is its own.
     fn held_max(&self) -> usize {
         let sent = self.entrance.buffers() + self.store.buffers().0;
-        self.settings.memory.saturating_sub(sent.max(self.settings.memory / 4))
+        self.settings.memory.saturating_sub(sent.max(self.settings.quarter()))
     }
 
     /// The next inner packet from the peer.

@@ -6,7 +6,7 @@
 use crate::flow::{Flow, Way};
 use crate::link::{Loss, Spec};
 use crate::rng::Rng;
-use crate::scenario::{Kind, Scenario, run_all};
+use crate::scenario::{Kind, Scenario, run_all, variable};
 use onebox::time::{MS, SEC};
 
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
@@ -97,11 +97,8 @@ fn a_long_load_does_not_fill_the_queues() {
 }
 
 fn seeds() -> core::ops::Range<u64> {
-    let number = |name, default| {
-        std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok()).unwrap_or(default)
-    };
-    let first = number("SIM_SEED", 0);
-    first..first + number("SIM_RUNS", 24)
+    let first = variable("SIM_SEED", 0);
+    first..first + variable("SIM_RUNS", 24)
 }
 
 /// Poor links drawn at random. `SIM_SEED` is the first, `SIM_RUNS` how many (24).
@@ -127,7 +124,8 @@ fn poor_links_of_all_kinds() {
 /// What Linux's TCP has under way at most with the buffers of its default, bytes.
 const WINDOW: u64 = 3_000_000;
 
-/// Pairs of good links drawn at random. `SIM_SEED` is the first, `SIM_RUNS` how many (24).
+/// Pairs of good links drawn at random, as far as one window fills them. `SIM_SEED` is the first,
+/// `SIM_RUNS` how many (24).
 #[test]
 #[ignore = "a sweep of a minute"]
 fn good_links_of_all_kinds() {

@@ -197,7 +197,7 @@ fn all_links_gone_and_back() {
 }
 
 #[test]
-#[ignore = "goal not met yet: E 0.74 of 0.85, CUBIC opens its window no faster"]
+#[ignore = "goal not met yet: E 0.76 of 0.85, CUBIC opens its window no faster"]
 fn a_link_added_at_run_time_is_used() {
     for way in WAYS {
         Scenario::new("a second link appears")

@@ -178,17 +178,15 @@ fn smoltcp_gets_every_byte() {
 /// search loses in that link's short queue, and is known a round trip later, is no brown-out.
 #[test]
 fn a_very_slow_link_is_not_lost_in_the_search_for_its_rate() {
-    for queue_ms in [40, 80, 120, 150] {
+    let scenario = |queue_ms: usize| {
+        let queue = Some(50 * queue_ms * 125);
         Scenario::new(format!("20 and 320 ms, {queue_ms} ms of queue"))
-            .links([
-                fast(),
-                Spec { queue: Some(50 * queue_ms * 125), ..Spec::new(50_000, 320_000) },
-            ])
+            .links([fast(), Spec { queue, ..Spec::new(50_000, 320_000) }])
             .flow("tcp", Flow::bulk(Way::Up).from(SEC))
             .lasts(30 * SEC)
             .at_least("Mbit/s", 60.0, |o| o.mbps("tcp", 12.0, 30.0))
-            .run(Kind::Bare);
-    }
+    };
+    run_all(Kind::Bare, [40, 80, 120, 150].map(scenario));
 }
 
 /// What the slow near link carries until a packet comes over the fast far one is a small part of what

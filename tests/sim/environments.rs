@@ -18,7 +18,7 @@ use crate::figures::statistics::{BIN_MS, TCP_SHARE, longest_zero_ms, recovered_m
 use crate::figures::table;
 use crate::flow::{Flow, Way};
 use crate::link::Spec;
-use crate::scenario::{Kind, Outcome, Scenario};
+use crate::scenario::{Kind, Outcome, Scenario, variable};
 use onebox::time::{MS, SEC};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,11 +160,6 @@ fn fail(outage: &str, way: Way, seed: u64) -> Record {
     ];
     record.note = outcome.violations.join("; ");
     record
-}
-
-/// What the variable says, or the default.
-fn variable<T: std::str::FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// The words of the variable.

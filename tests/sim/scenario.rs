@@ -156,13 +156,18 @@ pub fn run_all(kind: Kind, scenarios: impl IntoIterator<Item = Scenario>) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// What the environment variable says, or the default.
+pub fn variable<T: std::str::FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 impl Scenario {
     /// A scenario of ten seconds without anything in it. Its seed is 1, or that of the variable
     /// `SIM_SEED`.
     pub fn new(name: impl Into<String>) -> Scenario {
         Scenario {
             name: name.into(),
-            seed: std::env::var("SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1),
+            seed: variable("SIM_SEED", 1),
             slack_us: 0,
             memory: engine::MEMORY,
             fec: true,

@@ -116,6 +116,7 @@ mod tests {
     use super::*;
     use crate::buffer::Buf;
     use crate::time::Time;
+    use proptest::prelude::*;
 
     fn queued(sequence: u32, len: usize) -> Queued {
         let mut packet = Buf::new();
@@ -123,41 +124,48 @@ mod tests {
         Queued { packet, sequence, ordered: true, at: Time(0), ecn: 0 }
     }
 
-    /// Whatever is pushed and taken, it does what a plain list would do.
-    #[test]
-    fn it_agrees_with_a_list() {
-        let (mut line, mut list) = (Line::default(), Vec::<(u32, usize)>::new());
-        let mut dice = 1u64;
-        let mut roll = |below: u64| {
-            dice ^= dice << 13;
-            dice ^= dice >> 7;
-            dice ^= dice << 17;
-            dice % below
-        };
-        for sequence in 0..20_000 {
-            // Full and empty by turns.
-            let more = if sequence / 1000 % 2 == 0 { 3 } else { 1 };
-            for _ in 0..roll(more + 1) {
-                let len = 40 + roll(1400) as usize;
-                line.push(queued(sequence, len));
-                list.push((sequence, len));
+    /// Finds what [`Line::pop_behind`] has to.
+    fn behind(list: &[(u32, usize)], ahead: usize, max_len: usize) -> Option<usize> {
+        let mut before = 0;
+        list.iter().position(|&(_, len)| {
+            let found = before >= ahead && len <= max_len;
+            before += len;
+            found
+        })
+    }
+
+    proptest! {
+        /// Whatever is pushed and taken, it does what a plain list would do.
+        #[test]
+        fn it_agrees_with_a_list(
+            steps in prop::collection::vec(
+                (
+                    prop::collection::vec(40..1500usize, 0..4),
+                    prop_oneof![Just(0), 0..200_000usize],
+                    700..1500usize,
+                    any::<bool>(),
+                ),
+                1..400,
+            ),
+        ) {
+            let (mut line, mut list) = (Line::default(), Vec::<(u32, usize)>::new());
+            let mut sequence = 0;
+            let plain = |q: Queued| (q.sequence, q.packet.len());
+            for (lens, ahead, max_len, pops) in steps {
+                for len in lens {
+                    line.push(queued(sequence, len));
+                    list.push((sequence, len));
+                    sequence += 1;
+                }
+                let wanted = behind(&list, ahead, max_len).map(|place| list.remove(place));
+                prop_assert_eq!(line.pop_behind(ahead, max_len).map(plain), wanted);
+                if pops {
+                    let wanted = (!list.is_empty()).then(|| list.remove(0));
+                    prop_assert_eq!(line.pop().map(plain), wanted);
+                }
+                prop_assert_eq!(line.bytes(), list.iter().map(|&(_, len)| len).sum::<usize>());
+                prop_assert_eq!(line.front().map(|q| q.sequence), list.first().map(|&(s, _)| s));
             }
-            let (ahead, max_len) = (roll(200_000) as usize * roll(2) as usize, 700 + roll(800));
-            let mut before = 0;
-            let wanted = list.iter().position(|&(_, len)| {
-                let found = before >= ahead && len <= max_len as usize;
-                before += len;
-                found
-            });
-            let wanted = wanted.map(|place| list.remove(place));
-            let got = line.pop_behind(ahead, max_len as usize);
-            assert_eq!(got.map(|q| (q.sequence, q.packet.len())), wanted);
-            if roll(3) == 0 {
-                let wanted = (!list.is_empty()).then(|| list.remove(0));
-                assert_eq!(line.pop().map(|q| (q.sequence, q.packet.len())), wanted);
-            }
-            assert_eq!(line.bytes(), list.iter().map(|&(_, len)| len).sum::<usize>());
-            assert_eq!(line.front().map(|q| q.sequence), list.first().map(|&(s, _)| s));
         }
     }
 }
