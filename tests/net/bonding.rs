@@ -80,3 +80,29 @@ fn better_than_the_best(lab: &Lab, links: &[usize]) {
         assert!(mbit > best, "{sends:?}: {mbit} Mbit/s, the best alone {best} Mbit/s");
     }
 }
+
+/// A plain flow beside the tunnel on one of two links keeps at least a third of that link, and so does
+/// the bond. CUBIC takes its time to open a window for a link that another fills.
+#[test]
+#[ignore = "takes 2.5 minutes"]
+fn a_link_is_shared_fairly_with_plain_traffic() {
+    const SETTLE: Duration = Duration::from_secs(25);
+    const LONG: Duration = Duration::from_secs(40);
+    const LINK: f64 = PLAIN_TCP * 50.0;
+    // Of the other link all, less the tunnel's headers.
+    const OTHER: f64 = LINK * 0.95;
+    let lab = Lab::new(&[Wan::mbit_ms(50, 20), Wan::mbit_ms(50, 30)]);
+    let _pair = Pair::up(&lab);
+    for sends in [Sends::Up, Sends::Down] {
+        let through = Flow::start(&lab.site().lan, &lab.internet, INTERNET, sends, None);
+        through.measure(WARM_UP);
+        let device = lab.site().device(0);
+        let beside = Flow::start(&lab.site().router, &lab.server, SERVER, sends, Some(&device));
+        beside.measure(SETTLE);
+        let begin = through.age_ms();
+        let plain = beside.measure(LONG);
+        let ours = through.mbit_between(begin, through.age_ms()) - OTHER;
+        println!("{sends:?}: plain {plain:.1} Mbit/s, ours {ours:.1} of {LINK:.1}");
+        assert!(plain.min(ours) > LINK / 3.0 * 0.95, "{sends:?}: plain {plain}, ours {ours}");
+    }
+}
