@@ -387,7 +387,7 @@ impl Path {
             count.lost += u64::from(sent.time >= count.from);
             each(sent);
         });
-        self.rate.on_lost(lost);
+        self.rate.on_lost(now, lost);
     }
 
     /// The share of datagrams that is lost, percent, when it is so large that the path is of no

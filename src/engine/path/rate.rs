@@ -17,8 +17,8 @@
 //! a rival's queue: it is tolerated, and the share of the link is kept, less a little each time that
 //! the queue overflows.
 //!
-//! Limits: random loss never lowers the rate by itself; beside a rival it cannot be told from an
-//! overflow, and costs those few percent each time. Samples taken while there was not enough to
+//! Limits: random loss never lowers the rate by itself; if it is rare it cannot be told from an
+//! overflow beside a rival, and costs those few percent each time. Samples taken while there was not enough to
 //! send can raise the estimate, never lower it.
 
 use super::rtt::{Owd, Rtt};
@@ -60,6 +60,8 @@ const RIVAL_US: u64 = 2 * SEC;
 /// Part of the estimate that is kept when a queue that a rival fills overflows, percent: he gives way
 /// then too, and more (CUBIC 30 %), but what is lost is mostly his.
 const YIELD_PERCENT: u64 = 93;
+/// Time without loss before an overflow, at least.
+const LULL_US: u64 = 500 * MS;
 /// A delivery below this part of the estimate shows a link that has become slower, percent.
 const SLOWER: u64 = 75;
 /// A sample is stretched when its delay grows by more than one part in this many of its span.
@@ -142,9 +144,10 @@ pub struct Rate {
     /// A queue stands that is not ours: giving way to it would leave the link to another, who takes
     /// all of it.
     rival: bool,
-    /// Something was lost beside a rival; when that was answered last, and the estimate that is to
-    /// be kept then, or 0.
+    /// A queue that a rival fills has overflowed; when something was lost last; when an overflow was
+    /// answered last, and the estimate that is to be kept then, or 0.
     overflowed: bool,
+    lost_at: Time,
     yielded_at: Time,
     yielded: u64,
     /// Whether the effect of the last drain has been seen.
@@ -195,6 +198,7 @@ impl Rate {
             overused: 0,
             rival: false,
             overflowed: false,
+            lost_at: now,
             yielded_at: now,
             yielded: 0,
             judged: true,
@@ -339,9 +343,14 @@ impl Rate {
     }
 
     /// `bytes` were found to be lost.
-    pub fn on_lost(&mut self, bytes: u64) {
+    pub fn on_lost(&mut self, now: Time, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.round_lost += bytes;
-        self.overflowed |= self.rival;
+        // Overflows are far apart; what is lost all the time is lost by chance.
+        self.overflowed |= self.rival && now.since(self.lost_at) > LULL_US;
+        self.lost_at = now;
     }
 
     /// Takes a delivery-rate sample over the last round trip or so.
