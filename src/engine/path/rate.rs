@@ -18,8 +18,8 @@
 //! the queue overflows.
 //!
 //! Limits: random loss never lowers the rate by itself; if it is rare it cannot be told from an
-//! overflow beside a rival, and costs those few percent each time. Samples taken while there was not enough to
-//! send can raise the estimate, never lower it.
+//! overflow beside a rival, and costs those few percent each time. Samples taken while there was
+//! not enough to send can raise the estimate, never lower it.
 
 use super::rtt::{Owd, Rtt};
 use crate::time::{MS, SEC, Time};
@@ -445,7 +445,7 @@ impl Rate {
                 // more has been tolerated.
                 let stands = now.since(self.calm_at) > STANDING_US.max(8 * rtt.smoothed());
                 let calm = calm || (stands && self.tolerated < limit);
-                if self.rival && self.overflowed && now.since(self.yielded_at) > RIVAL_US {
+                if self.overflowed && now.since(self.yielded_at) > RIVAL_US {
                     self.overflowed = false;
                     self.yielded_at = now;
                     self.yielded = bw * YIELD_PERCENT / 100;
