@@ -2,6 +2,7 @@
 
 use crate::PLAIN_TCP;
 use crate::lab::clock;
+use crate::lab::emulator::NAP_NS;
 use crate::lab::programs::{iperf, ping, poll_until};
 use crate::lab::topology::{Lab, SERVER, SERVER6, Wan};
 use crate::lab::traffic::{Echo, Flow, Sends};
@@ -32,9 +33,12 @@ fn a_link_has_its_delay() {
         });
         let seen = ping(&lab.site().router, address, 25, 20, &[]);
         assert_eq!(seen.rtts_ms.len(), 25);
-        // The fastest, since a busy machine adds to some: the link itself adds to all.
-        let (fastest, median) = (seen.quantile_ms(0.0), seen.median_ms());
-        assert!((40.0..41.0).contains(&fastest) && median < 45.0, "{address}: {seen:?}");
+        // The faster ones, since a busy machine adds to some: the link itself adds to all. A frame
+        // that is found after a nap counts as having come at its start, so that each way may take
+        // a nap less.
+        let (faster, median) = (seen.quantile_ms(0.25), seen.median_ms());
+        let least = 40.0 - 2.0 * NAP_NS as f64 / 1e6;
+        assert!((least..41.0).contains(&faster) && median < 45.0, "{address}: {seen:?}");
     }
 }
 

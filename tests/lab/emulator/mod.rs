@@ -33,7 +33,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Rest between two rounds while frames move, nanoseconds.
-const NAP_NS: u64 = 90_000;
+pub const NAP_NS: u64 = 90_000;
 /// Frames read from one device per round.
 const FRAMES_PER_ROUND: usize = 128;
 /// Longest frame, bytes.
