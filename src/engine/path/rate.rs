@@ -59,7 +59,7 @@ const MEMORY_US: u64 = 250 * MS;
 const RIVAL_US: u64 = 2 * SEC;
 /// Part of the estimate that is kept when a queue that a rival fills overflows, percent: he gives way
 /// then too, and more (CUBIC 30 %), but what is lost is mostly his.
-const YIELD_PERCENT: u64 = 93;
+const YIELD_PERCENT: u64 = 94;
 /// Time without loss before an overflow, at least.
 const LULL_US: u64 = 500 * MS;
 /// A delivery below this part of the estimate shows a link that has become slower, percent.
