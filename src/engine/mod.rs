@@ -203,6 +203,8 @@ pub struct Engine {
     closing: Option<u8>,
     /// When a path last fell out of use.
     path_lost_at: Option<Time>,
+    /// The peer's clock.
+    clock: path::rtt::PeerClock,
     /// When [`poll_transmit`](Engine::poll_transmit) last found nothing more to send.
     drained_at: Time,
     mtu_told: u16,
@@ -244,6 +246,7 @@ impl Engine {
             guarded_at: now,
             closing: None,
             path_lost_at: None,
+            clock: path::rtt::PeerClock::default(),
             drained_at: now,
             mtu_told: 0,
             longest: MTU_MIN,

@@ -142,11 +142,12 @@ impl Engine {
             let path = self.path_mut(id)?;
             path.rate.set_near(near);
             let known = path.rate.bandwidth();
+            let nearer = rate;
             rate += if known > 0 { known } else { path.rate.pacing(&path.feedback, &path.owd) };
             if !path.may_send(now) {
                 continue;
             }
-            let trial = !near && !path.rate.is_settled() && !path.is_reserve();
+            let trial = !near && !path.rate.is_settled() && !path.is_reserve() && known < nearer;
             let take = Take { ahead: (ahead / flows) as usize, near };
             let transmit = match trial {
                 true => self.fill_trial(now, out, id),

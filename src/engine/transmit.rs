@@ -12,7 +12,7 @@ use crate::wire::{OVERHEAD, PATHS_MAX, PathId, Writer};
 pub(super) const REPORT_US: u64 = 500 * MS;
 /// An acknowledgement also tells of other paths on which something came within this time, so that
 /// it does not matter over which path it arrives.
-const ALSO_US: u64 = 50 * MS;
+const ALSO_US: u64 = 200 * MS;
 /// Distance at which the hold is computed.
 const HOLD_EVERY_US: u64 = 10 * MS;
 /// The hold is told anew when it has changed by more than one part in this many.

@@ -81,6 +81,22 @@ fn a_poor_link_that_is_near_and_slows_down() {
     harmless("near", Spec { trace, ..Spec::new(30_000, 5_000).loss(150_000) });
 }
 
+/// A near link with next to nothing beside a far one with a lot (a long copper line and a
+/// satellite): the far one's rate was searched for with repeats of what was under way on the near
+/// one, too little to find it ever, and it was taken for silent while its acknowledgements waited on
+/// the near one: 0.3 Mbit/s.
+#[test]
+fn a_weak_near_link_does_not_keep_out_a_strong_far_one() {
+    let scenario = |way| {
+        Scenario::new("0.5 Mbit/s near, 100 Mbit/s far")
+            .links([Spec::new(500, 5_000), Spec::new(100_000, 300_000)])
+            .flow("tcp", Flow::bulk(way).from(SEC))
+            .lasts(40 * SEC)
+            .at_least("Mbit/s", 40.0, |o| o.mbps("tcp", 10.0, 40.0))
+    };
+    run_all(Kind::Bare, WAYS.map(scenario));
+}
+
 /// A flow that never pauses must not move the least delay up, probe by probe.
 #[test]
 fn a_long_load_does_not_fill_the_queues() {
@@ -153,6 +169,50 @@ fn good_links_of_all_kinds() {
         }
     }
     assert!(slow.is_empty(), "E below 0.8: {slow:?}");
+}
+
+/// Two to four links of any kind, good ones and poor ones: never slower than plain TCP on the best
+/// of them alone. `SIM_SEED` is the first, `SIM_RUNS` how many (24).
+#[test]
+#[ignore = "a sweep of minutes"]
+fn never_below_the_best_link() {
+    let mut below = Vec::new();
+    for seed in seeds() {
+        let mut rng = Rng::of(seed, "mixture");
+        let count = 2 + rng.below(3);
+        let link = |i: u64| match rng.below(3) {
+            0 => drawn(seed * 4 + i),
+            _ => drawn_good(seed * 4 + i, "any"),
+        };
+        let links: Vec<Spec> = (0..count).map(link).collect();
+        for way in WAYS {
+            let play = |links: &[Spec], kind| {
+                Scenario::new("sweep")
+                    .links(links.iter().cloned())
+                    .flow("tcp", Flow::bulk(way).from(SEC + seed * 37 * MS))
+                    .flow("ping", Flow::ping(10 * MS))
+                    .lasts(40 * SEC)
+                    .play(kind)
+            };
+            let alone = links.iter().map(|link| {
+                let o = play(core::slice::from_ref(link), Kind::Plain);
+                o.mbps("tcp", 10.0, 40.0)
+            });
+            let best = alone.fold(0.0, f64::max);
+            let o = play(&links, Kind::Bare);
+            let mbps = o.mbps("tcp", 10.0, 40.0);
+            let ping = o.percentile_ms("ping", 10.0, 38.0, 95.0);
+            let (share, e) = (mbps / best, o.efficiency("tcp", 10.0, 40.0));
+            println!(
+                "{seed} {way:?}: {mbps:.1} of {best:.1} Mbit/s ({share:.2}), E {e:.2}, ping \
+                 {ping:.0} ms, {links:#?}"
+            );
+            if share < 0.95 {
+                below.push((seed, way, mbps, best));
+            }
+        }
+    }
+    assert!(below.is_empty(), "below the best link alone: {below:?}");
 }
 
 fn drawn_good(seed: u64, name: &str) -> Spec {

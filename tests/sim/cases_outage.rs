@@ -46,6 +46,23 @@ fn a_silent_blackhole_is_outlived() {
     }
 }
 
+/// The peer's clock is told in 32 bits of microseconds, half of which pass in 36 minutes.
+#[test]
+fn a_link_that_was_away_for_an_hour_is_used_again() {
+    let back = 3_600 * SEC;
+    let scenario = |way: Way| {
+        Scenario::new("one of two links comes back after an hour")
+            .links(two())
+            .flow("tcp", Flow::bulk(way).from(back + 5 * SEC))
+            .flow("ping", Flow::ping(SEC))
+            .lasts(back + 12 * SEC)
+            .at(5 * SEC, "A loses its carrier", |w| w.set_carrier(0, false))
+            .at(back, "A has its carrier back", |w| w.set_carrier(0, true))
+            .at_least("E", 0.8, |o| o.efficiency("tcp", 3_607.0, 3_612.0))
+    };
+    run_all(Kind::Bare, WAYS.map(scenario));
+}
+
 #[test]
 fn carrier_loss_costs_next_to_nothing() {
     let scenario = |way| {

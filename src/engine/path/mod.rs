@@ -22,7 +22,7 @@ use mtu::Mtu;
 use pacing::Pacer;
 use rate::Rate;
 use received::{ACK_DELAY_US, Received};
-use rtt::{Owd, PeerClock, Rtt};
+use rtt::{Owd, Rtt};
 use sent::{Outcome, Sent, SentLog};
 use state::Health;
 use std::collections::VecDeque;
@@ -183,7 +183,8 @@ pub struct Path {
     pub rx_bytes: u64,
     /// Last time an acknowledgement brought something new.
     last_progress: Time,
-    clock: PeerClock,
+    /// When the newest acknowledgement of any path was written, on the peer's clock.
+    told: u64,
     /// When the link has sent everything it was given, at the believed rate.
     free_at: Time,
     brown_out: BrownOut,
@@ -226,7 +227,7 @@ impl Path {
             tx_bytes: 0,
             rx_bytes: 0,
             last_progress: now,
-            clock: PeerClock::default(),
+            told: 0,
             free_at: now,
             brown_out: BrownOut::default(),
             recent_bytes: 0,
@@ -343,11 +344,17 @@ impl Path {
         self.rx.add(now, wire_len, 0, 0);
     }
 
-    /// Applies an acknowledgement of this path that came over path `over`.
-    pub fn on_ack(&mut self, now: Time, ack: &Ack, mut each: impl FnMut(&Sent)) -> Outcome {
+    /// Applies an acknowledgement of this path, of which the newest datagram had arrived at
+    /// `arrived` on the peer's clock.
+    pub fn on_ack(
+        &mut self,
+        now: Time,
+        ack: &Ack,
+        arrived: u64,
+        mut each: impl FnMut(&Sent),
+    ) -> Outcome {
         let near = self.sent.newest();
         let largest = crate::wire::header::expand(ack.largest_low, near);
-        let arrived = self.clock.expand(ack.arrived);
         let count = &mut self.brown_out;
         let outcome = self.sent.on_ack(ack.ranges.descending(largest), |sent| {
             count.acked += u64::from(sent.time >= count.from);
@@ -442,11 +449,27 @@ impl Path {
             let nth = self.sent.oldest(SILENCE_EVIDENCE as usize - 1);
             let overdue = nth.map_or(since, |t| t + expected);
             let quiet = since + SILENCE_BUSY_US + self.owd.spread() / 2 + 3 * self.owd.noise();
-            overdue.max(quiet).min(since + most)
+            let due = overdue.max(quiet).min(since + most);
+            match nth {
+                Some(nth) if !self.is_missed(nth) => due.max(nth + self.rtt.timeout(ACK_DELAY_US)),
+                _ => due,
+            }
         } else {
             let quick = (expected + 30 * MS).clamp(SILENCE_MIN_US, most);
             since + (2 * quick).min(2 * most)
         }
+    }
+
+    /// Whether the peer has told us anything since a datagram of that time should have reached it.
+    /// Acknowledgements come over any path: theirs may be the one that is silent.
+    fn is_missed(&self, sent: Time) -> bool {
+        let margin = (self.owd.spread() / 2 + 3 * self.owd.noise() + ACK_DELAY_US) as i64;
+        self.owd.smoothed().is_none_or(|owd| self.told as i64 >= sent.0 as i64 + owd + margin)
+    }
+
+    /// What the peer wrote at `written` on its clock has come, over any path.
+    pub fn on_told(&mut self, written: u64) {
+        self.told = self.told.max(written);
     }
 
     /// For how long nothing has been acknowledged, if that is too long.

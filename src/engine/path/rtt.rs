@@ -215,20 +215,21 @@ impl Rtt {
     }
 }
 
-/// Restores a 32-bit microsecond clock of the peer to 64 bits. It wraps every 71 minutes, and
-/// samples come far more often than that.
+/// Restores the 32-bit microsecond clock of the peer to 64 bits. It wraps every 71 minutes; ours
+/// tells how far it has gone since it was seen last, so that a long silence does no harm. One for
+/// all paths: their delays are compared.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PeerClock(Option<u64>);
+pub struct PeerClock(Option<(u64, Time)>);
 
 impl PeerClock {
-    /// The full time of `low`.
-    pub fn expand(&mut self, low: u32) -> u64 {
+    /// The full time of which `low` is the low half.
+    pub fn expand(&mut self, now: Time, low: u32) -> u64 {
         let full = match self.0 {
             None => u64::from(low) + (1 << 32),
-            Some(near) => crate::wire::header::expand(low, near),
+            Some((seen, at)) => crate::wire::header::expand(low, seen + now.since(at)),
         };
-        if self.0.is_none_or(|n| full > n) {
-            self.0 = Some(full);
+        if self.0.is_none_or(|(seen, _)| full > seen) {
+            self.0 = Some((full, now));
         }
         full
     }
@@ -341,9 +342,14 @@ mod tests {
     #[test]
     fn the_peers_clock_wraps() {
         let mut clock = PeerClock::default();
-        let a = clock.expand(u32::MAX - 10);
-        assert_eq!(clock.expand(20) - a, 31);
-        assert_eq!(clock.expand(u32::MAX - 10), a, "an older one stays older");
+        let a = clock.expand(Time(0), u32::MAX - 10);
+        assert_eq!(clock.expand(Time(31), 20) - a, 31);
+        assert_eq!(clock.expand(Time(32), u32::MAX - 10), a, "an older one stays older");
+        let hour = 3600 * SEC;
+        for n in 1..5 {
+            let low = (u64::from(u32::MAX - 10) + n * hour + 7) as u32;
+            assert_eq!(clock.expand(Time(n * hour), low), a + n * hour + 7, "nothing for an hour");
+        }
     }
 
     #[test]
