@@ -46,21 +46,43 @@ fn a_silent_blackhole_is_outlived() {
     }
 }
 
-/// The peer's clock is told in 32 bits of microseconds, half of which pass in 36 minutes.
+/// Long after the last sign of life: a bulk flow begins 5 s later and has both links.
+fn after_an_hour(name: &str, links: usize, way: Way) -> Scenario {
+    Scenario::new(name)
+        .links(two().into_iter().take(links))
+        .flow("tcp", Flow::bulk(way).from(HOURS + 5 * SEC))
+        .flow("ping", Flow::ping(SEC))
+        .lasts(HOURS + 12 * SEC)
+        .at_least("E", 0.8, |o| {
+            let end = (HOURS / SEC) as f64 + 12.0;
+            o.efficiency("tcp", end - 5.0, end)
+        })
+}
+
+/// The peer's clock is told in 32 bits of microseconds, which pass in 71 minutes.
+const HOURS: u64 = 80 * 60 * SEC;
+
 #[test]
-fn a_link_that_was_away_for_an_hour_is_used_again() {
-    let back = 3_600 * SEC;
-    let scenario = |way: Way| {
-        Scenario::new("one of two links comes back after an hour")
-            .links(two())
-            .flow("tcp", Flow::bulk(way).from(back + 5 * SEC))
-            .flow("ping", Flow::ping(SEC))
-            .lasts(back + 12 * SEC)
-            .at(5 * SEC, "A loses its carrier", |w| w.set_carrier(0, false))
-            .at(back, "A has its carrier back", |w| w.set_carrier(0, true))
-            .at_least("E", 0.8, |o| o.efficiency("tcp", 3_607.0, 3_612.0))
+fn links_that_were_away_for_an_hour_are_used_again() {
+    let scenario = |way, away: usize| {
+        (0..away).fold(after_an_hour("links come back after an hour", 2, way), |s, link| {
+            s.at(5 * SEC, "a link loses its carrier", move |w| w.set_carrier(link, false)).at(
+                HOURS,
+                "it has it back",
+                move |w| w.set_carrier(link, true),
+            )
+        })
     };
-    run_all(Kind::Bare, WAYS.map(scenario));
+    run_all(Kind::Bare, [scenario(Way::Up, 1), scenario(Way::Down, 2)]);
+}
+
+#[test]
+fn a_link_that_appears_after_an_hour_is_used() {
+    after_an_hour("a second link appears after an hour", 1, Way::Down)
+        .at(HOURS, "B appears", |w| {
+            w.add_link(Spec::new(50_000, 30_000), Spec::new(50_000, 30_000));
+        })
+        .run(Kind::Bare);
 }
 
 #[test]
