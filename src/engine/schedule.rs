@@ -229,7 +229,8 @@ impl Engine {
 
     /// A slow path of which the rate is not known yet, while the faster ones are busy: repeats
     /// packets that are on their way over those. So its rate is found before anything depends on
-    /// it, and what it would have lost or delayed hurts nobody.
+    /// it, and what it would have lost or delayed hurts nobody. As soon as it is known to carry as
+    /// much as those do, it goes on with new packets: there would be too few to repeat.
     fn fill_trial(&mut self, now: Time, out: &mut [u8], id: PathId) -> Option<Transmit> {
         let path = self.path(id)?;
         let capacity = path.payload_max().min(out.len());
