@@ -205,6 +205,8 @@ pub struct Engine {
     path_lost_at: Option<Time>,
     /// The peer's clock.
     clock: path::rtt::PeerClock,
+    /// When the newest acknowledgement was written, on that clock.
+    told: u64,
     /// When [`poll_transmit`](Engine::poll_transmit) last found nothing more to send.
     drained_at: Time,
     mtu_told: u16,
@@ -247,6 +249,7 @@ impl Engine {
             closing: None,
             path_lost_at: None,
             clock: path::rtt::PeerClock::default(),
+            told: 0,
             drained_at: now,
             mtu_told: 0,
             longest: MTU_MIN,

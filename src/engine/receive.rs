@@ -99,10 +99,9 @@ impl Engine {
     }
 
     fn handle_ack(&mut self, now: Time, pool: &mut Pool, ack: &Ack) {
-        let Engine { paths, store, clock, .. } = self;
+        let Engine { paths, store, clock, told, .. } = self;
         let arrived = clock.expand(now, ack.arrived);
-        let written = arrived + u64::from(ack.delay_us);
-        paths.iter_mut().flatten().for_each(|path| path.on_told(written));
+        *told = (*told).max(arrived + u64::from(ack.delay_us));
         let place = paths.get_mut(ack.path.index());
         let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
         let outcome = path.on_ack(now, ack, arrived, |sent| store.on_acked(sent, pool));

@@ -137,6 +137,15 @@ fn poor_links_of_all_kinds() {
     assert!(poor.is_empty(), "worse than the good link alone: {poor:?}");
 }
 
+/// A flow and a ping, which begin at another moment with each seed.
+fn over(links: &[Spec], way: Way, seed: u64) -> Scenario {
+    Scenario::new("sweep")
+        .links(links.iter().cloned())
+        .flow("tcp", Flow::bulk(way).from(SEC + seed * 37 * MS))
+        .flow("ping", Flow::ping(10 * MS))
+        .lasts(40 * SEC)
+}
+
 /// What Linux's TCP has under way at most with the buffers of its default, bytes.
 const WINDOW: u64 = 3_000_000;
 
@@ -154,12 +163,7 @@ fn good_links_of_all_kinds() {
             continue;
         }
         for way in WAYS {
-            let o = Scenario::new("sweep")
-                .links(links.clone())
-                .flow("tcp", Flow::bulk(way).from(SEC + seed * 37 * MS))
-                .flow("ping", Flow::ping(10 * MS))
-                .lasts(40 * SEC)
-                .play(Kind::Bare);
+            let o = over(&links, way, seed).play(Kind::Bare);
             let e = o.efficiency("tcp", 16.0, 40.0);
             let ping = o.percentile_ms("ping", 16.0, 38.0, 95.0);
             println!("{seed} {way:?}: E {e:.3}, ping {ping:.0} ms, {links:?}");
@@ -186,26 +190,18 @@ fn never_below_the_best_link() {
         };
         let links: Vec<Spec> = (0..count).map(link).collect();
         for way in WAYS {
-            let play = |links: &[Spec], kind| {
-                Scenario::new("sweep")
-                    .links(links.iter().cloned())
-                    .flow("tcp", Flow::bulk(way).from(SEC + seed * 37 * MS))
-                    .flow("ping", Flow::ping(10 * MS))
-                    .lasts(40 * SEC)
-                    .play(kind)
-            };
             let alone = links.iter().map(|link| {
-                let o = play(core::slice::from_ref(link), Kind::Plain);
+                let o = over(core::slice::from_ref(link), way, seed).play(Kind::Plain);
                 o.mbps("tcp", 10.0, 40.0)
             });
             let best = alone.fold(0.0, f64::max);
-            let o = play(&links, Kind::Bare);
+            let o = over(&links, way, seed).play(Kind::Bare);
             let mbps = o.mbps("tcp", 10.0, 40.0);
             let ping = o.percentile_ms("ping", 10.0, 38.0, 95.0);
             let (share, e) = (mbps / best, o.efficiency("tcp", 10.0, 40.0));
             println!(
                 "{seed} {way:?}: {mbps:.1} of {best:.1} Mbit/s ({share:.2}), E {e:.2}, ping \
-                 {ping:.0} ms, {links:#?}"
+                 {ping:.0} ms, {links:?}"
             );
             if share < 0.95 {
                 below.push((seed, way, mbps, best));

@@ -46,6 +46,9 @@ fn a_silent_blackhole_is_outlived() {
     }
 }
 
+/// The peer's clock is told in 32 bits of microseconds, which pass in 71 minutes.
+const HOURS: u64 = 80 * 60 * SEC;
+
 /// Long after the last sign of life: a bulk flow begins 5 s later and has both links.
 fn after_an_hour(name: &str, links: usize, way: Way) -> Scenario {
     Scenario::new(name)
@@ -58,9 +61,6 @@ fn after_an_hour(name: &str, links: usize, way: Way) -> Scenario {
             o.efficiency("tcp", end - 5.0, end)
         })
 }
-
-/// The peer's clock is told in 32 bits of microseconds, which pass in 71 minutes.
-const HOURS: u64 = 80 * 60 * SEC;
 
 #[test]
 fn links_that_were_away_for_an_hour_are_used_again() {

@@ -183,8 +183,6 @@ pub struct Path {
     pub rx_bytes: u64,
     /// Last time an acknowledgement brought something new.
     last_progress: Time,
-    /// When the newest acknowledgement of any path was written, on the peer's clock.
-    told: u64,
     /// When the link has sent everything it was given, at the believed rate.
     free_at: Time,
     brown_out: BrownOut,
@@ -227,7 +225,6 @@ impl Path {
             tx_bytes: 0,
             rx_bytes: 0,
             last_progress: now,
-            told: 0,
             free_at: now,
             brown_out: BrownOut::default(),
             recent_bytes: 0,
@@ -439,7 +436,9 @@ impl Path {
     /// eight datagrams are overdue (one may be lost, and what came behind it in the
     /// next burst is not due yet) and nothing at all has come for a while; of another one time is
     /// given for a lost tail to be repeated.
-    pub fn silence_due(&self) -> Time {
+    ///
+    /// `told` is when the newest acknowledgement of any path was written, on the peer's clock.
+    pub fn silence_due(&self, told: u64) -> Time {
         let (true, Some(since)) = (self.health.is_usable(), self.silent_since()) else {
             return Time::FAR;
         };
@@ -451,7 +450,9 @@ impl Path {
             let quiet = since + SILENCE_BUSY_US + self.owd.spread() / 2 + 3 * self.owd.noise();
             let due = overdue.max(quiet).min(since + most);
             match nth {
-                Some(nth) if !self.is_missed(nth) => due.max(nth + self.rtt.timeout(ACK_DELAY_US)),
+                Some(nth) if !self.is_missed(nth, told) => {
+                    due.max(nth + self.rtt.timeout(ACK_DELAY_US))
+                }
                 _ => due,
             }
         } else {
@@ -462,19 +463,14 @@ impl Path {
 
     /// Whether the peer has told us anything since a datagram of that time should have reached it.
     /// Acknowledgements come over any path: theirs may be the one that is silent.
-    fn is_missed(&self, sent: Time) -> bool {
+    fn is_missed(&self, sent: Time, told: u64) -> bool {
         let margin = (self.owd.spread() / 2 + 3 * self.owd.noise() + ACK_DELAY_US) as i64;
-        self.owd.smoothed().is_none_or(|owd| self.told as i64 >= sent.0 as i64 + owd + margin)
-    }
-
-    /// What the peer wrote at `written` on its clock has come, over any path.
-    pub fn on_told(&mut self, written: u64) {
-        self.told = self.told.max(written);
+        self.owd.smoothed().is_none_or(|owd| told as i64 >= sent.0 as i64 + owd + margin)
     }
 
     /// For how long nothing has been acknowledged, if that is too long.
-    pub fn silence(&self, now: Time) -> Option<u64> {
-        self.silence_due().le(&now).then(|| now.since(self.last_progress))
+    pub fn silence(&self, now: Time, told: u64) -> Option<u64> {
+        self.silence_due(told).le(&now).then(|| now.since(self.last_progress))
     }
 
     /// How much longer than expected the path has been silent: added to its delay when paths are
