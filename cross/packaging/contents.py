@@ -1,6 +1,6 @@
 """What is in a package.
 
-OpenWrt's has the program and everything below `openwrt/files`, Debian's the program, the systemd unit,
+OpenWrt's has the program and everything below `openwrt/files` and `init.d`, Debian's the program, the systemd unit,
 a server's configuration and what Debian asks for below `/usr/share/doc`. Configuration may hold
 secrets and the directory of keys does: both are root's alone. The pages for LuCI are a package of
 their own, for every architecture, and each of their languages is one.
@@ -57,6 +57,7 @@ class Package:
 def openwrt(project, program, arch):
     tree = Tree()
     tree.add_directory(project.root / "openwrt/files")
+    tree.add_directory(project.root / "init.d", lambda path: f"etc/init.d/{path}")
     return Package(
         "onebox", "onebox", arch, project.description, "net", about.OPENWRT_DEPENDS,
         with_program(tree, program), CONFIG, about.OPENWRT_USER, updated=RESTART)

@@ -4,9 +4,10 @@
 //! [`parse`], since argh itself would end it with 1.
 
 use super::{Exit, complain, print};
-use crate::config::{DEFAULT_CONTROL, DEFAULT_PATH, uci};
+use crate::config::{DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::daemon;
 use argh::FromArgs;
+use onebox_openwrt::uci;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;

@@ -35,7 +35,7 @@ pub(super) fn readable_secrets(path: &Path, text: &[u8]) -> Option<String> {
     if mode & 0o004 == 0 {
         return None;
     }
-    let document = config::uci::parse(text).ok()?;
+    let document = onebox_openwrt::uci::parse(text).ok()?;
     document.sections.iter().find_map(|section| {
         let secrets = ["private_key", "preshared_key"];
         let option = secrets.iter().find(|option| section.get(option).is_some())?;

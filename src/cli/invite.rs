@@ -9,7 +9,6 @@
 use super::args::Invite;
 use super::setup::{self, Existing};
 use super::{Exit, complain, fail, print};
-use crate::config::edit::{Editor, Put};
 use crate::config::free::{networks, next_free};
 use crate::config::invitation::{ENDPOINTS_MAX, Invitation, NAME_MAX, is_name};
 use crate::config::{
@@ -19,9 +18,10 @@ use crate::daemon::{
     self,
     files::{Locked, write_private},
 };
-use crate::net::clock;
-use crate::net::netlink::Watcher;
 use crate::prefix::{InterfaceAddress, Prefix, width};
+use onebox_linux::clock;
+use onebox_linux::netlink::Watcher;
+use onebox_openwrt::uci::edit::{Editor, Put};
 use std::net::IpAddr;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -144,7 +144,7 @@ fn usable(editor: &Editor, path: &Path) -> Result<Config, String> {
 
 /// A server's configuration where there was none.
 fn set_up(old: Option<Editor>, key_file: &str, notes: &mut Vec<String>) -> Result<Editor, String> {
-    let words = |error: crate::config::edit::EditError| error.to_string();
+    let words = |error: onebox_openwrt::uci::edit::EditError| error.to_string();
     let mut editor = match old {
         Some(editor) if setup::main_name(&editor).is_some() => editor,
         _ => Editor::new(NEW.as_bytes()).map_err(words)?,

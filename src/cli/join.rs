@@ -11,13 +11,13 @@
 use super::args::Join;
 use super::setup::{self, Existing};
 use super::{Exit, complain, fail, print};
-use crate::config::edit::{EditError, Editor, Put};
 use crate::config::invitation::{CODE_MAX, Invitation};
 use crate::config::{Config, PrivateKey, Role};
 use crate::daemon::{
     self,
     files::{Locked, write_private},
 };
+use onebox_openwrt::uci::edit::{EditError, Editor, Put};
 use serde::Serialize;
 use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 use super::{Exit, fail, print};
 use crate::config::{PresharedKey, PrivateKey};
-use crate::net::clock;
+use onebox_linux::clock;
 use std::io::Read;
 use zeroize::Zeroizing;
 

@@ -5,8 +5,8 @@
 
 use super::{Exit, complain, fail, print};
 use crate::crypto::selftest::{Speed, checks};
-use crate::net::clock;
 use crate::time::Time;
+use onebox_linux::clock;
 use std::fmt::Write;
 
 /// Bytes of the packets that are measured: what a path of 1500 bytes carries.

@@ -1,12 +1,12 @@
 //! What `invite` and `join` have in common: the configuration as it is, and what follows a change.
 
 use super::args::control_path;
-use crate::config::edit::Editor;
-use crate::config::uci::{Document, Section};
 use crate::config::{Config, DEFAULT_PATH, Diagnostic, Severity};
 use crate::daemon;
 use crate::daemon::control::client::{self, ClientError};
 use crate::daemon::control::{Reloaded, Request};
+use onebox_openwrt::uci::edit::Editor;
+use onebox_openwrt::uci::{Document, Section};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;

@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Forward, Main, Peer, Role, Wan};
-use super::uci::Section;
+use onebox_openwrt::uci::Section;
 
 /// What the sections say, each with its line.
 #[derive(Default)]

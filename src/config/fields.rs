@@ -3,7 +3,7 @@
 //! Every way to read an option remembers its name: what is left in the end is unknown.
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::uci::{Section, Text};
+use onebox_openwrt::uci::{Section, Text};
 
 /// Reads the options of a section.
 pub struct Fields<'a> {

@@ -4,7 +4,7 @@
 //! place of every mistake, and must never stop what runs. What comes out of here needs no further
 //! checks.
 //!
-//! How: [`uci`] reads the text as libuci does, [`parse`](mod@parse) gives its options a meaning,
+//! How: [`onebox_openwrt::uci`] reads the text as libuci does, [`parse`](mod@parse) gives its options a meaning,
 //! and `checks` compares the sections with each other. All problems are collected in one pass, as
 //! [`Diagnostic`]s. The result is the [`model`]; [`diff`](mod@diff) says what a reload changes.
 //!
@@ -15,13 +15,11 @@ pub mod address;
 mod checks;
 pub mod diagnostic;
 pub mod diff;
-pub mod edit;
 mod fields;
 pub mod free;
 pub mod invitation;
 pub mod model;
 pub mod parse;
-pub mod uci;
 
 pub use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 pub use address::{Endpoint, Host};

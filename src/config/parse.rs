@@ -8,10 +8,10 @@ use super::model::{
     Client, Config, Forward, KeySource, Main, Mode, Outage, Peer, Ports, Protocol, Role, Routing,
     Server, Wan, WanLink,
 };
-use super::uci::{self, Section};
 use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::engine;
 use crate::time::MS;
+use onebox_openwrt::uci::{self, Section};
 use std::path::PathBuf;
 
 const KEY: &str = "a key, 44 characters of base64";

@@ -17,9 +17,6 @@ use crate::endpoint::{
     self, Endpoint, Origin, PeerError, PeerId, PeerSettings, SocketId, TransmitBatch,
 };
 use crate::engine::{PathSettings, Reason};
-use crate::net::clock;
-use crate::net::tun::Tun;
-use crate::net::udp::{Family, Options, ReceiveBuffer, UdpSocket};
 use crate::time::Time;
 use crate::wire::PathId;
 use nix::errno::Errno;
@@ -27,6 +24,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use onebox_linux::clock;
+use onebox_linux::tun::Tun;
+use onebox_linux::udp::{Family, Options, ReceiveBuffer, UdpSocket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -80,7 +80,7 @@ pub struct Report {
     /// The endpoint.
     pub endpoint: endpoint::Snapshot,
     /// What the TUN device dropped.
-    pub tun: crate::net::tun::Drops,
+    pub tun: onebox_linux::tun::Drops,
     /// Local port of each WAN's sockets.
     pub ports: BTreeMap<u8, Vec<(Family, u16)>>,
 }

@@ -44,7 +44,7 @@ impl Log for Stderr {
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
             let target = record.target();
-            let module = ["onebox::", "onebox_core::"]
+            let module = ["onebox::", "onebox_core::", "onebox_linux::", "onebox_openwrt::"]
                 .iter()
                 .find_map(|package| target.strip_prefix(package))
                 .unwrap_or(target);

@@ -23,14 +23,14 @@ mod wans;
 
 use crate::config::{Config, Diagnostic, Severity, WanLink, diff, has_errors};
 use crate::endpoint::{PeerError, PeerState};
-use crate::net::{clock, system};
-use crate::openwrt::netifd::Interfaces;
 use crate::status::{Change, Status};
 use crate::time::{SEC, Time};
 use control::server::{BindError, Call, ControlServer};
 use control::{Reloaded, Request};
 use events::Journal;
 use history::Recorder;
+use onebox_linux::{clock, system};
+use onebox_openwrt::netifd::Interfaces;
 use quota::Quotas;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -148,7 +148,7 @@ pub fn load(path: &Path) -> Result<(Option<Config>, Vec<Diagnostic>), Error> {
 pub fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut text = Vec::new();
-    let bound = crate::config::uci::TEXT_MAX as u64 + 1;
+    let bound = onebox_openwrt::uci::TEXT_MAX as u64 + 1;
     std::fs::File::open(path)?.take(bound).read_to_end(&mut text)?;
     Ok(text)
 }

@@ -121,7 +121,7 @@ fn local(
     }
     let v4 = origin.remote.is_ipv4();
     let source = entry.and_then(|e| e.wan.as_ref()).and_then(|w| if v4 { w.v4 } else { w.v6 });
-    let family = crate::net::udp::Family::of(origin.remote.ip());
+    let family = onebox_linux::udp::Family::of(origin.remote.ip());
     let ports = report.ports.get(&id.0);
     let port = ports.and_then(|p| p.iter().find(|(f, _)| *f == family)).map_or(0, |p| p.1);
     source.map(|s| std::net::SocketAddr::new(s.address, port).to_string()).unwrap_or_default()

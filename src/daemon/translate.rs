@@ -5,10 +5,10 @@ use crate::config::{self, Config, KeySource, Outage, Role};
 use crate::crypto::keys::{PresharedKey, PrivateKey};
 use crate::endpoint::{self, Endpoint, PeerSettings};
 use crate::engine;
-use crate::net::system::Ids;
-use crate::net::{clock, nft};
 use crate::prefix::{InterfaceAddress, Prefix};
 use crate::time::{MS, SEC};
+use onebox_linux::system::Ids;
+use onebox_linux::{clock, nft};
 use std::path::{Path, PathBuf};
 
 /// Longest private key file, bytes.

@@ -19,10 +19,10 @@
 use super::control::server::{Call, ask};
 use super::control::{Mode, Request};
 use crate::config::DEFAULT_UBUS_SOCKET;
-use crate::openwrt::netifd::{self, Interfaces, Link, State};
-use crate::openwrt::ubus::blobmsg::Type;
-use crate::openwrt::ubus::{Client, Error, Incoming, Invocation, Method, Object, Status, Ticket};
 use crate::status::Change;
+use onebox_openwrt::netifd::{self, Interfaces, Link, State};
+use onebox_openwrt::ubus::blobmsg::Type;
+use onebox_openwrt::ubus::{Client, Error, Incoming, Invocation, Method, Object, Status, Ticket};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -9,10 +9,10 @@ use super::dataplane::{Command, WanPlan};
 use super::translate;
 use crate::config::{self, WanLink};
 use crate::engine::{Mode, PathSettings, Reason};
-use crate::net::netlink::{Network, Route, Selection, Wan, WanFault, wans};
-use crate::net::udp::Family;
-use crate::openwrt::netifd::Interfaces;
 use crate::wire::{PATHS_MAX, PathId};
+use onebox_linux::netlink::{Network, Route, Selection, Wan, WanFault, wans};
+use onebox_linux::udp::Family;
+use onebox_openwrt::netifd::Interfaces;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a WAN.
@@ -252,7 +252,7 @@ fn reason(fault: WanFault) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::netlink::{Address, Interface, Route};
+    use onebox_linux::netlink::{Address, Interface, Route};
 
     fn client(discover: bool, wans: Vec<config::Wan>) -> config::Client {
         let outage = config::Outage::Direct { after_s: 10 };

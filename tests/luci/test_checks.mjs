@@ -145,7 +145,7 @@ export default {
 	},
 
 	async 'known reasons are those that the program gives'() {
-		const rust = readFileSync(join(root, 'src/engine/path/state.rs'), 'utf8');
+		const rust = readFileSync(join(root, 'crates/core/src/engine/path/state.rs'), 'utf8');
 		const said = [ ...rust.matchAll(/Reason::\w+(?:\(\w+\))? => (?:f\.write_str\(|write!\(f, )"([^"]+)"/g) ].map(found => found[1].replace(/\{\w+\}/g, '7'));
 		const source = read('htdocs/luci-static/resources/onebox/words.js');
 		const patterns = [ ...source.matchAll(/\[ \/(.+?)\/, /g) ].map(found => new RegExp(found[1]));

@@ -263,8 +263,12 @@ fn install(top: &Path) {
             }
         }
         None => {
-            println!("installing openwrt/files and {}", binary().display());
-            shell(&format!("cp -r {}/. {top_text}", source("openwrt/files").display()));
+            println!("installing openwrt/files, init.d and {}", binary().display());
+            shell(&format!(
+                "cp -r {}/. {top_text} && cp {}/* {top_text}/etc/init.d/",
+                source("openwrt/files").display(),
+                source("init.d").display()
+            ));
             std::fs::copy(binary(), top.join("usr/sbin/onebox")).expect("copy");
         }
     }

@@ -25,7 +25,7 @@ def real_program():
 class Feed(Case):
     def test_rpcd_finds_what_it_looks_for(self):
         """It reads so many lines of a service for the start of the pages' state."""
-        lines = (ROOT / "openwrt/files/etc/init.d/onebox").read_text().splitlines()[:10]
+        lines = (ROOT / "init.d/onebox").read_text().splitlines()[:10]
         for word in ["START=90", "STOP=10", "USE_PROCD=1"]:
             self.assertIn(word, lines)
 

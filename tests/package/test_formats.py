@@ -15,8 +15,8 @@ PROGRAMS = re.compile(r"usr/sbin/onebox|etc/init\.d/.*|lib/netifd/proto/.*\.sh")
 
 class Openwrt(Case):
     def sources(self):
-        source = ROOT / "openwrt/files"
-        return {path.relative_to(source).as_posix(): path.read_bytes()
+        return {inside + path.relative_to(source).as_posix(): path.read_bytes()
+                for inside, source in [("", ROOT / "openwrt/files"), ("etc/init.d/", ROOT / "init.d")]
                 for path in source.rglob("*") if path.is_file()}
 
     def check_modes(self, path, mode, directory):

@@ -1,8 +1,8 @@
 //! Nothing is left behind, and nothing foreign is taken away.
 
-use onebox::net::nft::{self, Forward, Protocol, Tables};
-use onebox::net::system::{Ids, System};
-use onebox::net::tun::Tun;
+use onebox_linux::nft::{self, Forward, Protocol, Tables};
+use onebox_linux::system::{Ids, System};
+use onebox_linux::tun::Tun;
 
 use crate::routing::{full_tunnel, two_wans};
 use crate::world::{Namespace, StateFile, block_on, command, ip};

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use nix::sys::socket::{getsockopt, sockopt};
-use onebox::net::nft::{Forward, Protocol, Tables};
-use onebox::net::system::{Desired, Ids, System};
-use onebox::net::tun::Tun;
+use onebox_linux::nft::{Forward, Protocol, Tables};
+use onebox_linux::system::{Desired, Ids, System};
+use onebox_linux::tun::Tun;
 
 use crate::tun::{MTU, Pump, open};
 use crate::world::{Namespace, StateFile, block_on};

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket as PlainSocket};
 use std::time::Duration;
 
-use onebox::net::netlink::{Selection, Watcher, wans};
-use onebox::net::system::{Desired, Ids, System, wan_routes};
-use onebox::net::tun::Tun;
-use onebox::net::udp::{Family, Options, UdpSocket};
+use onebox_linux::netlink::{Selection, Watcher, wans};
+use onebox_linux::system::{Desired, Ids, System, wan_routes};
+use onebox_linux::tun::Tun;
+use onebox_linux::udp::{Family, Options, UdpSocket};
 
 use crate::world::{Namespace, StateFile, block_on, command, eventually, ip};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use onebox::buffer::Pool;
-use onebox::net::system::{Desired, Ids, System};
-use onebox::net::tun::Tun;
+use onebox_linux::system::{Desired, Ids, System};
+use onebox_linux::tun::Tun;
 
 use crate::world::{Namespace, StateFile, block_on, command};
 use std::os::fd::AsFd;
@@ -117,7 +117,7 @@ fn transfers(offload_a: bool, offload_b: bool) {
     }
     let (tun_a, tun_b, largest) = pump.end();
     for tun in [&tun_a, &tun_b] {
-        assert_eq!(tun.drops(), onebox::net::tun::Drops::default());
+        assert_eq!(tun.drops(), onebox_linux::tun::Drops::default());
     }
     if offload_a {
         assert!(largest > 4, "joined packets were read: {largest}");
@@ -178,7 +178,7 @@ fn transfers_from_offload_to_none() {
 
 #[test]
 fn datagrams_of_a_train_pass_one_by_one() {
-    use onebox::net::udp::{Family, Options, ReceiveBuffer, UdpSocket};
+    use onebox_linux::udp::{Family, Options, ReceiveBuffer, UdpSocket};
     let Some((a, tun_a)) = open(1, true) else { return };
     let Some((b, tun_b)) = open(2, true) else { return };
     let pump = Pump::start(tun_a, tun_b);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use onebox::net::udp::{Family, Fault, Options, ReceiveBuffer, UdpSocket};
+use onebox_linux::udp::{Family, Fault, Options, ReceiveBuffer, UdpSocket};
 
 use crate::world::{Namespace, eventually};
 

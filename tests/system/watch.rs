@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use onebox::net::netlink::{Network, Selection, Wan, WanFault, Watcher, wans};
+use onebox_linux::netlink::{Network, Selection, Wan, WanFault, Watcher, wans};
 use tokio::time::{Instant, timeout};
 
 use crate::world::{Namespace, block_on, ip};
@@ -151,7 +151,7 @@ fn lost_messages_are_made_up_for() {
             ip(&format!("-batch {}", file.display()));
             std::fs::remove_file(file).unwrap();
             until(&mut watcher, "all addresses", |n| {
-                let v4 = |i: &onebox::net::netlink::Interface| {
+                let v4 = |i: &onebox_linux::netlink::Interface| {
                     i.addresses.iter().filter(|a| a.ip.is_ipv4()).count()
                 };
                 n.interfaces.values().map(v4).sum::<usize>() == 4000

@@ -2,8 +2,8 @@
 
 use crate::lab::programs::{Program, TempDir, poll_until};
 use crate::stand_in::StandIn;
-use onebox::openwrt::ubus::message::{Message, attribute, kind};
-use onebox::openwrt::ubus::{Client, Error, Incoming, Object, Status, Ticket};
+use onebox_openwrt::ubus::message::{Message, attribute, kind};
+use onebox_openwrt::ubus::{Client, Error, Incoming, Object, Status, Ticket};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,8 +3,8 @@
 use crate::Daemon;
 use crate::bus::{Bus, Kind, SOON};
 use crate::lab::programs::TempDir;
-use onebox::openwrt::ubus::message::{MESSAGE_MAX, Message, attribute, kind};
-use onebox::openwrt::ubus::{Client, Error, Incoming, blob, blobmsg};
+use onebox_openwrt::ubus::message::{MESSAGE_MAX, Message, attribute, kind};
+use onebox_openwrt::ubus::{Client, Error, Incoming, blob, blobmsg};
 use proptest::prelude::*;
 use serde_json::json;
 use std::io::{Read, Write};

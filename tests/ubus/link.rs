@@ -6,8 +6,8 @@ use crate::lab::onebox::{Instance, Keys, START, peer_of, router_config, server_c
 use crate::lab::programs::poll_until;
 use crate::lab::topology::{Lab, Wan};
 use crate::tunnel::possible;
-use onebox::openwrt::ubus::blobmsg::Type;
-use onebox::openwrt::ubus::{Client, Incoming, Method, Object, Status};
+use onebox_openwrt::ubus::blobmsg::Type;
+use onebox_openwrt::ubus::{Client, Incoming, Method, Object, Status};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};

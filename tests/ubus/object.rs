@@ -4,7 +4,7 @@ use crate::Daemon;
 use crate::bus::{Bus, Kind, SOON, kinds};
 use crate::lab::programs::poll_until;
 use crate::stand_in::{StandIn, shown};
-use onebox::openwrt::ubus::{Error, Object, Status};
+use onebox_openwrt::ubus::{Error, Object, Status};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use crate::lab::topology::{Lab, Wan};
 use crate::tunnel::possible;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
-use onebox::openwrt::ubus::Status;
+use onebox_openwrt::ubus::Status;
 use serde_json::{Value, json};
 use std::time::Duration;
 

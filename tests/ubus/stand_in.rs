@@ -4,8 +4,8 @@
 //! and tells what ubusd tells by itself. It can also forbid everything that an access list can.
 //! Not in it: users and groups, monitors, queues that fill up.
 
-use onebox::openwrt::ubus::message::{Fields, Message, attribute, kind};
-use onebox::openwrt::ubus::{Connection, Status, blobmsg};
+use onebox_openwrt::ubus::message::{Fields, Message, attribute, kind};
+use onebox_openwrt::ubus::{Connection, Status, blobmsg};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use crate::bus::{Bus, Caller, SOON, kinds, on_path};
 use crate::lab::onebox::{Instance, Keys, Peer, START, router_config, server_config};
 use crate::lab::programs::poll_until;
 use crate::lab::topology::{Lab, Wan};
-use onebox::openwrt::ubus::{Client, Incoming, Method, Object, Status};
+use onebox_openwrt::ubus::{Client, Incoming, Method, Object, Status};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::Duration;

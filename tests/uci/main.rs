@@ -7,7 +7,7 @@
 mod libuci;
 
 use libuci::{Section, Value};
-use onebox::config::uci;
+use onebox_openwrt::uci;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 

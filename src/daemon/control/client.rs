@@ -1,8 +1,8 @@
 //! The command line's side of the control socket, blocking.
 
 use super::{ANSWER_MAX, ANSWER_S_MAX, Answer, READ_S_MAX, Request};
-use crate::net::clock;
 use crate::time::SEC;
+use onebox_linux::clock;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{self, Read, Write};

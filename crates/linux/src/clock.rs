@@ -3,7 +3,7 @@
 //! Everything else is given time and randomness as arguments; `clippy.toml` forbids the calls
 //! elsewhere.
 
-use crate::time::Time;
+use onebox_core::time::Time;
 use std::io;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

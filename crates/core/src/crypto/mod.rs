@@ -12,7 +12,7 @@
 //!
 //! How: everything is a function of its arguments. Time, randomness and indices come from the
 //! caller, so that the same inputs give the same bytes, in the simulation and in the vectors of
-//! `tests/vectors/protocol.txt`. The algorithms come from kept crates; `noise` joins them to the
+//! `crates/core/vectors/protocol.txt`. The algorithms come from kept crates; `noise` joins them to the
 //! `snow` state machine without a second copy of any of them.
 //!
 //! Limits: secrets that this module stores are wiped when they are dropped. Copies that the

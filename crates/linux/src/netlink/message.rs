@@ -41,7 +41,7 @@ const NUMBER: usize = 8;
 
 /// What a message does with its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) enum Verb {
+pub(crate) enum Verb {
     /// The kernel: it is there. We: make it.
     New,
     /// The kernel: it is gone. We: remove it.
@@ -54,7 +54,7 @@ pub(in crate::net) enum Verb {
 
 /// What a message is about.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::net) enum Object {
+pub(crate) enum Object {
     /// A network device.
     Link(Link),
     /// An address of a device.
@@ -69,24 +69,24 @@ pub(in crate::net) enum Object {
 
 /// A network device as far as we look at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::net) struct Link {
+pub(crate) struct Link {
     /// Index, flags, and the flags to be changed.
-    pub(in crate::net) header: LinkHeader,
+    pub(crate) header: LinkHeader,
     /// Its name.
-    pub(in crate::net) name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its maximum transmission unit in bytes.
-    pub(in crate::net) mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// Whether it can pass packets (RFC 2863).
-    pub(in crate::net) state: Option<State>,
+    pub(crate) state: Option<State>,
 }
 
 /// A message.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::net) struct Message {
+pub(crate) struct Message {
     /// What it does.
-    pub(in crate::net) verb: Verb,
+    pub(crate) verb: Verb,
     /// With what.
-    pub(in crate::net) object: Object,
+    pub(crate) object: Object,
 }
 
 impl fmt::Debug for Message {
@@ -106,14 +106,14 @@ impl fmt::Debug for Message {
 
 impl Link {
     /// The request that sets a device's MTU, if there is one.
-    pub(in crate::net) fn with_mtu(index: u32, mtu: Option<u32>) -> Link {
+    pub(crate) fn with_mtu(index: u32, mtu: Option<u32>) -> Link {
         let mut link = Link { mtu, ..Link::default() };
         link.header.index = index;
         link
     }
 
     /// The request that switches a device on, too.
-    pub(in crate::net) fn up(index: u32, mtu: Option<u32>) -> Link {
+    pub(crate) fn up(index: u32, mtu: Option<u32>) -> Link {
         let mut link = Link::with_mtu(index, mtu);
         link.header.flags = LinkFlags::Up;
         link.header.change_mask = LinkFlags::Up;

@@ -15,6 +15,7 @@
 //! the bound on the text bounds that too. `package` lines are read and have no effect, as when
 //! libuci loads one file. Values are bytes: libuci knows no character set.
 
+pub mod edit;
 pub mod reader;
 
 use core::fmt;

@@ -10,7 +10,7 @@
 //! call by which the scripts of other protocols tell it (`notify_proto`). Pure.
 
 use super::ubus::blobmsg;
-use crate::prefix::{InterfaceAddress, Prefix};
+use onebox_core::prefix::{InterfaceAddress, Prefix};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -227,7 +227,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_dump_is_read_without_panic(bytes: Vec<u8>) {
-            if let Ok(table) = crate::openwrt::ubus::blobmsg::table(&bytes) {
+            if let Ok(table) = crate::ubus::blobmsg::table(&bytes) {
                 Interfaces::from_dump(&table);
             }
         }

@@ -12,8 +12,9 @@
 //! that are put in must be printable text. The texts are wiped from memory, what was read of them (the
 //! [`Document`]) is not: this is for commands that end at once.
 
-use super::uci::reader::{Command, Reader};
-use super::uci::{self, Document, Section, Text};
+use super::reader::{Command, Reader};
+use super::{Document, Section, Text};
+use crate::uci;
 use zeroize::Zeroizing;
 
 /// Most lines of one command.

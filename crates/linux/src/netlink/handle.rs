@@ -21,7 +21,7 @@ use super::message::{Message, Object, Verb};
 
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::net) enum Error {
+pub(crate) enum Error {
     /// The kernel refuses it.
     #[error("{0}")]
     Refused(Errno),
@@ -32,7 +32,7 @@ pub(in crate::net) enum Error {
 
 impl Error {
     /// The kernel's error number, if it is one.
-    pub(in crate::net) fn errno(self) -> Option<Errno> {
+    pub(crate) fn errno(self) -> Option<Errno> {
         match self {
             Error::Refused(errno) => Some(errno),
             Error::Ended => None,
@@ -51,13 +51,13 @@ impl From<Error> for io::Error {
 
 /// Sends requests.
 #[derive(Clone, Debug)]
-pub(in crate::net) struct Handle(ConnectionHandle<Message>);
+pub(crate) struct Handle(ConnectionHandle<Message>);
 
 impl Handle {
     /// Opens a socket that listens to `groups`; what the kernel says about them comes out of the
     /// last part.
     #[allow(clippy::type_complexity, reason = "three parts, each taken at once")]
-    pub(in crate::net) fn open(
+    pub(crate) fn open(
         groups: &[MulticastGroup],
     ) -> io::Result<(
         Connection<Message>,
@@ -76,26 +76,22 @@ impl Handle {
     }
 
     /// Makes the object; it must not be there yet.
-    pub(in crate::net) async fn add(&self, object: Object) -> Result<(), Error> {
+    pub(crate) async fn add(&self, object: Object) -> Result<(), Error> {
         self.ask(Verb::New, object, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, |_| {}).await
     }
 
     /// Removes the object.
-    pub(in crate::net) async fn remove(&self, object: Object) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, object: Object) -> Result<(), Error> {
         self.ask(Verb::Del, object, NLM_F_ACK, |_| {}).await
     }
 
     /// Changes the object.
-    pub(in crate::net) async fn change(&self, object: Object) -> Result<(), Error> {
+    pub(crate) async fn change(&self, object: Object) -> Result<(), Error> {
         self.ask(Verb::Set, object, NLM_F_ACK, |_| {}).await
     }
 
     /// Hands over every object of the kind of `like`, and of what else the kernel can filter by.
-    pub(in crate::net) async fn each(
-        &self,
-        like: Object,
-        take: impl FnMut(Object),
-    ) -> Result<(), Error> {
+    pub(crate) async fn each(&self, like: Object, take: impl FnMut(Object)) -> Result<(), Error> {
         self.ask(Verb::Get, like, NLM_F_DUMP, take).await
     }
 

@@ -17,7 +17,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 
-use crate::prefix::Prefix;
+use onebox_core::prefix::Prefix;
 
 /// The name of the table.
 pub const TABLE: &str = "onebox";

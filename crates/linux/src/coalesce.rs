@@ -167,7 +167,7 @@ pub trait AsMutPacket {
     fn packet_mut(&mut self) -> &mut [u8];
 }
 
-impl AsMutPacket for crate::buffer::Buf {
+impl AsMutPacket for onebox_core::buffer::Buf {
     fn packet(&self) -> &[u8] {
         self.bytes()
     }

@@ -43,8 +43,8 @@ use std::path::Path;
 use super::netlink::{Network, Wan};
 use super::nft;
 use super::sysctl::Sysctls;
-use crate::prefix::{InterfaceAddress, Prefix};
 use kernel::Kernel;
+use onebox_core::prefix::{InterfaceAddress, Prefix};
 pub use plan::{OwnRoute, Rule, RuleKind};
 
 /// The numbers that tell our rules and routes from others'.

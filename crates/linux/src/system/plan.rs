@@ -13,7 +13,7 @@ use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePor
 use netlink_packet_route::{AddressFamily, IpProtocol};
 
 use super::{Desired, Ids, Owner};
-use crate::prefix::{self, Prefix};
+use onebox_core::prefix::{self, Prefix};
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 

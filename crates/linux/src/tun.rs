@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use tun_rs::{DeviceBuilder, SyncDevice, VIRTIO_NET_HDR_LEN, VirtioNetHdr};
 
 use super::coalesce::{Coalescer, GROUP_MAX, GSO_UDP_L4, NEEDS_CSUM};
-use crate::buffer::{Buf, HEADROOM, PACKET_MAX, Pool};
+use onebox_core::buffer::{Buf, HEADROOM, PACKET_MAX, Pool};
 
 /// Packets after which [`Tun::read_batch`] stops reading further.
 pub const BATCH: usize = 64;

@@ -15,9 +15,9 @@ use rtnetlink::AddressMessageBuilder;
 use tokio::task::JoinHandle;
 
 use super::{Desired, Error, Ids, OwnRoute, Owner, Rule};
-use crate::net::netlink::handle::{Error as Netlink, Handle};
-use crate::net::netlink::message::{Link, Object};
-use crate::prefix::InterfaceAddress;
+use crate::netlink::handle::{Error as Netlink, Handle};
+use crate::netlink::message::{Link, Object};
+use onebox_core::prefix::InterfaceAddress;
 
 /// A connection to the kernel; ends when dropped.
 #[derive(Debug)]

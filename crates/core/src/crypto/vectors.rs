@@ -1,4 +1,4 @@
-//! The protocol's known answers: `tests/vectors/protocol.txt`, which PROTOCOL.md repeats.
+//! The protocol's known answers: `crates/core/vectors/protocol.txt`, which PROTOCOL.md repeats.
 //!
 //! Why: a change that both ends make at once is seen by no other test, and yet keeps every device
 //! in the field from talking to a new one. And who writes another implementation wants bytes.
@@ -19,7 +19,7 @@ use crate::wire::frame::{self, Ack, Frame, PacketHead, Repair};
 use crate::wire::header::{self, DataHeader};
 use crate::wire::{AckRanges, PathId, Writer};
 
-const PROTOCOL: &str = include_str!("../../PROTOCOL.md");
+const PROTOCOL: &str = include_str!("../../../../PROTOCOL.md");
 
 const INITIATOR_INDEX: u32 = 0x1122_3344;
 const RESPONDER_INDEX: u32 = 0x5566_7788;

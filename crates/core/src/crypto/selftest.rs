@@ -5,7 +5,7 @@
 //! not as a tunnel that never comes up.
 //!
 //! How: [`checks`] computes the known answers of the algorithms, then the vectors of the protocol
-//! (`tests/vectors/protocol.txt`, compiled in) through the code that packets take. [`Speed`] is
+//! (`crates/core/vectors/protocol.txt`, compiled in) through the code that packets take. [`Speed`] is
 //! for whoever has a clock: how much a core can seal and open.
 //!
 //! Limits: nothing here is inlined, for the sake of size. It says that something is wrong, and with what; the unit tests say where.
@@ -18,7 +18,7 @@ use crate::wire::frame::{Frames, PacketHead};
 use crate::wire::header::{self, DataHeader};
 use crate::wire::{Frame, PathId, Writer};
 
-pub(super) const FILE: &str = include_str!("../../tests/vectors/protocol.txt");
+pub(super) const FILE: &str = include_str!("../../vectors/protocol.txt");
 
 /// A check: what it is about, and whether the answers are right.
 pub type Check = (&'static str, bool);
