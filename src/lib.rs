@@ -6,11 +6,14 @@
 //!
 //! * [`config`]: typed configuration from UCI text.
 //! * [`status`]: the snapshot that people and programs are shown.
+//! * [`dataplane`]: the thread that moves packets. [`control`]: how others ask the program.
 //! * [`daemon`]: the running program. [`cli`]: the command line.
 
 pub use onebox_core::{buffer, crypto, endpoint, engine, prefix, time, wire};
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
+pub mod dataplane;
 pub mod status;

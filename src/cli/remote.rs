@@ -2,9 +2,9 @@
 
 use super::args::{Reload, Stop, control_path};
 use super::{Exit, complain, fail, print};
+use crate::control::client::{self, ClientError};
+use crate::control::{Reloaded, Request};
 use crate::daemon;
-use crate::daemon::control::client::{self, ClientError};
-use crate::daemon::control::{Reloaded, Request};
 use std::path::Path;
 
 /// How long `stop` waits, in seconds.

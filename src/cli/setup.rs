@@ -2,9 +2,9 @@
 
 use super::args::control_path;
 use crate::config::{Config, DEFAULT_PATH, Diagnostic, Severity};
+use crate::control::client::{self, ClientError};
+use crate::control::{Reloaded, Request};
 use crate::daemon;
-use crate::daemon::control::client::{self, ClientError};
-use crate::daemon::control::{Reloaded, Request};
 use onebox_openwrt::uci::edit::Editor;
 use onebox_openwrt::uci::{Document, Section};
 use std::fmt::Write;

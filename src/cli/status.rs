@@ -3,8 +3,8 @@
 use super::args::{self, control_path};
 use super::remote::failed;
 use super::{Exit, fail, print, table, watch};
-use crate::daemon::control::Request;
-use crate::daemon::control::client;
+use crate::control::Request;
+use crate::control::client;
 use crate::status::Status;
 use std::io::{IsTerminal, stdout};
 

@@ -1,4 +1,4 @@
-//! The running program: reads the configuration, keeps the tunnel up, obeys the command line.
+//! The running program: reads the configuration, keeps the tunnel up, answers the command line.
 //!
 //! How: one thread runs tokio for everything that may wait (netlink, names, the control socket,
 //! ubus, signals), another the [`dataplane`]. Once a second the state of things goes into the history
@@ -6,29 +6,25 @@
 //! tunnel; one that does stops it and starts a new one. A configuration that does not parse
 //! changes nothing.
 
-pub mod control;
-pub mod dataplane;
-mod events;
+mod fallback;
 pub mod files;
-mod gate;
-mod history;
 pub mod logging;
 mod quota;
 mod report;
 mod resolve;
 mod translate;
 mod tunnel;
-mod ubus;
 mod wans;
 
 use crate::config::{Config, Diagnostic, Severity, WanLink, diff, has_errors};
+use crate::control::server::{BindError, Call, ControlServer};
+use crate::control::ubus::Ubus;
+use crate::control::{Reloaded, Request};
 use crate::endpoint::{PeerError, PeerState};
+use crate::status::events::Journal;
+use crate::status::history::Recorder;
 use crate::status::{Change, Status};
 use crate::time::{SEC, Time};
-use control::server::{BindError, Call, ControlServer};
-use control::{Reloaded, Request};
-use events::Journal;
-use history::Recorder;
 use onebox_linux::{clock, system};
 use onebox_openwrt::netifd::Interfaces;
 use quota::Quotas;
@@ -40,7 +36,6 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 pub use translate::private_key;
 use tunnel::{Input, Tunnel};
-use ubus::Ubus;
 
 /// Why the program could not run.
 #[derive(Debug, thiserror::Error)]
@@ -221,7 +216,7 @@ impl Daemon {
             Call(Call),
             Input(Input),
             Interfaces(Arc<Interfaces>),
-            Second,
+            Tick,
         }
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -234,7 +229,7 @@ impl Daemon {
                 Some(call) = self.calls.recv() => Next::Call(call),
                 input = wait(&mut self.tunnel) => Next::Input(input),
                 interfaces = self.ubus.changed() => Next::Interfaces(interfaces),
-                _ = seconds.tick() => Next::Second,
+                _ = seconds.tick() => Next::Tick,
             };
             match next {
                 Next::Stop => return Ok(false),
@@ -248,7 +243,7 @@ impl Daemon {
                     return Ok(restart);
                 }
                 Next::Call(call) => {
-                    let answer = self.obey(call.request).await;
+                    let answer = self.handle_request(call.request).await;
                     let _ = call.reply.send(answer);
                 }
                 Next::Input(input) => {
@@ -258,7 +253,7 @@ impl Daemon {
                         self.tell(change);
                     }
                 }
-                Next::Second => self.second().await,
+                Next::Tick => self.on_tick().await,
                 Next::Interfaces(interfaces) => {
                     self.interfaces = interfaces.clone();
                     if let Some(tunnel) = &mut self.tunnel {
@@ -271,7 +266,7 @@ impl Daemon {
 
     async fn stop(mut self, restart: bool) {
         log::info!("stopping");
-        self.second().await;
+        self.on_tick().await;
         self.quotas.save(clock::now());
         self.ubus.withdraw().await;
         drop(self.ubus);
@@ -281,7 +276,7 @@ impl Daemon {
     }
 
     /// Writes down how things are.
-    async fn second(&mut self) {
+    async fn on_tick(&mut self) {
         let Some(tunnel) = &mut self.tunnel else { return };
         let Ok(status) = tunnel.status().await else { return };
         let (now, unix_s) = (clock::now(), clock::unix_us() / SEC);
@@ -303,7 +298,7 @@ impl Daemon {
         self.ubus.tell(change);
     }
 
-    async fn obey(&mut self, request: Request) -> Result<serde_json::Value, String> {
+    async fn handle_request(&mut self, request: Request) -> Result<serde_json::Value, String> {
         let json = |result: Result<serde_json::Value, serde_json::Error>| {
             result.map_err(|error| error.to_string())
         };

@@ -1,7 +1,7 @@
 //! The status snapshot, put together from what the data plane and netlink know.
 
-use super::dataplane::Report;
 use super::wans::Wans;
+use crate::dataplane::Report;
 use crate::endpoint::{PeerSnapshot, PeerState};
 use crate::engine::{self, PathState};
 use crate::status::{Bond, Path, Peer};

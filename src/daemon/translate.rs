@@ -59,7 +59,7 @@ pub(super) fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
 /// Where former values of switches are kept: beside the control socket, on a RAM disk, so that
 /// several programs on one host keep theirs apart.
 pub(super) fn state_file(control: &Path) -> PathBuf {
-    super::control::real_path(control).with_extension("sysctl")
+    crate::control::real_path(control).with_extension("sysctl")
 }
 
 pub(super) fn ids(routing: &config::Routing) -> Ids {

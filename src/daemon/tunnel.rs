@@ -4,13 +4,12 @@
 //! the owner calls [`wait`](Tunnel::wait), which may be cancelled at any time, and hands what it
 //! returns to [`handle`](Tunnel::handle), which may not.
 //!
-//! What goes into the tunnel, each peer's [`Gate`] says. Where an interface of OpenWrt's network
+//! What goes into the tunnel, each peer's [`Fallback`] says. Where an interface of OpenWrt's network
 //! daemon is ours, it is told that by whoever asks for the [`link`](Tunnel::link), and sets
 //! addresses and routes.
 
 use super::Error;
-use super::dataplane::{Command, DataPlane, Report, Told};
-use super::gate::Gate;
+use super::fallback::Fallback;
 use super::report;
 use super::resolve::resolve;
 use super::translate::{
@@ -19,6 +18,7 @@ use super::translate::{
 };
 use super::wans::Wans;
 use crate::config::{self, Config, Host, Outage, Role};
+use crate::dataplane::{Command, DataPlane, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
 use crate::status::{Change, Status};
 use onebox_linux::netlink::{Network, Wan, Watcher};
@@ -44,7 +44,7 @@ struct PeerEntry {
     id: PeerId,
     name: String,
     state: PeerState,
-    gate: Gate,
+    fallback: Fallback,
     mtu: Option<u16>,
 }
 
@@ -54,7 +54,7 @@ impl PeerEntry {
             id,
             name: name.to_owned(),
             state: PeerState::Connecting,
-            gate: Gate::new(outage(config), clock::now()),
+            fallback: Fallback::new(outage(config), clock::now()),
             mtu: None,
         }
     }
@@ -158,7 +158,7 @@ impl Tunnel {
     }
 
     async fn begin(&mut self) -> Result<(), Error> {
-        self.wish();
+        self.update_desired();
         self.system.apply(&self.desired).await?;
         self.resolve().await;
         if let Some(watcher) = &mut self.watcher {
@@ -181,7 +181,7 @@ impl Tunnel {
     /// Waits for something to handle. May be cancelled.
     pub async fn wait(&mut self) -> Input {
         let connecting = self.watcher.is_some() && !self.is_up();
-        let due = self.peers.iter().filter_map(|p| p.gate.due()).min();
+        let due = self.peers.iter().filter_map(|p| p.fallback.due()).min();
         let left = due.map(|due| Duration::from_micros(due.since(clock::now())));
         tokio::select! {
             changed = async {
@@ -215,7 +215,7 @@ impl Tunnel {
             Input::Silence => {
                 let (now, mut closed) = (clock::now(), false);
                 for peer in &mut self.peers {
-                    if peer.gate.pass(now) {
+                    if peer.fallback.on_tick(now) {
                         closed = true;
                         log::warn!(
                             "{}: no answer, its traffic leaves by the WANs until there is one",
@@ -249,7 +249,7 @@ impl Tunnel {
                 let up = state == PeerState::Up;
                 self.connected |= up;
                 // The router's own lookups are another matter with a connection and without.
-                let opened = peer.gate.hear(up, clock::now());
+                let opened = peer.fallback.on_message(up, clock::now());
                 if opened || self.desired.lookups == up {
                     self.apply().await;
                 }
@@ -320,14 +320,14 @@ impl Tunnel {
 
     /// Makes the system as it should be; what it refuses is logged.
     async fn apply(&mut self) {
-        self.wish();
+        self.update_desired();
         if let Err(error) = self.system.apply(&self.desired).await {
             log::error!("{error}");
         }
     }
 
     /// Writes down how the system should be, from configuration and state.
-    fn wish(&mut self) {
+    fn update_desired(&mut self) {
         let Config { main, peers } = &self.config;
         let mtu = self.peers.iter().filter_map(|p| p.mtu).min();
         self.desired.mtu = match (main.mtu, mtu) {
@@ -336,7 +336,7 @@ impl Tunnel {
             (None, None) => MTU_FIRST,
         };
         self.desired.addresses = self.config.main.addresses.clone();
-        let open = |name: &str| self.peers.iter().any(|p| p.name == name && p.gate.is_open());
+        let open = |name: &str| self.peers.iter().any(|p| p.name == name && p.fallback.is_open());
         let routed = || peers.iter().filter(|p| p.route_allowed_ips);
         let inside = routed().filter(|p| open(&p.name));
         self.desired.routes = inside.flat_map(|p| &p.allowed_ips).copied().collect();
@@ -393,7 +393,7 @@ impl Tunnel {
     /// How the interface of netifd's is that is ours, if one is.
     pub fn link(&self) -> Option<Link> {
         let interface = self.config.main.netifd.clone()?;
-        let open = self.peers.iter().any(|peer| peer.gate.is_open());
+        let open = self.peers.iter().any(|peer| peer.fallback.is_open());
         let up = open.then(|| (self.config.main.addresses.clone(), self.desired.routes.clone()));
         Some(Link { interface, device: self.desired.device.clone(), up })
     }
@@ -453,7 +453,7 @@ impl Tunnel {
         self.config = new;
         for peer in &self.config.peers {
             if let Some(entry) = self.peers.iter_mut().find(|e| e.name == peer.name) {
-                entry.gate.configure(outage(&self.config));
+                entry.fallback.configure(outage(&self.config));
                 self.data.send(Command::UpdatePeer(entry.id, Box::new(settings(peer))));
                 continue;
             }

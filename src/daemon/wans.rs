@@ -5,9 +5,9 @@
 //! behind it now; where netifd is not there or does not know it, the name is the device's. Pure:
 //! networks in, commands out.
 
-use super::dataplane::{Command, WanPlan};
 use super::translate;
 use crate::config::{self, WanLink};
+use crate::dataplane::{Command, WanPlan};
 use crate::engine::{Mode, PathSettings, Reason};
 use crate::wire::{PATHS_MAX, PathId};
 use onebox_linux::netlink::{Network, Route, Selection, Wan, WanFault, wans};

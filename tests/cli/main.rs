@@ -7,8 +7,8 @@ mod invite;
 mod watch;
 
 use onebox::config::Mode;
-use onebox::daemon::control::server::{Call, ControlServer};
-use onebox::daemon::control::{Reloaded, Request};
+use onebox::control::server::{Call, ControlServer};
+use onebox::control::{Reloaded, Request};
 use onebox::status::{Events, History, Path as StatusPath, Peer, Status};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -4,7 +4,7 @@ use crate::lab::onebox::{Instance, Pair, START, wan_section};
 use crate::lab::programs::{TempDir, poll_until};
 use crate::lab::topology::{INTERNET, Lab, Wan};
 use crate::lab::traffic::{Flow, Sends};
-use onebox::daemon::control::{Request, client};
+use onebox::control::{Request, client};
 use onebox::status::{Change, Event, Events, History};
 use std::time::Duration;
 

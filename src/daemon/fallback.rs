@@ -3,10 +3,10 @@
 //! Why: a server that is gone must not take the internet with it, unless the user wants exactly
 //! that; and one that is only started anew must not cost every flow its address.
 //!
-//! How: a gate per peer. With `fallback direct` it opens with the first connection, closes when
+//! How: a [`Fallback`] per peer. With `fallback direct` it opens with the first connection, closes when
 //! the peer has not answered for as long as the configuration says, and opens with the next
 //! connection. With `fallback closed`, and on a server, it is open from the start. Pure: the
-//! owner tells states and times, and makes routes of what the gate says.
+//! owner tells states and times, and makes routes of what it says.
 //!
 //! Limits: that a peer does not answer is found out by traffic within about a second, without any
 //! by the next probe (`probe_interval`); the time of the configuration counts from then on.
@@ -16,19 +16,19 @@ use crate::time::{SEC, Time};
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Gate {
-    /// On a router; a server's gates are always open.
+pub struct Fallback {
+    /// On a router; a server's are always open.
     outage: Option<Outage>,
     open: bool,
     /// Since when the peer does not answer.
     silent: Option<Time>,
 }
 
-impl Gate {
+impl Fallback {
     /// One for a peer that has not answered yet.
-    pub fn new(outage: Option<Outage>, now: Time) -> Gate {
+    pub fn new(outage: Option<Outage>, now: Time) -> Fallback {
         let open = !matches!(outage, Some(Outage::Direct { .. }));
-        Gate { outage, open, silent: Some(now) }
+        Fallback { outage, open, silent: Some(now) }
     }
 
     /// Whether traffic goes into the tunnel.
@@ -42,15 +42,15 @@ impl Gate {
         self.open |= !matches!(outage, Some(Outage::Direct { .. }));
     }
 
-    /// The peer answers, or not any more; whether the gate has opened.
-    pub fn hear(&mut self, up: bool, now: Time) -> bool {
+    /// The peer answers, or not any more; whether it has opened.
+    pub fn on_message(&mut self, up: bool, now: Time) -> bool {
         let opens = up && !self.open;
         self.open |= up;
         self.silent = if up { None } else { self.silent.or(Some(now)) };
         opens
     }
 
-    /// When the gate will close if the peer stays silent.
+    /// When it will close if the peer stays silent.
     pub fn due(&self) -> Option<Time> {
         match (self.outage, self.silent) {
             (Some(Outage::Direct { after_s }), Some(since)) if self.open => {
@@ -60,8 +60,8 @@ impl Gate {
         }
     }
 
-    /// It is `now`; whether the gate has closed.
-    pub fn pass(&mut self, now: Time) -> bool {
+    /// It is `now`; whether it has closed.
+    pub fn on_tick(&mut self, now: Time) -> bool {
         let closes = self.due().is_some_and(|due| due <= now);
         self.open &= !closes;
         closes
@@ -81,41 +81,41 @@ mod tests {
 
     #[test]
     fn it_closes_after_a_while_and_opens_at_once() {
-        let mut gate = Gate::new(DIRECT, at(0));
-        assert!(!gate.is_open());
-        assert_eq!((gate.due(), gate.pass(at(60))), (None, false));
-        assert!(gate.hear(true, at(61)));
-        assert!(!gate.hear(true, at(62)));
-        assert_eq!(gate.due(), None);
+        let mut fallback = Fallback::new(DIRECT, at(0));
+        assert!(!fallback.is_open());
+        assert_eq!((fallback.due(), fallback.on_tick(at(60))), (None, false));
+        assert!(fallback.on_message(true, at(61)));
+        assert!(!fallback.on_message(true, at(62)));
+        assert_eq!(fallback.due(), None);
         // Silence that ends in time, and silence that does not; told twice, it counts once.
-        gate.hear(false, at(70));
-        assert_eq!(gate.due(), Some(at(80)));
-        gate.hear(true, at(79));
-        gate.hear(false, at(90));
-        gate.hear(false, at(95));
-        assert!(!gate.pass(at(99)) && gate.is_open());
-        assert!(gate.pass(at(100)) && !gate.is_open());
-        assert_eq!((gate.due(), gate.pass(at(101))), (None, false));
-        assert!(gate.hear(true, at(102)));
+        fallback.on_message(false, at(70));
+        assert_eq!(fallback.due(), Some(at(80)));
+        fallback.on_message(true, at(79));
+        fallback.on_message(false, at(90));
+        fallback.on_message(false, at(95));
+        assert!(!fallback.on_tick(at(99)) && fallback.is_open());
+        assert!(fallback.on_tick(at(100)) && !fallback.is_open());
+        assert_eq!((fallback.due(), fallback.on_tick(at(101))), (None, false));
+        assert!(fallback.on_message(true, at(102)));
     }
 
     #[test]
     fn closed_and_on_a_server_it_never_moves() {
         for outage in [CLOSED, None] {
-            let mut gate = Gate::new(outage, at(0));
-            assert!(!gate.hear(true, at(1)) && gate.is_open());
-            gate.hear(false, at(2));
-            assert!(!gate.pass(at(9999)) && gate.is_open());
+            let mut fallback = Fallback::new(outage, at(0));
+            assert!(!fallback.on_message(true, at(1)) && fallback.is_open());
+            fallback.on_message(false, at(2));
+            assert!(!fallback.on_tick(at(9999)) && fallback.is_open());
         }
     }
 
     #[test]
     fn another_configuration_counts_from_the_same_silence() {
-        let mut gate = Gate::new(DIRECT, at(0));
-        gate.configure(CLOSED);
-        assert!(gate.is_open());
-        gate.configure(DIRECT);
-        assert_eq!(gate.due(), Some(at(10)));
-        assert!(gate.pass(at(10)));
+        let mut fallback = Fallback::new(DIRECT, at(0));
+        fallback.configure(CLOSED);
+        assert!(fallback.is_open());
+        fallback.configure(DIRECT);
+        assert_eq!(fallback.due(), Some(at(10)));
+        assert!(fallback.on_tick(at(10)));
     }
 }

@@ -3,7 +3,7 @@
 //! Limits: [`EVENTS_MAX`] are kept, and none over a restart of the program. Times are those of the
 //! wall clock at that moment, which may have been wrong.
 
-use crate::status::{Change, Event, Events};
+use super::model::{Change, Event, Events};
 use std::collections::VecDeque;
 
 /// Events that are kept.

@@ -273,7 +273,7 @@ impl Worker {
                     }
                     WAKE => {
                         let _ = self.wake.read();
-                        if self.obey(now) {
+                        if self.handle_commands(now) {
                             return;
                         }
                     }
@@ -396,7 +396,7 @@ impl Worker {
     }
 
     /// Does what was commanded; whether to end.
-    fn obey(&mut self, now: Time) -> bool {
+    fn handle_commands(&mut self, now: Time) -> bool {
         while let Ok(command) = self.inbox.try_recv() {
             match command {
                 Command::AddPeer(settings, reply) => {

@@ -12,7 +12,7 @@
 //! are only in the total. A path that is gone keeps its place for a day, or until another needs it.
 //! Nothing is kept over a restart.
 
-use crate::status::{History, Series, Status};
+use super::model::{History, Series, Status};
 use crate::time::{SEC, Time};
 use std::collections::VecDeque;
 

@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod server;
+pub mod ubus;
 
 pub use crate::config::Mode;
 use serde::{Deserialize, Serialize};
@@ -113,5 +114,4 @@ impl Answer {
 }
 
 #[cfg(test)]
-#[path = "control/tests.rs"]
 mod tests;

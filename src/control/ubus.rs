@@ -16,8 +16,8 @@
 //! calls wait at once, [`CHANGES_MAX`] changes for a bus that is busy; further ones are refused or
 //! lost. Rights are the bus's: root may all, others what its access list allows.
 
-use super::control::server::{Call, ask};
-use super::control::{Mode, Request};
+use super::server::{Call, ask};
+use super::{Mode, Request};
 use crate::config::DEFAULT_UBUS_SOCKET;
 use crate::status::Change;
 use onebox_openwrt::netifd::{self, Interfaces, Link, State};
