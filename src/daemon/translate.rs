@@ -111,7 +111,7 @@ pub(super) fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<E
             hold_max_us: u64::from(config.main.hold_ms_max) * MS,
             memory: config.main.memory_mb as usize * (1 << 20),
             probe_interval_us: u64::from(config.main.probe_interval_s) * SEC,
-            client,
+            side: if client { engine::Side::Opening } else { engine::Side::Answering },
             fec: true,
         },
     };

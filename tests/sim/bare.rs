@@ -58,7 +58,10 @@ impl Bare {
             hold_max_us: HOLD_MAX_US,
             memory,
             probe_interval_us: 15 * SEC,
-            client: side == Side::Client,
+            side: match side {
+                Side::Client => onebox::engine::Side::Opening,
+                Side::Server => onebox::engine::Side::Answering,
+            },
             fec,
         };
         Bare {

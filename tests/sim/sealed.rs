@@ -65,7 +65,7 @@ impl Sealed {
             hold_max_us: engine::HOLD_MAX_US,
             memory: engine::MEMORY,
             probe_interval_us: 15 * SEC,
-            client: false,
+            side: onebox::engine::Side::Answering,
             fec: true,
         };
         let settings = Settings { role, private_key: key(side), seed: secret, engine };

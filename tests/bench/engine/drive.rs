@@ -13,7 +13,7 @@
 //! Limits: caches are as warm as they are with nothing else on the processor; no loss.
 
 use onebox::buffer::{Buf, Pool};
-use onebox::engine::{Engine, Mode, PathSettings, Settings, Transmit};
+use onebox::engine::{Engine, Mode, PathSettings, Settings, Side, Transmit};
 use onebox::time::{MS, SEC, Time};
 use onebox::wire::{OVERHEAD, PathId, ip};
 use std::collections::VecDeque;
@@ -128,7 +128,8 @@ impl Drive {
     pub fn new(setup: Setup) -> Drive {
         let round_trip_bytes = setup.link_mbit * 2 / 8 * 2 * DELAY_US;
         let window = round_trip_bytes * WINDOW_PERCENT / 100 / PACKET as u64;
-        let mut ends = [true, false].map(|client| End::new(client, setup.flows));
+        let sides = [Side::Opening, Side::Answering];
+        let mut ends = sides.map(|side| End::new(side, setup.flows));
         for path in 0..2 {
             ends[0].engine.open_path(Time::ZERO, PathId(path), path_settings());
         }
@@ -265,13 +266,13 @@ impl Drive {
 }
 
 impl End {
-    fn new(client: bool, flows: u16) -> End {
+    fn new(side: Side, flows: u16) -> End {
         let settings = Settings {
-            seed: 1 + u64::from(client),
+            seed: 1 + u64::from(side.opens()),
             hold_max_us: 2 * SEC,
             memory: MEMORY,
             probe_interval_us: 15 * SEC,
-            client,
+            side,
             fec: true,
         };
         End {

@@ -55,7 +55,7 @@ use crate::buffer::{Buf, Pool};
 use crate::crypto::handshake::Initiator;
 use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::crypto::rng::{Dice, SecretRng};
-use crate::engine::{self, Mode, PathSettings, PathState, Reason};
+use crate::engine::{self, Mode, PathSettings, PathState, Reason, Side};
 use crate::time::Time;
 use crate::wire::{PATHS_MAX, PathId, ip};
 use accept::{Answers, Bucket};
@@ -250,9 +250,9 @@ impl Endpoint {
         }
         let id = PeerId(self.next_peer);
         self.next_peer += 1;
-        let client = self.role == Role::Client;
+        let side = if self.role == Role::Client { Side::Opening } else { Side::Answering };
         let keys = (public_key, preshared_key);
-        let peer = Peer::new(now, id, keys, self.engine.clone(), client, &mut self.rng);
+        let peer = Peer::new(now, id, keys, self.engine.clone(), side, &mut self.rng);
         self.peers.insert(id, peer);
         self.by_key.insert(public_key, id);
         for prefix in allowed_ips {

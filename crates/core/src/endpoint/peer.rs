@@ -23,7 +23,7 @@ use crate::crypto::guard::InitGuard;
 use crate::crypto::keys::{PresharedKey, PublicKey};
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::rng::{Dice, SecretRng};
-use crate::engine::{self, Engine, PathSettings, PathState};
+use crate::engine::{self, Engine, PathSettings, PathState, Side};
 use crate::time::Time;
 use crate::wire::{PATHS_MAX, PathId};
 
@@ -95,7 +95,7 @@ pub(super) struct Peer {
     pub id: PeerId,
     pub key: PublicKey,
     pub psk: PresharedKey,
-    pub client: bool,
+    pub side: Side,
     template: engine::Settings,
     pub engine: Engine,
     /// Names our end of the connection.
@@ -126,18 +126,18 @@ impl Peer {
         id: PeerId,
         (key, psk): (PublicKey, PresharedKey),
         mut template: engine::Settings,
-        client: bool,
+        side: Side,
         rng: &mut SecretRng,
     ) -> Peer {
-        template.client = client;
+        template.side = side;
         template.seed = rng.next_u64();
-        let attempts = if client { Attempts::new(now) } else { Attempts::none() };
-        let told = if client { PeerState::Connecting } else { PeerState::Down };
+        let attempts = if side.opens() { Attempts::new(now) } else { Attempts::none() };
+        let told = if side.opens() { PeerState::Connecting } else { PeerState::Down };
         Peer {
             id,
             key,
             psk,
-            client,
+            side,
             engine: Engine::new(template.clone(), now),
             template,
             instance: rng.next_u64(),
@@ -171,7 +171,7 @@ impl Peer {
 
     /// What to say of the connection.
     pub fn state(&self) -> PeerState {
-        match (self.sessions.current(), self.client) {
+        match (self.sessions.current(), self.side.opens()) {
             (Some(_), _) if !self.silent => PeerState::Up,
             (_, true) => PeerState::Connecting,
             (_, false) => PeerState::Down,
@@ -184,7 +184,7 @@ impl Peer {
         self.template.seed = self.template.seed.wrapping_add(1);
         self.engine = Engine::new(self.template.clone(), now);
         self.silent = false;
-        if !self.client {
+        if !self.side.opens() {
             self.paths = [const { None }; PATHS_MAX];
             return;
         }

@@ -68,7 +68,7 @@ impl Endpoint {
         // Under a session of another run of the peer's program everything begins anew.
         let anew = peer.remote_instance != Some(session.remote_instance);
         let known = peer.paths[head.path.index()].as_deref();
-        if peer.client && !known.is_some_and(|path| path.open) {
+        if peer.side.opens() && !known.is_some_and(|path| path.open) {
             return Err(Drop::Unexpected);
         }
         let window = known.map(|path| &path.window).filter(|_| !anew);

@@ -64,6 +64,22 @@ pub const HOLD_MAX_US: u64 = SEC;
 /// that are for sending.
 pub const MEMORY: usize = 16 << 20;
 
+/// Which end of a connection this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// Calls, and opens the paths: a router towards its server.
+    Opening,
+    /// Answers, and follows the paths that the other end opens.
+    Answering,
+}
+
+impl Side {
+    /// Whether this end opens the paths.
+    pub fn opens(self) -> bool {
+        self == Side::Opening
+    }
+}
+
 /// What an engine is told once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,8 +94,8 @@ pub struct Settings {
     pub memory: usize,
     /// Time between probes of a path that carries nothing, microseconds: keeps NAT bindings.
     pub probe_interval_us: u64,
-    /// Whether this end opens the paths (the router) or follows (the server).
-    pub client: bool,
+    /// Which end of the connection this is.
+    pub side: Side,
     /// Whether [`fec`] protects what is sent, where it helps.
     pub fec: bool,
 }
@@ -241,7 +257,7 @@ impl Engine {
             dice: settings.seed | 1,
             last_used: None,
             last_report: now,
-            tell_status: settings.client,
+            tell_status: settings.side.opens(),
             hold_told: 0,
             hold_now: 0,
             hold_at: Time::ZERO,
@@ -305,7 +321,7 @@ impl Engine {
     /// The link of a path is gone: what was on its way goes over the others at once.
     pub fn path_lost(&mut self, now: Time, id: PathId, reason: Reason) {
         // The peer need not find out by itself.
-        self.tell_status = self.settings.client;
+        self.tell_status = self.settings.side.opens();
         self.change(now, id, |path| path.health.on_link_lost(now, reason));
     }
 

@@ -144,7 +144,7 @@ impl Engine {
 
     fn handle_status(&mut self, now: Time, id: PathId, mode: u8, metered: bool, rate_max: u32) {
         // The router decides how its links are used; the server follows.
-        if self.settings.client {
+        if self.settings.side.opens() {
             return;
         }
         let mode = match mode {

@@ -66,19 +66,22 @@ const PATH: PathSettings = PathSettings {
 
 impl World {
     fn new(links: &[(u64, u64, u64)]) -> World {
-        let settings = |client| Settings {
+        let settings = |side| Settings {
             seed: 7,
             hold_max_us: 500_000,
             memory: 16 << 20,
             probe_interval_us: 15 * SEC,
-            client,
+            side,
             fec: true,
         };
         let now = Time(1_000_000);
         let mut world = World {
             now,
             pool: Pool::new(100),
-            ends: [Engine::new(settings(true), now), Engine::new(settings(false), now)],
+            ends: [
+                Engine::new(settings(Side::Opening), now),
+                Engine::new(settings(Side::Answering), now),
+            ],
             links: Vec::new(),
             got: [Vec::new(), Vec::new()],
             polls: 0,

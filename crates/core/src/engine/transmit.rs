@@ -227,7 +227,7 @@ impl Engine {
                 capacity_kbps: (path.rate.bandwidth() / 125) as u32,
             }
             .write(w);
-            if self.settings.client {
+            if self.settings.side.opens() {
                 Frame::PathStatus {
                     path: path.id,
                     mode: match path.settings.mode {

@@ -56,7 +56,7 @@ fn template() -> engine::Settings {
         hold_max_us: SEC,
         memory: 1 << 20,
         probe_interval_us: SEC,
-        client: false,
+        side: Side::Answering,
         fec: true,
     }
 }
