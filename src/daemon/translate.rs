@@ -101,9 +101,7 @@ pub(super) fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {
 pub(super) fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Error> {
     let mut seed = [0; 32];
     clock::random(&mut seed).map_err(|error| Error::io("random numbers", error))?;
-    let client = matches!(config.main.role, Role::Client(_));
     let settings = endpoint::Settings {
-        role: if client { endpoint::Role::Client } else { endpoint::Role::Server },
         private_key,
         seed,
         engine: engine::Settings {
@@ -111,15 +109,24 @@ pub(super) fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<E
             hold_max_us: u64::from(config.main.hold_ms_max) * MS,
             memory: config.main.memory_mb as usize * (1 << 20),
             probe_interval_us: u64::from(config.main.probe_interval_s) * SEC,
-            side: if client { engine::Side::Opening } else { engine::Side::Answering },
+            side: side(config),
             fec: true,
         },
     };
     Ok(Endpoint::new(settings, clock::now()))
 }
 
-pub(super) fn settings(peer: &config::Peer) -> PeerSettings {
+/// Which end of the connection with each peer this program is.
+fn side(config: &Config) -> engine::Side {
+    match config.main.role {
+        Role::Client(_) => engine::Side::Opening,
+        Role::Server(_) => engine::Side::Answering,
+    }
+}
+
+pub(super) fn settings(config: &Config, peer: &config::Peer) -> PeerSettings {
     PeerSettings {
+        side: side(config),
         public_key: peer.public_key,
         preshared_key: peer.preshared_key.clone().unwrap_or_else(PresharedKey::none),
         allowed_ips: peer.allowed_ips.clone(),

@@ -119,7 +119,7 @@ impl Tunnel {
         let mut endpoint = new_endpoint(&config, key)?;
         let mut peers = Vec::new();
         for peer in &config.peers {
-            let added = endpoint.add_peer(clock::now(), settings(peer));
+            let added = endpoint.add_peer(clock::now(), settings(&config, peer));
             let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
             peers.push(PeerEntry::new(id, &peer.name, &config));
         }
@@ -454,11 +454,12 @@ impl Tunnel {
         for peer in &self.config.peers {
             if let Some(entry) = self.peers.iter_mut().find(|e| e.name == peer.name) {
                 entry.fallback.configure(outage(&self.config));
-                self.data.send(Command::UpdatePeer(entry.id, Box::new(settings(peer))));
+                self.data
+                    .send(Command::UpdatePeer(entry.id, Box::new(settings(&self.config, peer))));
                 continue;
             }
             let (reply, answer) = oneshot::channel();
-            self.data.send(Command::AddPeer(Box::new(settings(peer)), reply));
+            self.data.send(Command::AddPeer(Box::new(settings(&self.config, peer)), reply));
             let added = answer.await.map_err(|_| Error::DataPlane)?;
             let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
             self.peers.push(PeerEntry::new(id, &peer.name, &self.config));

@@ -11,7 +11,7 @@ use crate::packet::{SIDES, Side};
 use crate::rng::Rng;
 use onebox::buffer::Pool;
 use onebox::crypto::keys::{PresharedKey, PrivateKey};
-use onebox::endpoint::{Endpoint, Event, Origin, PeerId, PeerSettings, Prefix, Role, Settings};
+use onebox::endpoint::{Endpoint, Event, Origin, PeerId, PeerSettings, Prefix, Settings};
 use onebox::endpoint::{SocketId, TransmitBatch};
 use onebox::engine::{self, Memory, Mode, PathSettings, Reason};
 use onebox::time::{SEC, Time};
@@ -59,19 +59,23 @@ impl Sealed {
         let mut dice = Rng::of(seed, &format!("secrets {side:?} {session}"));
         let mut secret = [0; 32];
         secret.iter_mut().for_each(|b| *b = dice.next() as u8);
-        let role = if side == Side::Client { Role::Client } else { Role::Server };
+        let role = match side {
+            Side::Client => engine::Side::Opening,
+            Side::Server => engine::Side::Answering,
+        };
         let engine = engine::Settings {
             seed: 0,
             hold_max_us: engine::HOLD_MAX_US,
             memory: engine::MEMORY,
             probe_interval_us: 15 * SEC,
-            side: onebox::engine::Side::Answering,
+            side: role,
             fec: true,
         };
-        let settings = Settings { role, private_key: key(side), seed: secret, engine };
+        let settings = Settings { private_key: key(side), seed: secret, engine };
         let mut endpoint = Endpoint::new(settings, now);
         let prefix = Prefix::new(IpAddr::from(side.other().address()), 32).expect("is one");
         let settings = PeerSettings {
+            side: role,
             public_key: key(side.other()).public(),
             preshared_key: PresharedKey::from_bytes([7; 32]),
             allowed_ips: vec![prefix],

@@ -13,6 +13,7 @@
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::PeerId;
 use crate::prefix::Prefix;
@@ -47,6 +48,8 @@ pub struct AllowedIps {
     v4: Vec<Level>,
     /// Longest first.
     v6: Vec<Level>,
+    /// What each peer was given; another may have claimed some of it since.
+    given: BTreeMap<PeerId, Vec<Prefix>>,
     count: usize,
 }
 
@@ -70,18 +73,26 @@ impl AllowedIps {
         if levels[place].owners.insert(bits(prefix.address()), peer).is_none() {
             self.count += 1;
         }
+        self.given.entry(peer).or_default().push(prefix);
         true
     }
 
     /// Takes everything from `peer`.
     pub fn remove(&mut self, peer: PeerId) {
-        for levels in [&mut self.v4, &mut self.v6] {
-            for level in levels.iter_mut() {
-                level.owners.retain(|_, owner| *owner != peer);
+        for prefix in self.given.remove(&peer).unwrap_or_default() {
+            let levels = if prefix.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+            let found = levels.binary_search_by(|level| prefix.length().cmp(&level.length));
+            let Ok(place) = found else { continue };
+            if let Entry::Occupied(owner) = levels[place].owners.entry(bits(prefix.address()))
+                && *owner.get() == peer
+            {
+                owner.remove();
+                self.count -= 1;
             }
-            levels.retain(|level| !level.owners.is_empty());
+            if levels[place].owners.is_empty() {
+                levels.remove(place);
+            }
         }
-        self.count = self.v4.iter().chain(&self.v6).map(|level| level.owners.len()).sum();
     }
 
     /// The peer that `address` belongs to.

@@ -16,7 +16,7 @@
 
 use core::ops::Range;
 
-use super::session::Indices;
+use super::directory::Indices;
 use crate::crypto::handshake::Initiator;
 use crate::crypto::rng::Dice;
 use crate::time::{MS, SEC, Time};

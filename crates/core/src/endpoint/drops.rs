@@ -30,8 +30,8 @@ pub enum Drop {
     StaleInitiation,
     /// More initiations per second than are computed.
     InitiationRate,
-    /// A message that this role does not take: an initiation at a client, a path that the client
-    /// has not opened.
+    /// A message that this side does not take: an initiation of a peer that is ours to call, a path
+    /// that we have not opened.
     Unexpected,
     /// A peer's public key with which nothing can be agreed on: the configuration is wrong.
     WeakKey,
@@ -39,6 +39,8 @@ pub enum Drop {
     NotIp,
     /// An inner packet to an address that is no peer's.
     UnknownDestination,
+    /// An inner packet to a peer that calls, and has not been there lately.
+    NotConnected,
     /// An inner packet from an address that is not the sending peer's.
     SpoofedSource,
     /// A datagram that would have exceeded three times what its unproven address has sent.
@@ -49,7 +51,7 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Drop; 17] = [
+    pub const ALL: [Drop; 18] = [
         Drop::Malformed,
         Drop::UnknownSession,
         Drop::Replayed,
@@ -64,6 +66,7 @@ impl Drop {
         Drop::WeakKey,
         Drop::NotIp,
         Drop::UnknownDestination,
+        Drop::NotConnected,
         Drop::SpoofedSource,
         Drop::Unproven,
         Drop::NoAddress,
@@ -86,6 +89,7 @@ impl Drop {
             Drop::WeakKey => "weak key",
             Drop::NotIp => "not ip",
             Drop::UnknownDestination => "unknown destination",
+            Drop::NotConnected => "peer not connected",
             Drop::SpoofedSource => "spoofed source",
             Drop::Unproven => "unproven address",
             Drop::NoAddress => "no address",

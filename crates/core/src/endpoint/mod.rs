@@ -3,7 +3,7 @@
 //! Why: an engine is one connection and knows neither keys nor addresses. Somebody has to find out
 //! whose a datagram is, to agree on keys and change them, to know where each path leads, and to
 //! see that nobody speaks for somebody else. A router does that for one server, a server for many
-//! routers; it is the same code with another [`Role`].
+//! routers; which end of a connection it is, an endpoint knows for each peer ([`Side`]).
 //!
 //! How: pure, like the engine: time is an argument, randomness a seed. The caller, who owns the
 //! sockets and the TUN device, calls
@@ -27,13 +27,16 @@
 //! What packets pass is never inlined into the caller: a router's program is built for size around
 //! it, and code that is inlined becomes what it is inlined into.
 //!
-//! Limits: [`PEERS_MAX`] peers; each table and queue has its bound in its module. One thread: a
-//! server spreads peers over endpoints.
+//! A peer that has never connected costs its keys and its place in the tables; its engine is made
+//! with the first session, or with the first packet that waits for one.
+//!
+//! Limits: [`PEERS_MAX`] peers; each table and queue has its bound in its module. One thread.
 
 mod accept;
 mod address;
 mod allowed_ips;
 mod attempts;
+mod directory;
 mod drops;
 mod peer;
 mod receive;
@@ -61,8 +64,9 @@ use crate::wire::{PATHS_MAX, PathId, ip};
 use accept::{Answers, Bucket};
 use address::Addresses;
 use attempts::{Attempts, Cause, Flight};
+use directory::Directory;
 use peer::{PathSlot, Peer};
-use session::{Indices, LEAVE_US};
+use session::LEAVE_US;
 use transmit::Handshake;
 
 /// Peers at most.
@@ -72,30 +76,21 @@ pub const PEERS_MAX: usize = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub u32);
 
-/// Which end of its connections this is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// The router: calls, and opens the paths.
-    Client,
-    /// The server: answers.
-    Server,
-}
-
 /// What an endpoint is told once.
 pub struct Settings {
-    /// Which end it is.
-    pub role: Role,
     /// Its identity.
     pub private_key: PrivateKey,
     /// Everything that must be unguessable comes from this: fresh from the system, never twice.
     pub seed: [u8; 32],
-    /// For every peer's engine; the seed and the role in it are set by the endpoint.
+    /// For every peer's engine; the seed and the side in it are set by the endpoint.
     pub engine: engine::Settings,
 }
 
 /// What is configured of a peer.
 #[derive(Clone, Debug)]
 pub struct PeerSettings {
+    /// Which end of the connection with it this is.
+    pub side: Side,
     /// Its identity.
     pub public_key: PublicKey,
     /// The secret shared with it, or [`PresharedKey::none`].
@@ -127,11 +122,11 @@ pub enum PeerError {
 /// How the connection to a peer is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum PeerState {
-    /// At a client: no answer yet, or no more.
+    /// We call, and there is no answer yet, or no more.
     Connecting,
     /// There is a session, and at least one path is not silent.
     Up,
-    /// At a server: the peer is not there.
+    /// The peer calls, and is not there.
     Down,
 }
 
@@ -161,7 +156,6 @@ pub enum Event {
 
 /// Many peers behind one set of sockets.
 pub struct Endpoint {
-    role: Role,
     private_key: PrivateKey,
     engine: engine::Settings,
     rng: SecretRng,
@@ -173,9 +167,7 @@ pub struct Endpoint {
 
     peers: BTreeMap<PeerId, Peer>,
     next_peer: u32,
-    by_key: BTreeMap<PublicKey, PeerId>,
-    allowed_ips: AllowedIps,
-    indices: Indices,
+    directory: Directory,
     answers: Answers,
     bucket: Bucket,
     drops: Drops,
@@ -194,17 +186,16 @@ pub struct Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Endpoint");
-        out.field("role", &self.role).field("peers", &self.peers.len()).finish_non_exhaustive()
+        out.field("peers", &self.peers.len()).finish_non_exhaustive()
     }
 }
 
 impl Endpoint {
     /// An endpoint without peers.
     pub fn new(settings: Settings, now: Time) -> Endpoint {
-        let Settings { role, private_key, seed, engine } = settings;
+        let Settings { private_key, seed, engine } = settings;
         let mut rng = SecretRng::new(seed);
         Endpoint {
-            role,
             private_key,
             engine,
             dice: Dice::new(rng.next_u64()),
@@ -214,9 +205,7 @@ impl Endpoint {
             closing: false,
             peers: BTreeMap::new(),
             next_peer: 0,
-            by_key: BTreeMap::new(),
-            allowed_ips: AllowedIps::new(),
-            indices: Indices::default(),
+            directory: Directory::default(),
             answers: Answers::default(),
             bucket: Bucket::new(now),
             drops: Drops::default(),
@@ -229,35 +218,22 @@ impl Endpoint {
         }
     }
 
-    /// Adds a peer. A client begins to connect as soon as it has a path with candidates.
+    /// Adds a peer. If it is ours to call, that begins with the first path that has candidates.
     ///
     /// # Errors
     /// See [`PeerError`]; nothing is changed then.
     #[inline(never)] // See the module documentation.
     pub fn add_peer(&mut self, now: Time, settings: PeerSettings) -> Result<PeerId, PeerError> {
-        let PeerSettings { public_key, preshared_key, allowed_ips } = settings;
+        let PeerSettings { side, public_key, preshared_key, allowed_ips } = settings;
         if public_key == self.private_key.public() {
             return Err(PeerError::OwnKey);
         }
-        if self.by_key.contains_key(&public_key) {
-            return Err(PeerError::DuplicateKey);
-        }
-        if self.peers.len() >= PEERS_MAX {
-            return Err(PeerError::TooManyPeers);
-        }
-        if self.allowed_ips.len() + allowed_ips.len() > PREFIXES_MAX {
-            return Err(PeerError::TooManyPrefixes);
-        }
         let id = PeerId(self.next_peer);
+        self.directory.add(id, public_key, side, &allowed_ips)?;
         self.next_peer += 1;
-        let side = if self.role == Role::Client { Side::Opening } else { Side::Answering };
         let keys = (public_key, preshared_key);
         let peer = Peer::new(now, id, keys, self.engine.clone(), side, &mut self.rng);
         self.peers.insert(id, peer);
-        self.by_key.insert(public_key, id);
-        for prefix in allowed_ips {
-            self.allowed_ips.insert(prefix, id);
-        }
         self.touch(now, id);
         Ok(id)
     }
@@ -274,14 +250,8 @@ impl Endpoint {
         allowed_ips: &[Prefix],
     ) -> Result<(), PeerError> {
         let peer = self.peers.get_mut(&id).ok_or(PeerError::NoSuchPeer)?;
-        if self.allowed_ips.len() + allowed_ips.len() > PREFIXES_MAX {
-            return Err(PeerError::TooManyPrefixes);
-        }
+        self.directory.set_allowed_ips(id, allowed_ips)?;
         peer.psk = preshared_key;
-        self.allowed_ips.remove(id);
-        for prefix in allowed_ips {
-            self.allowed_ips.insert(*prefix, id);
-        }
         Ok(())
     }
 
@@ -289,17 +259,16 @@ impl Endpoint {
     /// send what there is to send.
     pub fn remove_peer(&mut self, id: PeerId) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
-        peer.sessions.clear(&mut self.indices);
-        peer.flights.clear(&mut self.indices);
+        peer.sessions.clear(&mut self.directory.indices);
+        peer.flights.clear(&mut self.directory.indices);
         self.timers.remove(&(peer.wake, id));
-        self.by_key.remove(&peer.key);
-        self.allowed_ips.remove(id);
+        self.directory.remove(id, &peer.key, peer.side);
         self.answers.remove(id);
     }
 
     /// The peer with this key.
     pub fn peer(&self, key: &PublicKey) -> Option<PeerId> {
-        self.by_key.get(key).copied()
+        self.directory.by_key(key)
     }
 
     /// Says good-bye to every peer; handshakes end.
@@ -316,17 +285,19 @@ impl Endpoint {
     pub fn close_peer(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.attempts = Attempts::none();
-        peer.flights.clear(&mut self.indices);
+        peer.flights.clear(&mut self.directory.indices);
         peer.sessions.shorten(now + LEAVE_US);
-        peer.engine.close(0);
+        if let Some(engine) = &mut peer.engine {
+            engine.close(0);
+        }
         self.touch(now, id);
     }
 
-    /// Begins the connection to a peer anew: at a client with a handshake at once, at a server
-    /// with the next one of the client.
+    /// Begins the connection to a peer anew: with a handshake at once if it is ours to call, else
+    /// with its next one.
     pub fn reconnect(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.reset(now, &mut self.rng, &mut self.indices);
+        peer.reset(now, &mut self.rng, &mut self.directory.indices);
         self.touch(now, id);
     }
 
@@ -338,7 +309,10 @@ impl Endpoint {
             let slot = place.get_or_insert_with(|| Box::new(PathSlot::new(settings)));
             slot.settings = settings;
             slot.open = true;
-            peer.engine.open_path(now, path, settings);
+            slot.lost = None;
+            if let Some(engine) = &mut peer.engine {
+                engine.open_path(now, path, settings);
+            }
             peer.attempts.hurry(now);
         });
     }
@@ -358,14 +332,26 @@ impl Endpoint {
     /// A path has a new address, or its link is back: prove it.
     pub fn revalidate(&mut self, now: Time, peer: PeerId, path: PathId) {
         self.with_path(now, peer, path, |peer| {
-            peer.engine.revalidate(now, path);
+            if let Some(slot) = peer.path(path) {
+                slot.lost = None;
+            }
+            if let Some(engine) = &mut peer.engine {
+                engine.revalidate(now, path);
+            }
             peer.attempts.hurry(now);
         });
     }
 
     /// A path's link is gone.
     pub fn path_lost(&mut self, now: Time, peer: PeerId, path: PathId, reason: Reason) {
-        self.with_path(now, peer, path, |peer| peer.engine.path_lost(now, path, reason));
+        self.with_path(now, peer, path, |peer| {
+            if let Some(slot) = peer.path(path) {
+                slot.lost = Some(reason);
+            }
+            if let Some(engine) = &mut peer.engine {
+                engine.path_lost(now, path, reason);
+            }
+        });
     }
 
     /// Changes how a path may be used.
@@ -374,7 +360,9 @@ impl Endpoint {
             if let Some(slot) = peer.path(path) {
                 slot.settings.mode = mode;
             }
-            peer.engine.set_mode(now, path, mode);
+            if let Some(engine) = &mut peer.engine {
+                engine.set_mode(now, path, mode);
+            }
         });
     }
 
@@ -382,7 +370,9 @@ impl Endpoint {
     /// again, both go on where they were.
     pub fn close_path(&mut self, now: Time, peer: PeerId, path: PathId) {
         self.with_path(now, peer, path, |peer| {
-            peer.engine.close_path(now, path);
+            if let Some(engine) = &mut peer.engine {
+                engine.close_path(now, path);
+            }
             if let Some(slot) = peer.path(path) {
                 slot.open = false;
                 slot.addresses = Addresses::default();
@@ -399,20 +389,22 @@ impl Endpoint {
     }
 
     /// Takes an inner packet from the device: it goes to the peer that its destination belongs
-    /// to. While there is no session with that peer it waits, within the engine's bound.
+    /// to. While there is no session with that peer it waits, within the engine's bound, unless
+    /// nobody knows whether the peer will come.
     #[inline(never)] // See the module documentation.
     pub fn push_packet(&mut self, now: Time, pool: &mut Pool, packet: Buf) {
         let view = ip::Packet::parse(packet.bytes()).ok_or(Drop::NotIp);
         let peer = view.and_then(|view| {
-            let id = self.allowed_ips.lookup(view.destination);
-            let peer = id.and_then(|id| self.peers.get_mut(&id));
-            Ok((view, peer.ok_or(Drop::UnknownDestination)?))
+            let id = self.directory.allowed_ips.lookup(view.destination);
+            let peer = id.and_then(|id| self.peers.get_mut(&id)).ok_or(Drop::UnknownDestination)?;
+            let expected = peer.engine.is_some() || peer.is_expected(now);
+            expected.then_some((view, peer)).ok_or(Drop::NotConnected)
         });
         match peer {
             Ok((view, peer)) => {
                 let id = peer.id;
                 peer.tx_bytes += packet.len() as u64;
-                peer.engine.push_packet(now, pool, packet, &view);
+                peer.connection(now).push_packet(now, pool, packet, &view);
                 if peer.state() != PeerState::Up {
                     peer.attempts.hurry(now);
                 }
@@ -431,8 +423,8 @@ impl Endpoint {
     pub fn poll_deliver(&mut self, pool: &mut Pool) -> Option<(PeerId, Buf)> {
         while let Some(&id) = self.delivering.front() {
             let peer = self.peers.get_mut(&id);
-            let Some((peer, packet)) = peer.and_then(|p| p.engine.poll_deliver().map(|b| (p, b)))
-            else {
+            let next = peer.and_then(|p| Some((p.engine.as_mut()?.poll_deliver()?, p)));
+            let Some((packet, peer)) = next else {
                 self.delivering.pop_front();
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.queued.deliver = false;
@@ -441,7 +433,7 @@ impl Endpoint {
             };
             let reason = match ip::Packet::parse(packet.bytes()) {
                 None => Drop::NotIp,
-                Some(view) if self.allowed_ips.lookup(view.source) == Some(id) => {
+                Some(view) if self.directory.allowed_ips.lookup(view.source) == Some(id) => {
                     peer.rx_bytes += packet.len() as u64;
                     return Some((id, packet));
                 }
@@ -488,13 +480,13 @@ impl Endpoint {
 
     fn wake(&mut self, now: Time, unix_us: u64, pool: &mut Pool, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        peer.flights.expire(now, &mut self.indices);
-        let lost = peer.sessions.expire(now, &mut self.indices);
+        peer.flights.expire(now, &mut self.directory.indices);
+        let lost = peer.sessions.expire(now, &mut self.directory.indices);
         if lost {
             peer.attempts.begin(now, Cause::Connect);
         }
-        if peer.sessions.current().is_some() {
-            peer.engine.handle_timeout(now, pool);
+        if let (Some(engine), Some(_)) = (&mut peer.engine, peer.sessions.current()) {
+            engine.handle_timeout(now, pool);
         }
         if peer.attempts.next() <= now {
             self.attempt(now, unix_us, id);
@@ -516,7 +508,7 @@ impl Endpoint {
         peer.attempts.attempted(now, &mut self.dice);
         self.timestamp_us = unix_us.max(self.timestamp_us + 1);
         self.attempt += 1;
-        let index = self.indices.draw(&mut self.rng, id);
+        let index = self.directory.indices.draw(&mut self.rng, id);
         let initiator = Initiator::new(
             &self.private_key,
             &peer.key,
@@ -529,11 +521,11 @@ impl Endpoint {
         match initiator {
             Ok((initiator, init)) => {
                 let flight = Flight { initiator, index, attempt: self.attempt, sent: now };
-                peer.flights.push(flight, &mut self.indices);
+                peer.flights.push(flight, &mut self.directory.indices);
                 self.send_handshake(Handshake::init(init, ways.into_iter().collect()));
             }
             Err(error) => {
-                self.indices.free(index);
+                self.directory.indices.free(index);
                 self.drops.count(error.into());
             }
         }
@@ -554,7 +546,7 @@ impl Endpoint {
     fn observe(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.take_events(now, None, &mut self.events) {
-            peer.reset(now, &mut self.rng, &mut self.indices);
+            peer.reset(now, &mut self.rng, &mut self.directory.indices);
         }
         peer.tell_state(&mut self.events);
         if !peer.queued.timer {

@@ -8,23 +8,26 @@
 //! connection. When we begin anew on our own, because the peer has said good-bye or somebody
 //! wants to reconnect, we draw another instance and so tell the peer.
 //!
-//! While no session can seal, the engine stands still: packets wait in its entrance, whose bound
-//! is the engine's, and no timer of it runs.
+//! The engine is made with the first session, or with the first packet that waits for one, and is
+//! given up with the connection; what it has to know at its start is kept beside it ([`PathSlot`]).
+//! While no session can seal, it stands still: packets wait in its queue, whose bound is the
+//! engine's, and no timer of it runs.
 
 use std::collections::VecDeque;
 
 use super::address::{Addresses, Origin, Validated};
 use super::attempts::{Attempts, Cause, Flights};
+use super::directory::Indices;
 use super::drops::{Drop, Drops};
-use super::session::{Indices, LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
+use super::session::{LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
 use super::{Event, PeerId, PeerState};
 use crate::buffer::Pool;
 use crate::crypto::guard::InitGuard;
 use crate::crypto::keys::{PresharedKey, PublicKey};
 use crate::crypto::replay::ReplayWindow;
 use crate::crypto::rng::{Dice, SecretRng};
-use crate::engine::{self, Engine, PathSettings, PathState, Side};
-use crate::time::Time;
+use crate::engine::{self, Engine, PathSettings, PathState, Reason, Side};
+use crate::time::{SEC, Time};
 use crate::wire::{PATHS_MAX, PathId};
 
 /// Events that wait for the caller at most; the oldest are dropped.
@@ -36,6 +39,9 @@ const OVERHEAD_V6: u16 = 40 + 8;
 /// What a path that the client has opened is taken to carry until the path MTU is known, bytes
 /// (Ethernet).
 const MTU_UNKNOWN: u16 = 1500;
+/// How long packets to a peer that calls are kept after it was last heard, microseconds: a router
+/// restarts its program in seconds and boots in a minute.
+const EXPECTED_US: u64 = 60 * SEC;
 
 /// The settings of a path that the other side has opened over `origin`.
 pub(super) fn settings_for(origin: &Origin) -> PathSettings {
@@ -64,6 +70,8 @@ pub(super) struct PathSlot {
     pub window: ReplayWindow,
     pub addresses: Addresses,
     pub settings: PathSettings,
+    /// Why its link cannot be used, if so.
+    pub lost: Option<Reason>,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
 }
@@ -75,6 +83,7 @@ impl PathSlot {
             window: ReplayWindow::new(),
             addresses: Addresses::default(),
             settings,
+            lost: None,
             rx_bytes: 0,
             tx_bytes: 0,
         }
@@ -97,7 +106,7 @@ pub(super) struct Peer {
     pub psk: PresharedKey,
     pub side: Side,
     template: engine::Settings,
-    pub engine: Engine,
+    pub engine: Option<Box<Engine>>,
     /// Names our end of the connection.
     pub instance: u64,
     /// Names the peer's end.
@@ -138,8 +147,8 @@ impl Peer {
             key,
             psk,
             side,
-            engine: Engine::new(template.clone(), now),
             template,
+            engine: None,
             instance: rng.next_u64(),
             remote_instance: None,
             sessions: Sessions::default(),
@@ -178,23 +187,50 @@ impl Peer {
         }
     }
 
-    /// Begins our end of the connection anew: a client with the paths it was told, a server with
-    /// none. Whatever the engine held is lost; the session that knew it must be gone already.
-    pub fn rebuild(&mut self, now: Time) {
+    /// The engine of the connection, made if there is none.
+    pub fn connection(&mut self, now: Time) -> &mut Engine {
+        let engine = self.engine.take().unwrap_or_else(|| Box::new(self.new_engine(now)));
+        self.engine.insert(engine)
+    }
+
+    /// An engine with the paths that are open.
+    fn new_engine(&self, now: Time) -> Engine {
+        let mut engine = Engine::new(self.template.clone(), now);
+        for (id, slot) in self.paths() {
+            engine.open_path(now, id, slot.settings);
+            if let Some(reason) = slot.lost {
+                engine.path_lost(now, id, reason);
+            }
+        }
+        engine
+    }
+
+    /// How the connection is; of one that has yet to begin, how it would begin.
+    pub fn engine_snapshot(&self, now: Time) -> engine::Snapshot {
+        match &self.engine {
+            Some(engine) => engine.snapshot(now),
+            None => self.new_engine(now).snapshot(now),
+        }
+    }
+
+    /// Whether a session with the peer may be waited for.
+    pub fn is_expected(&self, now: Time) -> bool {
+        self.side.opens() || self.heard.is_some_and(|at| now.since(at) < EXPECTED_US)
+    }
+
+    /// Gives our end of the connection up, to begin anew: with the paths that were opened here,
+    /// none of those that the peer has opened. Whatever the engine held is lost; the session that
+    /// knew it must be gone already.
+    pub fn rebuild(&mut self) {
         self.template.seed = self.template.seed.wrapping_add(1);
-        self.engine = Engine::new(self.template.clone(), now);
+        self.engine = None;
         self.silent = false;
         if !self.side.opens() {
             self.paths = [const { None }; PATHS_MAX];
             return;
         }
-        for (id, slot) in self.paths.iter_mut().enumerate() {
-            if let Some(slot) = slot {
-                slot.window = ReplayWindow::new();
-                if slot.open {
-                    self.engine.open_path(now, PathId(id as u8), slot.settings);
-                }
-            }
+        for slot in self.paths.iter_mut().flatten() {
+            slot.window = ReplayWindow::new();
         }
     }
 
@@ -204,7 +240,7 @@ impl Peer {
         self.flights.clear(indices);
         self.instance = rng.next_u64();
         self.remote_instance = None;
-        self.rebuild(now);
+        self.rebuild();
         self.attempts.begin(now, Cause::Connect);
     }
 
@@ -216,11 +252,12 @@ impl Peer {
         if self.remote_instance != Some(remote_instance) {
             self.sessions.drop_used(indices);
             if self.remote_instance.replace(remote_instance).is_some() {
-                self.rebuild(now);
+                self.rebuild();
             }
         }
         self.sessions.promote(now, now + LIFE_US, indices);
         self.handshake = Some(now);
+        self.connection(now);
     }
 
     /// A datagram under the current session has been opened: the responder has it as well, so
@@ -242,7 +279,7 @@ impl Peer {
         events: &mut VecDeque<(PeerId, Event)>,
     ) -> bool {
         let mut closed = false;
-        while let Some(event) = self.engine.poll_event() {
+        while let Some(event) = self.engine.as_mut().and_then(|engine| engine.poll_event()) {
             match event {
                 engine::Event::Validated(path) => self.validated(now, path, from, events),
                 engine::Event::PathChanged(path, state) => {
@@ -279,7 +316,9 @@ impl Peer {
             let overhead = overhead(&origin);
             if slot.settings.ip_overhead != overhead {
                 slot.settings.ip_overhead = overhead;
-                self.engine.open_path(now, id, slot.settings);
+                if let Some(engine) = &mut self.engine {
+                    engine.open_path(now, id, slot.settings);
+                }
             }
             push(events, self.id, Event::AddressChanged(id, origin));
         }
@@ -305,7 +344,8 @@ impl Peer {
     ) -> bool {
         let Received { path: id, number, newest, from, payload, wire_len } = received;
         let on_line = wire_len + usize::from(overhead(&from));
-        let taken = self.engine.handle_payload(now, pool, id, number, payload, on_line);
+        let engine = self.connection(now);
+        let taken = engine.handle_payload(now, pool, id, number, payload, on_line);
         if taken.is_err() {
             drops.count(Drop::Malformed);
         }
@@ -315,7 +355,7 @@ impl Peer {
         let Some(slot) = self.paths[id.index()].as_deref_mut() else { return closed };
         slot.rx_bytes += wire_len as u64;
         if slot.addresses.observe(now, from, wire_len, newest) {
-            self.engine.revalidate(now, id);
+            self.connection(now).revalidate(now, id);
         }
         closed
     }
@@ -324,8 +364,8 @@ impl Peer {
     pub fn poll_timeout(&self) -> Time {
         let mut next = self.attempts.next().min(self.sessions.poll_timeout());
         next = next.min(self.flights.poll_timeout());
-        if self.sessions.current().is_some() {
-            next = next.min(self.engine.poll_timeout());
+        if let (Some(engine), Some(_)) = (&self.engine, self.sessions.current()) {
+            next = next.min(engine.poll_timeout());
         }
         next
     }

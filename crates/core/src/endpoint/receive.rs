@@ -13,7 +13,7 @@ use super::drops::Drop;
 use super::peer::{PathSlot, Received, settings_for};
 use super::session::{LIFE_US, NEXT_LIFE_US, Session, Slot};
 use super::transmit::Handshake;
-use super::{Endpoint, PeerId, Role};
+use super::{Endpoint, PeerId};
 use crate::buffer::Pool;
 use crate::crypto::guard::Verdict;
 use crate::crypto::handshake::{self, INIT_LEN, Incoming};
@@ -60,7 +60,7 @@ impl Endpoint {
         if wire_len < header::LEN + TAG_LEN {
             return Err(Drop::Malformed);
         }
-        let id = self.indices.get(head.receiver).ok_or(Drop::UnknownSession)?;
+        let id = self.directory.indices.get(head.receiver).ok_or(Drop::UnknownSession)?;
         let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownSession)?;
         let slot = peer.sessions.find(head.receiver).ok_or(Drop::UnknownSession)?;
         let session = peer.sessions.get(slot).ok_or(Drop::UnknownSession)?;
@@ -82,18 +82,17 @@ impl Endpoint {
 
         // Authentic from here on.
         match slot {
-            Slot::Next => peer.promote(now, &mut self.indices),
+            Slot::Next => peer.promote(now, &mut self.directory.indices),
             Slot::Current => peer.confirm(now, &mut self.dice),
             Slot::Old(_) => {}
         }
         peer.heard = Some(now);
-        let place = &mut peer.paths[head.path.index()];
-        let opened = place.is_none();
-        let settings = settings_for(&from);
-        let path = place.get_or_insert_with(|| Box::new(PathSlot::new(settings)));
-        if opened {
-            peer.engine.open_path(now, head.path, settings);
+        if peer.paths[head.path.index()].is_none() {
+            let settings = settings_for(&from);
+            peer.connection(now).open_path(now, head.path, settings);
+            peer.paths[head.path.index()] = Some(Box::new(PathSlot::new(settings)));
         }
+        let path = peer.paths[head.path.index()].as_deref_mut().ok_or(Drop::Unexpected)?;
         let highest = path.window.highest();
         if !path.window.accept(number) {
             return Err(Drop::Replayed);
@@ -103,7 +102,7 @@ impl Endpoint {
         let received = Received { path: head.path, number, newest, from, payload, wire_len };
         let closed = peer.take_payload(now, pool, received, (&mut self.drops, &mut self.events));
         if closed {
-            peer.reset(now, &mut self.rng, &mut self.indices);
+            peer.reset(now, &mut self.rng, &mut self.directory.indices);
         }
         self.deliver_later(id);
         self.touch(now, id);
@@ -111,7 +110,7 @@ impl Endpoint {
     }
 
     fn handle_init(&mut self, now: Time, from: Origin, datagram: &[u8]) -> Result<(), Drop> {
-        if self.role != Role::Server || self.closing {
+        if self.closing || !self.directory.answers() {
             return Err(Drop::Unexpected);
         }
         let init: &[u8; INIT_LEN] = datagram.try_into().map_err(|_| Drop::Malformed)?;
@@ -136,25 +135,28 @@ impl Endpoint {
             self.bucket.take();
         }
         let incoming = incoming?;
-        let id = *self.by_key.get(&incoming.remote).ok_or(Drop::UnknownKey)?;
+        let id = self.directory.by_key(&incoming.remote).ok_or(Drop::UnknownKey)?;
         let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownKey)?;
+        if peer.side.opens() {
+            return Err(Drop::Unexpected);
+        }
         let dead = peer.heard.is_none_or(|at| now.since(at) > DEAD_AFTER_US);
         let stamp = incoming.stamp;
         if peer.guard.judge(&stamp, dead) != Verdict::Accept {
             return Err(Drop::StaleInitiation);
         }
-        let index = self.indices.draw(&mut self.rng, id);
+        let index = self.directory.indices.draw(&mut self.rng, id);
         let answer = incoming.respond(&peer.psk, index, peer.instance, self.rng.seed());
         let (keys, response) = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                self.indices.free(index);
+                self.directory.indices.free(index);
                 return Err(error.into());
             }
         };
         peer.guard.answered(&stamp);
         let session = Session::new(index, 0, keys, now + NEXT_LIFE_US);
-        peer.sessions.expect(session, &mut self.indices);
+        peer.sessions.expect(session, &mut self.directory.indices);
         self.answers.insert(now, id, init, response);
         self.send_handshake(Handshake::response(response, from));
         self.touch(now, id);
@@ -163,28 +165,29 @@ impl Endpoint {
 
     fn handle_response(&mut self, now: Time, from: Origin, datagram: &[u8]) -> Result<(), Drop> {
         let index = handshake::response_receiver(datagram).ok_or(Drop::Malformed)?;
-        let id: PeerId = self.indices.get(index).ok_or(Drop::UnknownSession)?;
+        let id: PeerId = self.directory.indices.get(index).ok_or(Drop::UnknownSession)?;
         let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownSession)?;
         let flight = peer.flights.get_mut(index).ok_or(Drop::UnknownSession)?;
         let attempt = flight.attempt;
         let keys = flight.initiator.finish(datagram)?;
 
-        peer.flights.finished(index, &mut self.indices);
+        peer.flights.finished(index, &mut self.directory.indices);
         if peer.sessions.current().is_some_and(|current| current.attempt > attempt) {
             // Cannot happen while `finished` drops the earlier ones; a session must never be
             // replaced by an older one.
-            self.indices.free(index);
+            self.directory.indices.free(index);
             return Err(Drop::UnknownSession);
         }
         if peer.remote_instance != Some(keys.remote_instance) {
             if peer.remote_instance.is_some() {
-                peer.sessions.clear(&mut self.indices);
-                peer.rebuild(now);
+                peer.sessions.clear(&mut self.directory.indices);
+                peer.rebuild();
             }
             peer.remote_instance = Some(keys.remote_instance);
         }
         let session = Session::new(index, attempt, keys, now + LIFE_US);
-        peer.sessions.replace(now, session, &mut self.indices);
+        peer.sessions.replace(now, session, &mut self.directory.indices);
+        peer.connection(now);
         peer.handshake = Some(now);
         peer.heard = Some(now);
         peer.attempts.answered(now);

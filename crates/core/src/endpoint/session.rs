@@ -1,4 +1,4 @@
-//! The session keys of a peer, over their changes, and the table of receiver indices.
+//! The session keys of a peer, over their changes.
 //!
 //! Why: keys are changed every two minutes, so that who takes a device reads little, and nobody
 //! may notice it: no packet is lost at a change, and packets that were under way arrive.
@@ -13,12 +13,9 @@
 //!
 //! Limits: [`OLD_MAX`] replaced sessions, one next.
 
-use std::collections::BTreeMap;
-
-use super::PeerId;
+use super::directory::Indices;
 use crate::crypto::handshake::Established;
 use crate::crypto::packet::{OpenKey, SealKey};
-use crate::crypto::rng::SecretRng;
 use crate::time::{SEC, Time};
 
 /// Age at which the client begins to replace a session, microseconds (WireGuard whitepaper §6.1,
@@ -41,39 +38,6 @@ pub const NEXT_LIFE_US: u64 = 30 * SEC;
 pub const LEAVE_US: u64 = SEC;
 /// Replaced sessions at most: several handshakes of a slow link may end within one grace time.
 const OLD_MAX: usize = 3;
-
-/// The receiver indices in use: of sessions, and of handshakes under way.
-#[derive(Debug, Default)]
-pub(super) struct Indices(BTreeMap<u32, PeerId>);
-
-impl Indices {
-    /// An index that nobody has, given to `peer`.
-    pub fn draw(&mut self, rng: &mut SecretRng, peer: PeerId) -> u32 {
-        loop {
-            let index = rng.next_u32();
-            if let std::collections::btree_map::Entry::Vacant(place) = self.0.entry(index) {
-                place.insert(peer);
-                return index;
-            }
-        }
-    }
-
-    /// Whose it is.
-    pub fn get(&self, index: u32) -> Option<PeerId> {
-        self.0.get(&index).copied()
-    }
-
-    /// Gives an index back.
-    pub fn free(&mut self, index: u32) {
-        self.0.remove(&index);
-    }
-
-    /// How many are in use.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-}
 
 /// The keys of one handshake.
 #[derive(Debug)]

@@ -73,7 +73,7 @@ impl Endpoint {
                     tx_bytes: slot.tx_bytes,
                 })
                 .collect(),
-            engine: peer.engine.snapshot(now),
+            engine: peer.engine_snapshot(now),
         });
         Snapshot { peers: peers.collect(), drops: self.drops.clone() }
     }
@@ -86,7 +86,7 @@ impl Endpoint {
         path: PathId,
         state: engine::PathState,
     ) -> Option<engine::Reason> {
-        let snapshot = self.peers.get(&peer)?.engine.snapshot(now);
+        let snapshot = self.peers.get(&peer)?.engine_snapshot(now);
         let found = snapshot.paths.into_iter().find(|p| p.id == path && p.state == state);
         found.map(|path| path.reason)
     }

@@ -174,14 +174,15 @@ impl Peer {
         out: &mut TransmitBatch,
         drops: &mut Drops,
     ) -> bool {
-        let Some(session) = self.sessions.current() else { return false };
+        let Peer { sessions, engine, paths, .. } = self;
+        let (Some(session), Some(engine)) = (sessions.current(), engine) else { return false };
         for _ in 0..TURN {
             if !out.has_room() {
                 return true;
             }
             let place = out.place();
             let payload = &mut place[header::LEN..DATAGRAM_MAX - TAG_LEN];
-            let Some(transmit) = self.engine.poll_transmit(now, pool, payload) else {
+            let Some(transmit) = engine.poll_transmit(now, pool, payload) else {
                 return false;
             };
             let path = transmit.path;
@@ -192,7 +193,7 @@ impl Peer {
             if session.seal.seal(transmit.number, &head, sealed).is_err() {
                 continue;
             }
-            let Some(slot) = self.paths[path.index()].as_deref_mut() else { continue };
+            let Some(slot) = paths[path.index()].as_deref_mut() else { continue };
             let first = out.datagrams.len();
             let unproven = slot.addresses.targets(transmit.target, len, |to| out.add(len, &to));
             let count = out.datagrams.len() - first;

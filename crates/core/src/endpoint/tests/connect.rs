@@ -67,8 +67,8 @@ fn keys_change_without_loss() {
     for node in 0..2 {
         assert_eq!(world.nodes[node].endpoint.drops().total(), 0, "{node}");
     }
-    assert!(world.endpoint(0).indices.len() <= 3);
-    assert!(world.endpoint(1).indices.len() <= 3);
+    assert!(world.endpoint(0).directory.indices.len() <= 3);
+    assert!(world.endpoint(1).directory.indices.len() <= 3);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn an_idle_tunnel_lives_and_keeps_its_tables_small() {
     assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
     let downs = |e: &&(PeerId, Event)| matches!(e.1, Event::State(s) if s != PeerState::Up);
     assert_eq!(world.nodes[0].events.iter().filter(downs).count(), 0);
-    assert!(world.endpoint(0).indices.len() <= 3);
+    assert!(world.endpoint(0).directory.indices.len() <= 3);
     assert_eq!(world.traffic(3, MS), (3, 3));
 }
 
@@ -110,7 +110,7 @@ fn an_unreachable_server_is_called_with_growing_pauses() {
     world.run(SEC);
     assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
     assert_eq!(world.nodes[0].delivered.len(), 1);
-    assert!(world.endpoint(1).indices.len() <= 2);
+    assert!(world.endpoint(1).directory.indices.len() <= 2);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn handshakes_survive_loss() {
     world.run(20 * SEC);
     assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
     assert_eq!(world.traffic(20, 10 * MS), (20, 20));
-    assert!(world.endpoint(0).indices.len() <= 4);
+    assert!(world.endpoint(0).directory.indices.len() <= 4);
 }
 
 #[test]

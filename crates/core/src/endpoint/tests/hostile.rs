@@ -9,15 +9,15 @@ fn a_wrong_preshared_key_gets_no_answer() {
     world.run(5 * SEC);
     assert!(world.drops(0, Drop::WrongPresharedKey) >= 3);
     assert!(world.log.iter().all(|p| p.to == address(SERVER)));
-    assert_eq!(world.endpoint(0).indices.len(), 0);
+    assert_eq!(world.endpoint(0).directory.indices.len(), 0);
 }
 
 #[test]
 fn an_unknown_key_and_a_wrong_server_key_get_no_answer() {
     let mut world = World::new();
     world.add_client(3, 1, "198.51.100.1:1000");
-    let mut lost = endpoint(Role::Client, 1, 9, world.now);
-    let id = lost.add_peer(world.now, peer(101, 1, &["0.0.0.0/0"])).unwrap();
+    let mut lost = endpoint(1, 9, world.now);
+    let id = lost.add_peer(world.now, peer(Side::Opening, 101, 1, &["0.0.0.0/0"])).unwrap();
     lost.open_path(world.now, id, PathId(0), path_settings());
     lost.set_candidates(world.now, id, PathId(0), &[way(0, SERVER)]);
     world.add(lost, &["198.51.100.9:1000"]);
@@ -77,7 +77,8 @@ fn state(world: &mut World, node: usize) -> String {
         text += &format!("{:?} {:?} {:?}", peer.guard, peer.paths, peer.heard);
         text += &format!("{:?} {:?}", peer.remote_instance, peer.engine);
     }
-    text += &format!("{:?} {:?} {:?}", endpoint.indices, endpoint.outbox, endpoint.events);
+    text +=
+        &format!("{:?} {:?} {:?}", endpoint.directory.indices, endpoint.outbox, endpoint.events);
     text += &format!("{:?} {:?}", endpoint.timers, endpoint.snapshot(now).peers);
     text
 }

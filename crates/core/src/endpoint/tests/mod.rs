@@ -4,6 +4,7 @@ mod addresses;
 mod connect;
 mod hostile;
 mod restart;
+mod sides;
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -69,13 +70,14 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn endpoint(role: Role, private: u8, seed: u8, now: Time) -> Endpoint {
+fn endpoint(private: u8, seed: u8, now: Time) -> Endpoint {
     let private_key = key(private);
-    Endpoint::new(Settings { role, private_key, seed: [seed; 32], engine: template() }, now)
+    Endpoint::new(Settings { private_key, seed: [seed; 32], engine: template() }, now)
 }
 
-fn peer(public: u8, psk: u8, allowed: &[&str]) -> PeerSettings {
+fn peer(side: Side, public: u8, psk: u8, allowed: &[&str]) -> PeerSettings {
     PeerSettings {
+        side,
         public_key: key(public).public(),
         preshared_key: PresharedKey::from_bytes([psk; 32]),
         allowed_ips: allowed.iter().map(|a| a.parse().unwrap()).collect(),
@@ -150,15 +152,21 @@ impl World {
     }
 
     fn server(&self, seed: u8) -> Endpoint {
-        let mut server = endpoint(Role::Server, 100, seed, self.now);
-        server.add_peer(self.now, peer(1, 1, &["10.0.0.2/32", "fd00::2/128"])).unwrap();
-        server.add_peer(self.now, peer(2, 2, &["10.0.0.3/32", "10.7.0.0/16"])).unwrap();
+        let mut server = endpoint(100, seed, self.now);
+        server
+            .add_peer(self.now, peer(Side::Answering, 1, 1, &["10.0.0.2/32", "fd00::2/128"]))
+            .unwrap();
+        server
+            .add_peer(self.now, peer(Side::Answering, 2, 2, &["10.0.0.3/32", "10.7.0.0/16"]))
+            .unwrap();
         server
     }
 
     fn client(&self, private: u8, psk: u8, seed: u8) -> Endpoint {
-        let mut client = endpoint(Role::Client, private, seed, self.now);
-        let id = client.add_peer(self.now, peer(100, psk, &["0.0.0.0/0", "::/0"])).unwrap();
+        let mut client = endpoint(private, seed, self.now);
+        let id = client
+            .add_peer(self.now, peer(Side::Opening, 100, psk, &["0.0.0.0/0", "::/0"]))
+            .unwrap();
         client.open_path(self.now, id, PathId(0), path_settings());
         client.set_candidates(self.now, id, PathId(0), &[way(0, SERVER)]);
         client

@@ -96,8 +96,8 @@ fn a_peer_that_is_added_again_begins_anew() {
     world.traffic(10, 10 * MS);
     let now = world.now;
     world.endpoint(0).remove_peer(PeerId(0));
-    assert_eq!(world.endpoint(0).indices.len(), 0);
-    world.endpoint(0).add_peer(now, peer(1, 1, &["10.0.0.2/32"])).unwrap();
+    assert_eq!(world.endpoint(0).directory.indices.len(), 0);
+    world.endpoint(0).add_peer(now, peer(Side::Answering, 1, 1, &["10.0.0.2/32"])).unwrap();
     world.run(5 * SEC);
     assert_eq!(world.traffic(20, 10 * MS), (20, 20));
 }
@@ -109,7 +109,7 @@ fn an_outage_longer_than_a_session_ends_the_session_and_not_the_connection() {
     world.lose = |_| true;
     world.run(400 * SEC);
     assert_eq!(world.states(), (PeerState::Connecting, PeerState::Down));
-    assert!(world.endpoint(0).indices.len() == 0);
+    assert!(world.endpoint(0).directory.indices.len() == 0);
     world.lose = |_| false;
     world.push(1, &packet(INSIDE[1], INSIDE[0], 1));
     world.run(2 * SEC);
@@ -122,8 +122,11 @@ fn peers_are_refused_with_a_reason() {
     let mut world = World::new();
     let now = world.now;
     let server = world.endpoint(0);
-    assert_eq!(server.add_peer(now, peer(1, 1, &[])), Err(PeerError::DuplicateKey));
-    assert_eq!(server.add_peer(now, peer(100, 1, &[])), Err(PeerError::OwnKey));
+    assert_eq!(
+        server.add_peer(now, peer(Side::Answering, 1, 1, &[])),
+        Err(PeerError::DuplicateKey)
+    );
+    assert_eq!(server.add_peer(now, peer(Side::Answering, 100, 1, &[])), Err(PeerError::OwnKey));
     let psk = PresharedKey::none();
     assert_eq!(server.update_peer(PeerId(9), psk, &[]), Err(PeerError::NoSuchPeer));
 }
@@ -139,5 +142,5 @@ fn allowed_addresses_change_without_interruption() {
     world.run(SEC);
     assert_eq!(world.nodes[0].delivered.len(), 1);
     assert_eq!(world.drops(0, Drop::SpoofedSource), 1);
-    assert!(world.endpoint(0).allowed_ips.lookup(ip("10.0.0.2")).is_none());
+    assert!(world.endpoint(0).directory.allowed_ips.lookup(ip("10.0.0.2")).is_none());
 }
