@@ -2,7 +2,7 @@
 
 use super::wans::Wans;
 use crate::dataplane::Report;
-use crate::endpoint::{PeerSnapshot, PeerState};
+use crate::endpoint::{PeerSnapshot, PeerState, Via};
 use crate::engine::{self, PathState};
 use crate::status::{Bond, Path, Peer};
 use crate::time::SEC;
@@ -38,14 +38,14 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
     let engine = &snapshot.engine;
     let sent = |own: u64, other: u64| if wans.is_some() { own } else { other };
     let paths = engine.paths.iter().map(|p| path(p, snapshot, report, wans)).collect();
-    let origin = snapshot.paths.iter().find_map(|p| p.origin);
+    let via = snapshot.paths.iter().find_map(|p| p.via);
     let best = |of: fn(&engine::PathSnapshot) -> u64| engine.paths.iter().map(of).max();
     let (tx_best, rx_best) = (best(|p| p.tx_capacity), best(|p| p.rx_capacity));
     let (tx_best, rx_best) = (tx_best.unwrap_or(0), rx_best.unwrap_or(0));
     Peer {
         name: name.to_owned(),
         state: peer_state(snapshot).to_owned(),
-        endpoint: origin.map(|o| o.remote.to_string()).unwrap_or_default(),
+        endpoint: via.map(|via| via.remote().to_string()).unwrap_or_default(),
         last_handshake_s: snapshot.handshake.map(|t| report.now.since(t) / SEC),
         rx_bytes: snapshot.rx_bytes,
         tx_bytes: snapshot.tx_bytes,
@@ -78,7 +78,7 @@ fn path(
     wans: Option<&Wans>,
 ) -> Path {
     let entry = wans.and_then(|w| w.of(p.id));
-    let origin = peer.paths.iter().find(|o| o.id == p.id).and_then(|o| o.origin);
+    let via = peer.paths.iter().find(|o| o.id == p.id).and_then(|o| o.via);
     let pair = |own: u64, other: u64| if wans.is_some() { (own, other) } else { (other, own) };
     let (loss_up, loss_down) = pair(p.tx_loss_ppm, p.rx_loss_ppm);
     let (rate_up, rate_down) = pair(p.tx_rate, p.rx_rate);
@@ -87,8 +87,8 @@ fn path(
     Path {
         wan: entry.map_or_else(|| format!("path{}", p.id.0), |e| e.name.clone()),
         device: device.unwrap_or_default(),
-        local: local(p.id, origin, entry, report),
-        remote: origin.map(|o| o.remote.to_string()).unwrap_or_default(),
+        local: local(p.id, via, entry, report),
+        remote: via.map(|via| via.remote().to_string()).unwrap_or_default(),
         state: state_name(p.state).to_owned(),
         reason: p.reason.to_string(),
         rtt_ms: ms(p.rtt_us),
@@ -111,17 +111,17 @@ fn path(
 /// on a server.
 fn local(
     id: PathId,
-    origin: Option<crate::endpoint::Origin>,
+    via: Option<Via>,
     entry: Option<&super::wans::Entry>,
     report: &Report,
 ) -> String {
-    let Some(origin) = origin else { return String::new() };
-    if let Some(local) = origin.local {
+    let Some(Via::Udp(udp)) = via else { return String::new() };
+    if let Some(local) = udp.local {
         return local.to_string();
     }
-    let v4 = origin.remote.is_ipv4();
+    let v4 = udp.remote.is_ipv4();
     let source = entry.and_then(|e| e.wan.as_ref()).and_then(|w| if v4 { w.v4 } else { w.v6 });
-    let family = onebox_linux::udp::Family::of(origin.remote.ip());
+    let family = onebox_linux::udp::Family::of(udp.remote.ip());
     let ports = report.ports.get(&id.0);
     let port = ports.and_then(|p| p.iter().find(|(f, _)| *f == family)).map_or(0, |p| p.1);
     source.map(|s| std::net::SocketAddr::new(s.address, port).to_string()).unwrap_or_default()

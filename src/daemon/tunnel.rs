@@ -267,8 +267,8 @@ impl Tunnel {
                 log::info!("{}: {wan} is {state}{why}", peer.name);
                 Some(Change::Path { peer: peer.name.clone(), wan, device, state, reason })
             }
-            endpoint::Event::AddressChanged(path, origin) => {
-                log::debug!("{}: path {} leads to {}", peer.name, path.0, origin.remote);
+            endpoint::Event::AddressChanged(path, via) => {
+                log::debug!("{}: path {} leads to {}", peer.name, path.0, via.remote());
                 None
             }
             endpoint::Event::Mtu(mtu) => {

@@ -14,7 +14,7 @@
 
 use crate::buffer::{Buf, Pool};
 use crate::endpoint::{
-    self, Endpoint, Origin, PeerError, PeerId, PeerSettings, SocketId, TransmitBatch,
+    self, Endpoint, PeerError, PeerId, PeerSettings, SocketId, TransmitBatch, Udp, Via,
 };
 use crate::engine::{PathSettings, Reason};
 use crate::time::Time;
@@ -324,9 +324,8 @@ impl Worker {
         let Some(socket) = sockets.get(&id) else { return };
         for _ in 0..ROUND {
             let result = socket.recv_batch(receive, |origin, datagram| {
-                let from =
-                    Origin { socket: SocketId(id), remote: origin.from, local: origin.local };
-                endpoint.handle_datagram(now, pool, from, datagram);
+                let udp = Udp { socket: SocketId(id), remote: origin.from, local: origin.local };
+                endpoint.handle_datagram(now, pool, Via::Udp(udp), datagram);
             });
             match result {
                 Ok(0) => break,
@@ -376,20 +375,23 @@ impl Worker {
             let mut last = size;
             at += 1;
             while let Some(next) = datagrams.get(at) {
-                let same =
-                    (next.socket, next.to, next.src_ip) == (first.socket, first.to, first.src_ip);
                 // Only the last one of a train may be shorter.
-                if !same || next.range.start != end || next.range.len() > size || last < size {
+                if next.via != first.via
+                    || next.range.start != end
+                    || next.range.len() > size
+                    || last < size
+                {
                     break;
                 }
                 last = next.range.len();
                 end = next.range.end;
                 at += 1;
             }
-            let Some(socket) = self.sockets.get(&first.socket.0) else { continue };
+            let Via::Udp(udp) = first.via;
+            let Some(socket) = self.sockets.get(&udp.socket.0) else { continue };
             let bytes = &self.batch.bytes()[first.range.start..end];
             // Counted by the socket; a path that cannot send is found silent by the engine.
-            if let Err(error) = socket.send(first.to, first.src_ip, bytes, Some(size)) {
+            if let Err(error) = socket.send(udp.remote, udp.local, bytes, Some(size)) {
                 log::trace!("sending: {error}");
             }
         }
@@ -496,11 +498,7 @@ impl Worker {
             for &remote in remotes {
                 let family = Family::of(remote.ip());
                 let sockets = wan.sockets.iter().filter(|(f, _)| *f == family);
-                candidates.extend(sockets.map(|&(_, socket)| Origin {
-                    socket,
-                    remote,
-                    local: None,
-                }));
+                candidates.extend(sockets.map(|&(_, socket)| Udp { socket, remote, local: None }));
             }
             // Until the path is proved, nobody knows which family it will use: the longer header
             // fits in any case.
@@ -508,6 +506,7 @@ impl Worker {
             let ip_overhead = if families.contains(&true) { 48 } else { 28 };
             let settings = PathSettings { ip_overhead, ..wan.plan.settings };
             self.endpoint.open_path(now, peer, path, settings);
+            let candidates: Vec<Via> = candidates.into_iter().map(Via::Udp).collect();
             self.endpoint.set_candidates(now, peer, path, &candidates);
             if moved {
                 self.endpoint.revalidate(now, peer, path);

@@ -11,7 +11,7 @@ use crate::packet::{SIDES, Side};
 use crate::rng::Rng;
 use onebox::buffer::Pool;
 use onebox::crypto::keys::{PresharedKey, PrivateKey};
-use onebox::endpoint::{Endpoint, Event, Origin, PeerId, PeerSettings, Prefix, Settings};
+use onebox::endpoint::{Endpoint, Event, PeerId, PeerSettings, Prefix, Settings, Udp, Via};
 use onebox::endpoint::{SocketId, TransmitBatch};
 use onebox::engine::{self, Memory, Mode, PathSettings, Reason};
 use onebox::time::{SEC, Time};
@@ -105,7 +105,7 @@ impl Node for Sealed {
             Side::Client => (link as u32, server()),
             Side::Server => (0, client(link, datagram.port)),
         };
-        let from = Origin { socket: SocketId(socket), remote, local: None };
+        let from = Via::Udp(Udp { socket: SocketId(socket), remote, local: None });
         let mut bytes = datagram.bytes.clone();
         self.endpoint.handle_datagram(now, &mut self.pool, from, &mut bytes);
     }
@@ -120,8 +120,8 @@ impl Node for Sealed {
                 self.opened |= bit;
                 self.endpoint.open_path(now, peer, id, path_settings());
                 let socket = SocketId(link as u32);
-                let origin = Origin { socket, remote: server(), local: None };
-                self.endpoint.set_candidates(now, peer, id, &[origin]);
+                let via = Via::Udp(Udp { socket, remote: server(), local: None });
+                self.endpoint.set_candidates(now, peer, id, &[via]);
             }
             LinkEvent::CarrierLost => self.endpoint.path_lost(now, peer, id, Reason::LinkDown),
             LinkEvent::Remove => {
@@ -146,9 +146,10 @@ impl Node for Sealed {
             self.endpoint.poll_transmit(now, &mut self.pool, &mut self.batch);
             for d in self.batch.datagrams() {
                 let bytes = self.batch.bytes()[d.range.clone()].to_vec();
+                let Via::Udp(udp) = d.via;
                 let (link, port) = match self.side {
-                    Side::Client => (d.socket.0 as usize, 0),
-                    Side::Server => (link_of(d.to.ip()), d.to.port()),
+                    Side::Client => (udp.socket.0 as usize, 0),
+                    Side::Server => (link_of(udp.remote.ip()), udp.remote.port()),
                 };
                 let ip_len = bytes.len() + IP_OVERHEAD;
                 let datagram = Datagram {

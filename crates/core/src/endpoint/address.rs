@@ -14,8 +14,7 @@
 //! Limits: an unproven address gets at most [`AMPLIFICATION`] times the bytes that it has sent,
 //! one unproven address at a time and [`CANDIDATES_MAX`] candidates per path.
 
-use core::net::{IpAddr, SocketAddr};
-
+use super::via::Via;
 use crate::engine::Target;
 use crate::time::{SEC, Time};
 
@@ -27,34 +26,10 @@ pub const CANDIDATES_MAX: usize = 8;
 /// microseconds: the engine gives up on one after a while.
 const CHALLENGE_AGAIN_US: u64 = SEC;
 
-/// One of the caller's sockets: the caller numbers them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SocketId(pub u32);
-
-/// A way to the other side: where a datagram came from, and how one gets back there.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Origin {
-    /// The socket it came on.
-    pub socket: SocketId,
-    /// The other side's address and port.
-    pub remote: SocketAddr,
-    /// Our own address that it was sent to; `None` when it does not matter, or is not known.
-    pub local: Option<IpAddr>,
-}
-
-impl Origin {
-    /// Whether both are the same way.
-    fn is(&self, other: &Origin) -> bool {
-        self.socket == other.socket
-            && self.remote == other.remote
-            && (self.local == other.local || self.local.is_none() || other.local.is_none())
-    }
-}
-
 /// A source that has not shown yet that it receives.
 #[derive(Clone, Debug)]
 struct Unproven {
-    origin: Origin,
+    via: Via,
     received: u64,
     sent: u64,
     challenged: Time,
@@ -76,7 +51,7 @@ impl Unproven {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Validated {
     /// Data goes here now.
-    Moved(Origin),
+    Moved(Via),
     /// The current address was confirmed.
     Confirmed,
     /// Nobody was challenged there: it proves nothing.
@@ -86,25 +61,25 @@ pub(super) enum Validated {
 /// The addresses of one path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
-    current: Option<Origin>,
-    candidates: Vec<Origin>,
+    current: Option<Via>,
+    candidates: Vec<Via>,
     unproven: Option<Unproven>,
 }
 
 impl Addresses {
     /// Where data goes.
-    pub fn current(&self) -> Option<Origin> {
+    pub fn current(&self) -> Option<Via> {
         self.current
     }
 
     /// Every address that a handshake may be tried on.
-    pub fn known(&self) -> impl Iterator<Item = Origin> + '_ {
+    pub fn known(&self) -> impl Iterator<Item = Via> + '_ {
         let extra = self.current.filter(|c| !self.is_candidate(c));
         self.candidates.iter().copied().chain(extra)
     }
 
     /// Replaces the candidates; the current address goes with its candidate.
-    pub fn set_candidates(&mut self, candidates: &[Origin]) {
+    pub fn set_candidates(&mut self, candidates: &[Via]) {
         let was = core::mem::take(&mut self.candidates);
         for candidate in candidates.iter().take(CANDIDATES_MAX) {
             if !self.candidates.contains(candidate) {
@@ -121,13 +96,13 @@ impl Addresses {
         }
     }
 
-    fn is_candidate(&self, origin: &Origin) -> bool {
-        self.candidates.iter().any(|c| c.is(origin))
+    fn is_candidate(&self, via: &Via) -> bool {
+        self.candidates.iter().any(|c| c.is(via))
     }
 
     /// An answer to our handshake came over `from`: a first address, when there is none yet.
     /// `false` when `from` is not of this path.
-    pub fn answered(&mut self, from: &Origin) -> bool {
+    pub fn answered(&mut self, from: &Via) -> bool {
         let Some(candidate) = self.candidates.iter().find(|c| c.is(from)) else {
             return self.current.is_some_and(|c| c.is(from));
         };
@@ -137,13 +112,13 @@ impl Addresses {
 
     /// An authentic datagram of `len` bytes has come; `newest`: its number is the highest of the
     /// path. Returns whether its source has to be challenged.
-    pub fn observe(&mut self, now: Time, from: Origin, len: usize, newest: bool) -> bool {
+    pub fn observe(&mut self, now: Time, from: Via, len: usize, newest: bool) -> bool {
         if self.current.is_some_and(|c| c.is(&from)) || self.is_candidate(&from) {
             return false;
         }
         let received = len as u64;
         match &mut self.unproven {
-            Some(unproven) if unproven.origin.is(&from) => {
+            Some(unproven) if unproven.via.is(&from) => {
                 unproven.received += received;
                 if !newest || now.since(unproven.challenged) < CHALLENGE_AGAIN_US {
                     return false;
@@ -152,7 +127,7 @@ impl Addresses {
                 true
             }
             _ if newest => {
-                self.unproven = Some(Unproven { origin: from, received, sent: 0, challenged: now });
+                self.unproven = Some(Unproven { via: from, received, sent: 0, challenged: now });
                 true
             }
             _ => false,
@@ -161,16 +136,14 @@ impl Addresses {
 
     /// The engine has got its challenge back in a datagram from `from`. Only an address that a
     /// challenge was sent to is proved by that.
-    pub fn validated(&mut self, from: &Origin) -> Validated {
+    pub fn validated(&mut self, from: &Via) -> Validated {
         if self.current.is_some_and(|c| c.is(from)) {
             self.unproven = None;
             return Validated::Confirmed;
         }
         let proved = match (&self.unproven, self.candidates.iter().find(|c| c.is(from))) {
             (_, Some(candidate)) => *candidate,
-            (Some(unproven), None) if unproven.origin.is(from) && unproven.sent > 0 => {
-                unproven.origin
-            }
+            (Some(unproven), None) if unproven.via.is(from) && unproven.sent > 0 => unproven.via,
             _ => return Validated::Elsewhere,
         };
         self.unproven = None;
@@ -180,7 +153,7 @@ impl Addresses {
 
     /// Calls `send` for every address that a datagram of `len` bytes goes to. Returns how many
     /// were left out because they are not proved.
-    pub fn targets(&mut self, target: Target, len: usize, mut send: impl FnMut(Origin)) -> usize {
+    pub fn targets(&mut self, target: Target, len: usize, mut send: impl FnMut(Via)) -> usize {
         match (target, self.current) {
             (Target::Current, Some(current)) => {
                 send(current);
@@ -198,7 +171,7 @@ impl Addresses {
         if !unproven.spend(len) {
             return 1;
         }
-        send(unproven.origin);
+        send(unproven.via);
         0
     }
 }
@@ -206,12 +179,13 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::{SocketId, Udp};
 
-    fn origin(text: &str) -> Origin {
-        Origin { socket: SocketId(0), remote: text.parse().unwrap(), local: None }
+    fn way(text: &str) -> Via {
+        Via::Udp(Udp { socket: SocketId(0), remote: text.parse().unwrap(), local: None })
     }
 
-    fn sent(addresses: &mut Addresses, target: Target, len: usize) -> Vec<Origin> {
+    fn sent(addresses: &mut Addresses, target: Target, len: usize) -> Vec<Via> {
         let mut out = Vec::new();
         addresses.targets(target, len, |o| out.push(o));
         out
@@ -219,7 +193,7 @@ mod tests {
 
     #[test]
     fn data_stays_until_the_new_source_is_proved() {
-        let (old, new) = (origin("192.0.2.1:1"), origin("192.0.2.1:2"));
+        let (old, new) = (way("192.0.2.1:1"), way("192.0.2.1:2"));
         let mut a = Addresses::default();
         assert!(a.observe(Time(0), old, 40, true));
         assert_eq!(sent(&mut a, Target::Probe, 40), [old]);
@@ -236,7 +210,7 @@ mod tests {
 
     #[test]
     fn an_unproven_address_gets_three_times_what_it_sent() {
-        let victim = origin("192.0.2.1:1");
+        let victim = way("192.0.2.1:1");
         let mut a = Addresses::default();
         assert!(a.observe(Time(0), victim, 50, true));
         assert_eq!(sent(&mut a, Target::Current, 100).len(), 1);
@@ -250,11 +224,12 @@ mod tests {
 
     #[test]
     fn the_first_candidate_that_answers_is_used() {
-        let (v4, v6) = (origin("192.0.2.1:1"), origin("[2001:db8::1]:1"));
+        let (v4, v6) = (way("192.0.2.1:1"), way("[2001:db8::1]:1"));
         let mut a = Addresses::default();
         a.set_candidates(&[v4, v6, v4]);
         assert_eq!(sent(&mut a, Target::Probe, 40), [v4, v6]);
-        let arrived = Origin { local: Some("2001:db8::2".parse().unwrap()), ..v6 };
+        let Via::Udp(plain) = v6;
+        let arrived = Via::Udp(Udp { local: Some("2001:db8::2".parse().unwrap()), ..plain });
         assert!(a.answered(&arrived));
         assert_eq!(a.current(), Some(v6));
         assert!(a.answered(&v4));

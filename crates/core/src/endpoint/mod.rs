@@ -43,16 +43,18 @@ mod receive;
 mod session;
 mod snapshot;
 mod transmit;
+mod via;
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use crate::prefix::Prefix;
-pub use address::{AMPLIFICATION, CANDIDATES_MAX, Origin, SocketId};
+pub use address::{AMPLIFICATION, CANDIDATES_MAX};
 pub use allowed_ips::{AllowedIps, PREFIXES_MAX};
 pub use drops::{Drop, Drops};
 pub use snapshot::{PathSnapshot, PeerSnapshot, Snapshot};
 pub use transmit::{BATCH_BYTES, BATCH_DATAGRAMS, DATAGRAM_MAX, Datagram, TransmitBatch};
+pub use via::{SocketId, Udp, Via};
 
 use crate::buffer::{Buf, Pool};
 use crate::crypto::handshake::Initiator;
@@ -149,7 +151,7 @@ pub enum Event {
     /// A path is in another state.
     PathChanged(PathId, PathState),
     /// The data of a path goes somewhere else.
-    AddressChanged(PathId, Origin),
+    AddressChanged(PathId, Via),
     /// The tunnel's MTU toward this peer should be this.
     Mtu(u16),
 }
@@ -319,7 +321,7 @@ impl Endpoint {
 
     /// Says which ways a path has: the socket of its WAN, over each family, to each address of
     /// the server. Replaces what was said before; at most [`CANDIDATES_MAX`] count.
-    pub fn set_candidates(&mut self, now: Time, peer: PeerId, path: PathId, candidates: &[Origin]) {
+    pub fn set_candidates(&mut self, now: Time, peer: PeerId, path: PathId, candidates: &[Via]) {
         self.with_path(now, peer, path, |peer| {
             let Some(slot) = peer.path(path) else { return };
             slot.addresses.set_candidates(candidates);
@@ -500,7 +502,7 @@ impl Endpoint {
     fn attempt(&mut self, now: Time, unix_us: u64, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let usable = peer.paths().filter(|(_, slot)| slot.settings.mode != Mode::Off);
-        let ways: BTreeSet<Origin> = usable.flat_map(|(_, slot)| slot.addresses.known()).collect();
+        let ways: BTreeSet<Via> = usable.flat_map(|(_, slot)| slot.addresses.known()).collect();
         if ways.is_empty() {
             peer.attempts.no_way(now);
             return;

@@ -15,11 +15,12 @@
 
 use std::collections::VecDeque;
 
-use super::address::{Addresses, Origin, Validated};
+use super::address::{Addresses, Validated};
 use super::attempts::{Attempts, Cause, Flights};
 use super::directory::Indices;
 use super::drops::{Drop, Drops};
 use super::session::{LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
+use super::via::Via;
 use super::{Event, PeerId, PeerState};
 use crate::buffer::Pool;
 use crate::crypto::guard::InitGuard;
@@ -33,32 +34,23 @@ use crate::wire::{PATHS_MAX, PathId};
 /// Events that wait for the caller at most; the oldest are dropped.
 pub(super) const EVENTS_MAX: usize = 1024;
 
-/// Bytes of the outer headers (RFC 791 §3.1, RFC 8200 §3, RFC 768).
-const OVERHEAD_V4: u16 = 20 + 8;
-const OVERHEAD_V6: u16 = 40 + 8;
-/// What a path that the client has opened is taken to carry until the path MTU is known, bytes
+/// What a path that the other side has opened is taken to carry until the path MTU is known, bytes
 /// (Ethernet).
 const MTU_UNKNOWN: u16 = 1500;
 /// How long packets to a peer that calls are kept after it was last heard, microseconds: a router
 /// restarts its program in seconds and boots in a minute.
 const EXPECTED_US: u64 = 60 * SEC;
 
-/// The settings of a path that the other side has opened over `origin`.
-pub(super) fn settings_for(origin: &Origin) -> PathSettings {
+/// The settings of a path that the other side has opened over `via`.
+pub(super) fn settings_for(via: &Via) -> PathSettings {
     PathSettings {
         mode: engine::Mode::Active,
         metered: false,
         send_rate_max: None,
         receive_rate_max: None,
         link_mtu: MTU_UNKNOWN,
-        ip_overhead: overhead(origin),
+        ip_overhead: via.overhead(),
     }
-}
-
-/// Bytes of the outer headers on the way to `origin`.
-fn overhead(origin: &Origin) -> u16 {
-    // An IPv4 address in IPv6 clothes is what a socket for both families shows.
-    if origin.remote.ip().to_canonical().is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 }
 }
 
 /// One path of a peer.
@@ -275,7 +267,7 @@ impl Peer {
     pub fn take_events(
         &mut self,
         now: Time,
-        from: Option<&Origin>,
+        from: Option<&Via>,
         events: &mut VecDeque<(PeerId, Event)>,
     ) -> bool {
         let mut closed = false;
@@ -306,21 +298,21 @@ impl Peer {
         &mut self,
         now: Time,
         id: PathId,
-        from: Option<&Origin>,
+        from: Option<&Via>,
         events: &mut VecDeque<(PeerId, Event)>,
     ) {
         let (Some(from), Some(slot)) = (from, self.paths[id.index()].as_deref_mut()) else {
             return;
         };
-        if let Validated::Moved(origin) = slot.addresses.validated(from) {
-            let overhead = overhead(&origin);
+        if let Validated::Moved(via) = slot.addresses.validated(from) {
+            let overhead = via.overhead();
             if slot.settings.ip_overhead != overhead {
                 slot.settings.ip_overhead = overhead;
                 if let Some(engine) = &mut self.engine {
                     engine.open_path(now, id, slot.settings);
                 }
             }
-            push(events, self.id, Event::AddressChanged(id, origin));
+            push(events, self.id, Event::AddressChanged(id, via));
         }
     }
 
@@ -343,7 +335,7 @@ impl Peer {
         (drops, events): (&mut Drops, &mut VecDeque<(PeerId, Event)>),
     ) -> bool {
         let Received { path: id, number, newest, from, payload, wire_len } = received;
-        let on_line = wire_len + usize::from(overhead(&from));
+        let on_line = wire_len + usize::from(from.overhead());
         let engine = self.connection(now);
         let taken = engine.handle_payload(now, pool, id, number, payload, on_line);
         if taken.is_err() {
@@ -378,7 +370,7 @@ pub(super) struct Received<'a> {
     pub number: u64,
     /// Whether its number is the highest of its path.
     pub newest: bool,
-    pub from: Origin,
+    pub from: Via,
     pub payload: &'a [u8],
     /// Bytes of the datagram, without IP and UDP headers.
     pub wire_len: usize,

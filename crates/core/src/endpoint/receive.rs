@@ -8,11 +8,11 @@
 //! number is remembered, and the engine gets the payload.
 
 use super::accept::Again;
-use super::address::Origin;
 use super::drops::Drop;
 use super::peer::{PathSlot, Received, settings_for};
 use super::session::{LIFE_US, NEXT_LIFE_US, Session, Slot};
 use super::transmit::Handshake;
+use super::via::Via;
 use super::{Endpoint, PeerId};
 use crate::buffer::Pool;
 use crate::crypto::guard::Verdict;
@@ -30,13 +30,7 @@ impl Endpoint {
     /// Takes a datagram that has come. It is opened in place, so its bytes are of no use
     /// afterwards.
     #[inline(never)] // See the module documentation.
-    pub fn handle_datagram(
-        &mut self,
-        now: Time,
-        pool: &mut Pool,
-        from: Origin,
-        datagram: &mut [u8],
-    ) {
+    pub fn handle_datagram(&mut self, now: Time, pool: &mut Pool, from: Via, datagram: &mut [u8]) {
         let result = match datagram.first() {
             Some(&header::TYPE_DATA) => self.handle_data(now, pool, from, datagram),
             Some(&handshake::TYPE_INIT) => self.handle_init(now, from, datagram),
@@ -52,7 +46,7 @@ impl Endpoint {
         &mut self,
         now: Time,
         pool: &mut Pool,
-        from: Origin,
+        from: Via,
         datagram: &mut [u8],
     ) -> Result<(), Drop> {
         let head = DataHeader::read(datagram).map_err(|_| Drop::Malformed)?;
@@ -109,7 +103,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn handle_init(&mut self, now: Time, from: Origin, datagram: &[u8]) -> Result<(), Drop> {
+    fn handle_init(&mut self, now: Time, from: Via, datagram: &[u8]) -> Result<(), Drop> {
         if self.closing || !self.directory.answers() {
             return Err(Drop::Unexpected);
         }
@@ -163,7 +157,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn handle_response(&mut self, now: Time, from: Origin, datagram: &[u8]) -> Result<(), Drop> {
+    fn handle_response(&mut self, now: Time, from: Via, datagram: &[u8]) -> Result<(), Drop> {
         let index = handshake::response_receiver(datagram).ok_or(Drop::Malformed)?;
         let id: PeerId = self.directory.indices.get(index).ok_or(Drop::UnknownSession)?;
         let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownSession)?;

@@ -1,7 +1,7 @@
 //! What there is to see of an endpoint, as plain data.
 
-use super::address::Origin;
 use super::drops::Drops;
+use super::via::Via;
 use super::{Endpoint, PeerId, PeerState};
 use crate::crypto::keys::PublicKey;
 use crate::engine;
@@ -46,7 +46,7 @@ pub struct PathSnapshot {
     /// Its number.
     pub id: PathId,
     /// Where its data goes.
-    pub origin: Option<Origin>,
+    pub via: Option<Via>,
     /// Bytes of authentic datagrams received, without IP and UDP headers.
     pub rx_bytes: u64,
     /// Bytes of datagrams sent, likewise.
@@ -68,7 +68,7 @@ impl Endpoint {
                 .paths()
                 .map(|(id, slot)| PathSnapshot {
                     id,
-                    origin: slot.addresses.current(),
+                    via: slot.addresses.current(),
                     rx_bytes: slot.rx_bytes,
                     tx_bytes: slot.tx_bytes,
                 })

@@ -12,13 +12,12 @@
 //! Limits: [`BATCH_BYTES`] and about [`BATCH_DATAGRAMS`] per batch; nothing is allocated for a
 //! datagram once the batch exists.
 
-use core::net::{IpAddr, SocketAddr};
 use core::ops::Range;
 
 use super::Endpoint;
-use super::address::{Origin, SocketId};
 use super::drops::{Drop, Drops};
 use super::peer::Peer;
+use super::via::Via;
 use crate::buffer::Pool;
 use crate::crypto::handshake::{INIT_LEN, RESPONSE_LEN};
 use crate::time::Time;
@@ -39,12 +38,8 @@ const OUTBOX_MAX: usize = 256;
 /// One datagram of a batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Datagram {
-    /// The socket to send it with.
-    pub socket: SocketId,
-    /// Where it goes.
-    pub to: SocketAddr,
-    /// The source address to send it from; `None`: the system's choice.
-    pub src_ip: Option<IpAddr>,
+    /// Where it goes, and how. The source address is the system's choice where none is given.
+    pub via: Via,
     /// Where it lies in [`TransmitBatch::bytes`].
     pub range: Range<usize>,
 }
@@ -97,10 +92,8 @@ impl TransmitBatch {
         &mut self.bytes[self.used..self.used + DATAGRAM_MAX]
     }
 
-    fn add(&mut self, len: usize, to: &Origin) {
-        let Origin { socket, remote, local } = *to;
-        let range = self.used..self.used + len;
-        self.datagrams.push(Datagram { socket, to: remote, src_ip: local, range });
+    fn add(&mut self, len: usize, to: &Via) {
+        self.datagrams.push(Datagram { via: *to, range: self.used..self.used + len });
     }
 }
 
@@ -115,17 +108,17 @@ impl Default for TransmitBatch {
 pub(super) struct Handshake {
     bytes: [u8; INIT_LEN],
     len: usize,
-    to: Vec<Origin>,
+    to: Vec<Via>,
 }
 
 impl Handshake {
     /// An INIT, the same to every address.
-    pub fn init(bytes: [u8; INIT_LEN], to: Vec<Origin>) -> Handshake {
+    pub fn init(bytes: [u8; INIT_LEN], to: Vec<Via>) -> Handshake {
         Handshake { bytes, len: INIT_LEN, to }
     }
 
     /// A RESPONSE.
-    pub fn response(response: [u8; RESPONSE_LEN], to: Origin) -> Handshake {
+    pub fn response(response: [u8; RESPONSE_LEN], to: Via) -> Handshake {
         let mut bytes = [0; INIT_LEN];
         bytes[..RESPONSE_LEN].copy_from_slice(&response);
         Handshake { bytes, len: RESPONSE_LEN, to: vec![to] }

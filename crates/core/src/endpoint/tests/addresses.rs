@@ -22,7 +22,7 @@ fn a_new_port_is_followed_once_it_is_proved() {
         PeerId(0),
         Event::AddressChanged(
             PathId(0),
-            Origin { socket: SocketId(0), remote: new, local: Some(ip("203.0.113.1")) }
+            Via::Udp(Udp { socket: SocketId(0), remote: new, local: Some(ip("203.0.113.1")) })
         )
     )));
     assert_eq!(world.traffic(20, 10 * MS), (20, 20));
@@ -68,8 +68,8 @@ fn of_two_families_the_first_that_answers_is_used() {
         world.run(2 * SEC);
         assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
         let snapshot = world.nodes[1].endpoint.snapshot(world.now);
-        let origin = snapshot.peers[0].paths[0].origin.unwrap();
-        assert_eq!(origin.remote, address(first));
+        let Via::Udp(udp) = snapshot.peers[0].paths[0].via.unwrap();
+        assert_eq!(udp.remote, address(first));
         assert_eq!(snapshot.peers[0].paths.len(), 1, "it is one path");
         assert_eq!(world.traffic(20, 10 * MS), (20, 20));
         // The same INIT went both ways.
@@ -108,7 +108,7 @@ fn several_paths_share_one_connection() {
     world.endpoint(1).set_candidates(now, PeerId(0), PathId(1), &[way(1, SERVER)]);
     world.run(SEC);
     let paths = world.nodes[0].endpoint.snapshot(world.now).peers[0].paths.clone();
-    let seen: Vec<_> = paths.iter().map(|p| (p.id, p.origin.unwrap().remote)).collect();
+    let seen: Vec<_> = paths.iter().map(|p| (p.id, p.via.unwrap().remote())).collect();
     assert_eq!(
         seen,
         [(PathId(0), address("198.51.100.1:1000")), (PathId(1), address("192.0.2.200:1000"))]

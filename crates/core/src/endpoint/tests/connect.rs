@@ -124,7 +124,8 @@ fn peers_take_turns_in_a_batch() {
     world.push(0, &packet(INSIDE[0], INSIDE[2], 1));
     let World { now, pool, batch, nodes, .. } = &mut world;
     assert!(nodes[0].endpoint.poll_transmit(*now, pool, batch));
-    let second = batch.datagrams().iter().position(|d| d.to == address("198.51.100.2:1000"));
+    let second =
+        batch.datagrams().iter().position(|d| d.via.remote() == address("198.51.100.2:1000"));
     assert!(second.is_some_and(|place| place <= 17), "{second:?}");
     let runs = batch.datagrams().windows(2).filter(|w| w[0].range.end == w[1].range.start);
     assert_eq!(runs.count(), batch.datagrams().len() - 1, "back to back");

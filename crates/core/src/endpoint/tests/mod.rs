@@ -95,8 +95,8 @@ fn path_settings() -> PathSettings {
     }
 }
 
-fn way(socket: u32, remote: &str) -> Origin {
-    Origin { socket: SocketId(socket), remote: address(remote), local: None }
+fn way(socket: u32, remote: &str) -> Via {
+    Via::Udp(Udp { socket: SocketId(socket), remote: address(remote), local: None })
 }
 
 /// An IPv4 UDP packet with a number in it.
@@ -199,7 +199,7 @@ impl World {
     /// Where the server sends the first client's first path.
     fn seen_by_server(&self) -> Option<SocketAddr> {
         let snapshot = self.nodes[0].endpoint.snapshot(self.now);
-        snapshot.peers[0].paths.first().and_then(|p| p.origin).map(|o| o.remote)
+        snapshot.peers[0].paths.first().and_then(|p| p.via).map(|via| via.remote())
     }
 
     fn push(&mut self, node: usize, bytes: &[u8]) {
@@ -212,8 +212,8 @@ impl World {
         for node in &mut self.nodes {
             let Some(socket) = node.sockets.iter().position(|s| *s == to) else { continue };
             let socket = SocketId(socket as u32);
-            let origin = Origin { socket, remote: from, local: Some(to.ip()) };
-            node.endpoint.handle_datagram(self.now, &mut self.pool, origin, &mut bytes);
+            let via = Via::Udp(Udp { socket, remote: from, local: Some(to.ip()) });
+            node.endpoint.handle_datagram(self.now, &mut self.pool, via, &mut bytes);
             return;
         }
     }
@@ -223,10 +223,11 @@ impl World {
         for node in &mut self.nodes {
             while node.endpoint.poll_transmit(self.now, &mut self.pool, &mut self.batch) {
                 for datagram in self.batch.datagrams() {
+                    let Via::Udp(udp) = datagram.via;
                     let parcel = Parcel {
                         due: self.now + self.delay_us,
-                        from: node.sockets[datagram.socket.0 as usize],
-                        to: datagram.to,
+                        from: node.sockets[udp.socket.0 as usize],
+                        to: udp.remote,
                         bytes: self.batch.bytes()[datagram.range.clone()].to_vec(),
                     };
                     // A socket of one family reaches only that family.
