@@ -3,6 +3,7 @@
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Forward, Main, Peer, Role, Wan};
 use onebox_openwrt::uci::Section;
+use std::collections::BTreeMap;
 
 /// What the sections say, each with its line.
 #[derive(Default)]
@@ -51,9 +52,9 @@ pub fn check(
 /// Names tell things apart, in status and at a reload. The text's own names differ, but those of
 /// sections without name can meet them.
 fn unique<T>(items: &[(u32, T)], name: impl Fn(&T) -> &String, problems: &mut Vec<Diagnostic>) {
-    for (at, (line, item)) in items.iter().enumerate() {
-        let earlier = items.get(..at).unwrap_or_default();
-        if let Some((other, _)) = earlier.iter().find(|(_, other)| name(other) == name(item)) {
+    let mut earlier = BTreeMap::new();
+    for (line, item) in items {
+        if let Some(other) = earlier.get(name(item)) {
             problems.push(Diagnostic {
                 severity: Severity::Error,
                 line: *line,
@@ -65,6 +66,7 @@ fn unique<T>(items: &[(u32, T)], name: impl Fn(&T) -> &String, problems: &mut Ve
                 ),
             });
         }
+        earlier.entry(name(item)).or_insert(line);
     }
 }
 
@@ -96,22 +98,26 @@ fn peerless(main: &Main, missing: Severity, sections: &[Section], problems: &mut
 }
 
 fn peers(peers: &[(u32, Peer)], problems: &mut Vec<Diagnostic>) {
-    for (at, (line, peer)) in peers.iter().enumerate() {
-        let earlier = peers.get(..at).unwrap_or_default();
-        if let Some((_, other)) = earlier.iter().find(|(_, p)| p.public_key == peer.public_key) {
-            let message = format!("accepted: a key of its own, peer '{}' has this one", other.name);
+    let mut keys = BTreeMap::new();
+    let mut prefixes = BTreeMap::new();
+    for (line, peer) in peers {
+        if let Some(other) = keys.get(&peer.public_key) {
+            let message = format!("accepted: a key of its own, peer '{other}' has this one");
             let read = peer.public_key.to_string();
             problems.push(error(*line, &peer.name, "public_key", read, message));
         }
         for prefix in &peer.allowed_ips {
-            if let Some((_, other)) = earlier.iter().find(|(_, p)| p.allowed_ips.contains(prefix)) {
+            if let Some(other) = prefixes.get(prefix) {
                 let message = format!(
-                    "accepted: networks that no other peer has, peer '{}' has this one",
-                    other.name
+                    "accepted: networks that no other peer has, peer '{other}' has this one"
                 );
                 let read = prefix.to_string();
                 problems.push(error(*line, &peer.name, "allowed_ips", read, message));
             }
+        }
+        keys.entry(peer.public_key).or_insert(&peer.name);
+        for prefix in &peer.allowed_ips {
+            prefixes.entry(*prefix).or_insert(&peer.name);
         }
     }
 }

@@ -9,6 +9,7 @@
 mod fallback;
 pub mod files;
 pub mod logging;
+mod peers;
 mod quota;
 mod report;
 mod resolve;
@@ -28,6 +29,7 @@ use crate::time::{SEC, Time};
 use onebox_linux::{clock, system};
 use onebox_openwrt::netifd::Interfaces;
 use quota::Quotas;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -278,10 +280,11 @@ impl Daemon {
     /// Writes down how things are.
     async fn on_tick(&mut self) {
         let Some(tunnel) = &mut self.tunnel else { return };
-        let Ok(status) = tunnel.status().await else { return };
+        let counted = self.config.wans().iter().any(|wan| wan.quota_mb.is_some());
+        let Ok((total, peers)) = tunnel.sample(counted).await else { return };
         let (now, unix_s) = (clock::now(), clock::unix_us() / SEC);
-        self.recorder.sample(now, unix_s, &status);
-        self.quotas.update(now, unix_s, self.config.wans(), &status);
+        self.recorder.sample(now, unix_s, total, &peers);
+        self.quotas.update(now, unix_s, self.config.wans(), &peers);
         // Also to a tunnel that has only just begun.
         tunnel.set_limited(self.quotas.full()).await;
     }
@@ -393,16 +396,15 @@ impl Daemon {
     }
 
     /// The peers and their states.
-    fn peers(&self) -> Vec<(String, PeerState)> {
+    fn peers(&self) -> BTreeMap<String, PeerState> {
         self.tunnel.as_ref().map(Tunnel::peers).unwrap_or_default()
     }
 
     /// Tells which of these states are others now; a peer that has gone is down.
-    fn tell_peers(&mut self, before: &[(String, PeerState)]) {
+    fn tell_peers(&mut self, before: &BTreeMap<String, PeerState>) {
         let now = self.peers();
         for (name, state) in before {
-            let found = now.iter().find(|(other, _)| other == name);
-            let new = found.map_or(PeerState::Down, |(_, state)| *state);
+            let new = now.get(name).copied().unwrap_or(PeerState::Down);
             if new != *state {
                 let (peer, state) = (name.clone(), new.as_str().to_owned());
                 self.tell(Change::Peer { peer, state });

@@ -2,8 +2,9 @@
 
 use super::wans::Wans;
 use crate::dataplane::Report;
-use crate::endpoint::{PeerSnapshot, PeerState, Via};
+use crate::endpoint::{self, PeerSnapshot, PeerState, Via};
 use crate::engine::{self, PathState};
+use crate::status::history::Rates;
 use crate::status::{Bond, Path, Peer};
 use crate::time::SEC;
 use crate::wire::PathId;
@@ -61,6 +62,13 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
             released_late: engine.released_late,
         },
     }
+}
+
+/// What all peers carry together; `router`: this is the end that is up from.
+pub fn total(report: &Report, router: bool) -> Rates {
+    let endpoint::Total { tx_rate, rx_rate, rtt_us } = report.total;
+    let (up, down) = if router { (tx_rate, rx_rate) } else { (rx_rate, tx_rate) };
+    Rates { up_kbps: kbps(up), down_kbps: kbps(down), rtt_ms: ms(rtt_us) }
 }
 
 /// A router that has never been there is not down, it has yet to come.

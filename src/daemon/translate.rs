@@ -50,12 +50,6 @@ pub(super) fn barred<'a>(peers: impl Iterator<Item = &'a config::Peer>) -> Vec<P
     all
 }
 
-/// Whether a peer of both configurations is the same device, so that its session goes on.
-pub(super) fn unchanged_key(old: &Config, new: &Config, name: &str) -> bool {
-    let key = |c: &Config| c.peers.iter().find(|p| p.name == name).map(|p| p.public_key);
-    key(old).is_some() && key(old) == key(new)
-}
-
 /// Where former values of switches are kept: beside the control socket, on a RAM disk, so that
 /// several programs on one host keep theirs apart.
 pub(super) fn state_file(control: &Path) -> PathBuf {

@@ -9,25 +9,26 @@
 //! addresses and routes.
 
 use super::Error;
-use super::fallback::Fallback;
+use super::peers::Peers;
 use super::report;
 use super::resolve::resolve;
 use super::translate::{
     self, barred, forwards, ids, inner_networks, kill_switch, new_endpoint, outage, private_key,
-    settings, state_file, unchanged_key,
+    settings, state_file,
 };
 use super::wans::Wans;
-use crate::config::{self, Config, Host, Outage, Role};
-use crate::dataplane::{Command, DataPlane, Report, Told};
+use crate::config::{self, Config, Host, Outage, PublicKey, Role};
+use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
-use crate::status::{Change, Status};
+use crate::status::history::{Rates, SERIES_MAX};
+use crate::status::{self, Change, Status};
 use onebox_linux::netlink::{Network, Wan, Watcher};
 use onebox_linux::system::{Desired, Owner, System, wan_routes};
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Options, UdpSocket};
 use onebox_linux::{clock, conntrack, nft};
 use onebox_openwrt::netifd::{Interfaces, Link};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,27 +39,6 @@ use tokio::sync::oneshot;
 const MTU_FIRST: u32 = 1400;
 /// Names of endpoints are looked up again after this time while there is no connection.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
-
-/// A peer of the configuration and its number in the data plane.
-struct PeerEntry {
-    id: PeerId,
-    name: String,
-    state: PeerState,
-    fallback: Fallback,
-    mtu: Option<u16>,
-}
-
-impl PeerEntry {
-    fn new(id: PeerId, name: &str, config: &Config) -> PeerEntry {
-        PeerEntry {
-            id,
-            name: name.to_owned(),
-            state: PeerState::Connecting,
-            fallback: Fallback::new(outage(config), clock::now()),
-            mtu: None,
-        }
-    }
-}
 
 /// Something to [`handle`](Tunnel::handle).
 pub enum Input {
@@ -87,7 +67,7 @@ pub struct Tunnel {
     wans: Wans,
     data: DataPlane,
     events: UnboundedReceiver<Told>,
-    peers: Vec<PeerEntry>,
+    peers: Peers,
     /// Whether there has been a connection.
     connected: bool,
 }
@@ -117,11 +97,11 @@ impl Tunnel {
             }
         };
         let mut endpoint = new_endpoint(&config, key)?;
-        let mut peers = Vec::new();
+        let mut peers = Peers::default();
         for peer in &config.peers {
             let added = endpoint.add_peer(clock::now(), settings(&config, peer));
             let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
-            peers.push(PeerEntry::new(id, &peer.name, &config));
+            peers.add(id, &peer.name, outage(&config), clock::now());
         }
         let desired = Desired {
             device: device.clone(),
@@ -130,7 +110,7 @@ impl Tunnel {
             mtu: u32::from(config.main.mtu.unwrap_or(0)).max(MTU_FIRST),
             ..Desired::default()
         };
-        let numbers: Vec<PeerId> = peers.iter().map(|p| p.id).collect();
+        let numbers: Vec<PeerId> = peers.ids().collect();
         let (events_in, events) = unbounded_channel();
         let data = DataPlane::start(endpoint, &numbers, tun, server, mark, events_in)
             .map_err(|error| Error::io("data plane", error))?;
@@ -214,7 +194,7 @@ impl Tunnel {
             Input::Resolve => self.resolve().await,
             Input::Silence => {
                 let (now, mut closed) = (clock::now(), false);
-                for peer in &mut self.peers {
+                for peer in self.peers.iter_mut() {
                     if peer.fallback.on_tick(now) {
                         closed = true;
                         log::warn!(
@@ -234,23 +214,23 @@ impl Tunnel {
     }
 
     fn is_up(&self) -> bool {
-        self.peers.iter().any(|p| p.state == PeerState::Up)
+        self.peers.any_up()
     }
 
     async fn on_event(&mut self, told: Told) -> Option<Change> {
         let Told { peer: id, event, reason } = told;
-        let peer = self.peers.iter_mut().find(|p| p.id == id)?;
+        let peer = self.peers.get_mut(id)?;
         match event {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
-                peer.state = state;
                 let change =
                     Change::Peer { peer: peer.name.clone(), state: state.as_str().to_owned() };
                 let up = state == PeerState::Up;
                 self.connected |= up;
                 // The router's own lookups are another matter with a connection and without.
                 let opened = peer.fallback.on_message(up, clock::now());
-                if opened || self.desired.lookups == up {
+                self.peers.set_state(id, state);
+                if opened || self.desired.lookups != self.wants_lookups() {
                     self.apply().await;
                 }
                 if opened && self.watcher.is_some() {
@@ -272,15 +252,18 @@ impl Tunnel {
                 None
             }
             endpoint::Event::Mtu(mtu) => {
-                peer.mtu = Some(mtu);
-                self.apply().await;
+                let before = self.peers.mtu();
+                self.peers.set_mtu(id, Some(mtu));
+                if self.peers.mtu() != before {
+                    self.apply().await;
+                }
                 None
             }
         }
     }
 
     /// The peers and their states.
-    pub fn peers(&self) -> Vec<(String, PeerState)> {
+    pub fn peers(&self) -> BTreeMap<String, PeerState> {
         self.peers.iter().map(|peer| (peer.name.clone(), peer.state)).collect()
     }
 
@@ -309,10 +292,10 @@ impl Tunnel {
             return;
         }
         for peer in &self.config.peers {
-            if let Some(entry) = self.peers.iter().find(|e| e.name == peer.name) {
+            if let Some(id) = self.peers.id(&peer.name) {
                 let addresses = resolve(&peer.endpoints).await;
                 if !addresses.is_empty() {
-                    self.data.send(Command::SetEndpoints(entry.id, addresses));
+                    self.data.send(Command::SetEndpoints(id, addresses));
                 }
             }
         }
@@ -329,23 +312,20 @@ impl Tunnel {
     /// Writes down how the system should be, from configuration and state.
     fn update_desired(&mut self) {
         let Config { main, peers } = &self.config;
-        let mtu = self.peers.iter().filter_map(|p| p.mtu).min();
+        let mtu = self.peers.mtu();
         self.desired.mtu = match (main.mtu, mtu) {
             (Some(fixed), _) => u32::from(fixed),
             (None, Some(found)) => u32::from(found),
             (None, None) => MTU_FIRST,
         };
         self.desired.addresses = self.config.main.addresses.clone();
-        let open = |name: &str| self.peers.iter().any(|p| p.name == name && p.fallback.is_open());
+        let open = |name: &str| self.peers.by_name(name).is_some_and(|p| p.fallback.is_open());
         let routed = || peers.iter().filter(|p| p.route_allowed_ips);
         let inside = routed().filter(|p| open(&p.name));
         self.desired.routes = inside.flat_map(|p| &p.allowed_ips).copied().collect();
         self.desired.barred = if kill_switch(&self.config) { barred(routed()) } else { vec![] };
         self.desired.owner = if main.netifd.is_some() { Owner::Netifd } else { Owner::Us };
-        let named = peers.iter().flat_map(|p| &p.endpoints);
-        let named = named.into_iter().any(|e| matches!(e.host, Host::Name(_)));
-        let closed = matches!(outage(&self.config), Some(Outage::Closed { .. }));
-        self.desired.lookups = closed && named && !self.is_up();
+        self.desired.lookups = self.wants_lookups();
         let own = main.addresses.iter().map(|a| a.address);
         self.desired.forwarding = matches!(main.role, Role::Server(_));
         self.desired.tables = Some(match &main.role {
@@ -365,15 +345,29 @@ impl Tunnel {
         });
     }
 
-    /// Everything there is to see, but for what the program knows of itself.
+    /// Whether this host's own questions to name servers leave by the WANs: while nothing may
+    /// leave, and the server is still to be found.
+    fn wants_lookups(&self) -> bool {
+        let closed = matches!(outage(&self.config), Some(Outage::Closed { .. }));
+        let mut hosts = self.config.peers.iter().flat_map(|p| &p.endpoints).map(|e| &e.host);
+        closed && !self.is_up() && hosts.any(|host| matches!(host, Host::Name(_)))
+    }
+
+    /// Everything there is to see, but for what the program knows of itself. The data plane is asked
+    /// for a part of the peers at a time.
     pub async fn status(&self) -> Result<Status, Error> {
-        let report = self.report().await?;
-        let client = self.watcher.is_some();
-        let wans = client.then_some(&self.wans);
-        let peers = self.peers.iter().filter_map(|entry| {
-            let snapshot = report.endpoint.peers.iter().find(|p| p.id == entry.id)?;
-            Some(report::peer(&entry.name, snapshot, &report, wans))
-        });
+        let mut first = PeerId(0);
+        let mut peers = Vec::new();
+        let report = loop {
+            let report = self.ask(|reply| Command::Report(first, reply)).await?;
+            peers.extend(self.shown(&report));
+            match report.endpoint.peers.last() {
+                Some(last) if report.endpoint.peers.len() == REPORT_PEERS => {
+                    first = PeerId(last.id.0 + 1);
+                }
+                _ => break report,
+            }
+        };
         let state = match self.is_up() {
             true => "up",
             false if self.connected => "down",
@@ -384,7 +378,7 @@ impl Tunnel {
             device: self.desired.device.clone(),
             mtu: self.desired.mtu,
             addresses: self.config.main.addresses.iter().map(ToString::to_string).collect(),
-            peers: peers.collect(),
+            peers,
             drops: report::drops(&report),
             ..Status::default()
         })
@@ -398,20 +392,42 @@ impl Tunnel {
         Some(Link { interface, device: self.desired.device.clone(), up })
     }
 
-    async fn report(&self) -> Result<Box<Report>, Error> {
+    /// What all peers carry together, and the first of those that have been there: all of them while
+    /// a WAN's volume is counted, else as many as the history has series for.
+    pub async fn sample(&self, counted: bool) -> Result<(Rates, Vec<status::Peer>), Error> {
+        let max = if counted { usize::MAX } else { SERIES_MAX };
+        let report = self.ask(|reply| Command::Sample(max, reply)).await?;
+        let total = report::total(&report, self.watcher.is_some());
+        Ok((total, self.shown(&report).collect()))
+    }
+
+    /// The peers of a report as the status shows them.
+    fn shown<'a>(&'a self, report: &'a Report) -> impl Iterator<Item = status::Peer> + 'a {
+        let wans = self.watcher.is_some().then_some(&self.wans);
+        report.endpoint.peers.iter().filter_map(move |snapshot| {
+            let entry = self.peers.get(snapshot.id)?;
+            Some(report::peer(&entry.name, snapshot, report, wans))
+        })
+    }
+
+    /// Asks the data plane.
+    async fn ask(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Box<Report>>) -> Command,
+    ) -> Result<Box<Report>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.data.send(Command::Report(reply));
+        self.data.send(question(reply));
         answer.await.map_err(|_| Error::DataPlane)
     }
 
     /// Begins anew with a peer, or with all; whether there is such a peer.
     pub fn reconnect(&self, name: Option<&str>) -> bool {
-        let mut known = name.is_none();
-        for peer in self.peers.iter().filter(|peer| name.is_none_or(|name| peer.name == name)) {
-            known = true;
-            self.data.send(Command::Reconnect(peer.id));
-        }
-        known
+        let chosen: Vec<PeerId> = match name {
+            Some(name) => self.peers.id(name).into_iter().collect(),
+            None => self.peers.ids().collect(),
+        };
+        chosen.iter().for_each(|&id| self.data.send(Command::Reconnect(id)));
+        name.is_none() || !chosen.is_empty()
     }
 
     /// These WANs have used up their quota: they are only backups.
@@ -440,29 +456,34 @@ impl Tunnel {
         new: Config,
         change: &config::Difference,
     ) -> Result<(), Error> {
+        let keys = |config: &Config| -> BTreeMap<String, PublicKey> {
+            config.peers.iter().map(|peer| (peer.name.clone(), peer.public_key)).collect()
+        };
+        let (old_keys, new_keys) = (keys(&self.config), keys(&new));
         let gone = change.peers.removed.iter().chain(&change.peers.changed);
-        let kept = |name: &String| unchanged_key(&self.config, &new, name);
-        for name in gone.filter(|name| !kept(name)).cloned().collect::<Vec<_>>() {
-            self.peers.retain(|entry| {
-                if entry.name == name {
-                    self.data.send(Command::RemovePeer(entry.id));
-                }
-                entry.name != name
-            });
+        for name in gone.filter(|name| old_keys.get(*name) != new_keys.get(*name)) {
+            if let Some(id) = self.peers.remove(name) {
+                self.data.send(Command::RemovePeer(id));
+            }
         }
         self.config = new;
+        let changed: BTreeSet<&String> = change.peers.changed.iter().collect();
         for peer in &self.config.peers {
-            if let Some(entry) = self.peers.iter_mut().find(|e| e.name == peer.name) {
-                entry.fallback.configure(outage(&self.config));
-                self.data
-                    .send(Command::UpdatePeer(entry.id, Box::new(settings(&self.config, peer))));
+            if let Some(id) = self.peers.id(&peer.name) {
+                if let Some(entry) = self.peers.get_mut(id) {
+                    entry.fallback.configure(outage(&self.config));
+                }
+                if changed.contains(&peer.name) {
+                    let settings = Box::new(settings(&self.config, peer));
+                    self.data.send(Command::UpdatePeer(id, settings));
+                }
                 continue;
             }
             let (reply, answer) = oneshot::channel();
             self.data.send(Command::AddPeer(Box::new(settings(&self.config, peer)), reply));
             let added = answer.await.map_err(|_| Error::DataPlane)?;
             let id = added.map_err(|error| Error::Peer { name: peer.name.clone(), error })?;
-            self.peers.push(PeerEntry::new(id, &peer.name, &self.config));
+            self.peers.add(id, &peer.name, outage(&self.config), clock::now());
         }
         for command in self.wans.forget(&change.wans.removed) {
             self.data.send(command);

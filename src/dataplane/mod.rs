@@ -14,7 +14,8 @@
 
 use crate::buffer::{Buf, Pool};
 use crate::endpoint::{
-    self, Endpoint, PeerError, PeerId, PeerSettings, SocketId, TransmitBatch, Udp, Via,
+    self, Drops, Endpoint, PeerError, PeerId, PeerSettings, SocketId, Total, TransmitBatch, Udp,
+    Via,
 };
 use crate::engine::{PathSettings, Reason};
 use crate::time::Time;
@@ -27,7 +28,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use onebox_linux::clock;
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Family, Options, ReceiveBuffer, UdpSocket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -72,13 +73,18 @@ pub struct Told {
     pub reason: Option<Reason>,
 }
 
+/// Peers in one [`Report`] at most: some 0.1 ms in which no packet moves.
+pub const REPORT_PEERS: usize = 64;
+
 /// What there is to see of the data plane.
 #[derive(Debug)]
 pub struct Report {
     /// When it was made.
     pub now: Time,
-    /// The endpoint.
+    /// The endpoint: [`REPORT_PEERS`] of its peers.
     pub endpoint: endpoint::Snapshot,
+    /// What all peers carry together; only of a [`Command::Sample`].
+    pub total: endpoint::Total,
     /// What the TUN device dropped.
     pub tun: onebox_linux::tun::Drops,
     /// Local port of each WAN's sockets.
@@ -109,8 +115,10 @@ pub enum Command {
     CloseWan(PathId),
     /// Begin anew with a peer.
     Reconnect(PeerId),
-    /// What there is to see.
-    Report(oneshot::Sender<Box<Report>>),
+    /// What there is to see, with the peers from this one on.
+    Report(PeerId, oneshot::Sender<Box<Report>>),
+    /// What all peers carry together, and this many of those that have been there.
+    Sample(usize, oneshot::Sender<Box<Report>>),
     /// Say good-bye and end.
     Stop,
 }
@@ -174,6 +182,37 @@ impl DataPlane {
 struct WanSockets {
     plan: WanPlan,
     sockets: Vec<(Family, SocketId)>,
+}
+
+impl WanSockets {
+    /// Tells the endpoint over which sockets and to which addresses the WAN reaches a peer.
+    fn offer(
+        &self,
+        now: Time,
+        endpoint: &mut Endpoint,
+        peer: PeerId,
+        remotes: &[SocketAddr],
+        moved: bool,
+    ) {
+        let path = self.plan.path;
+        let mut candidates = Vec::new();
+        for &remote in remotes {
+            let family = Family::of(remote.ip());
+            let sockets = self.sockets.iter().filter(|(f, _)| *f == family);
+            let ways = sockets.map(|&(_, socket)| Via::Udp(Udp { socket, remote, local: None }));
+            candidates.extend(ways);
+        }
+        // Until the path is proved, nobody knows which family it will use: the longer header fits
+        // in any case.
+        let v6 = candidates.iter().any(|via| via.remote().is_ipv6());
+        let ip_overhead = if v6 { 48 } else { 28 };
+        let settings = PathSettings { ip_overhead, ..self.plan.settings };
+        endpoint.open_path(now, peer, path, settings);
+        endpoint.set_candidates(now, peer, path, &candidates);
+        if moved {
+            endpoint.revalidate(now, peer, path);
+        }
+    }
 }
 
 struct Worker {
@@ -422,10 +461,10 @@ impl Worker {
                     self.endpoint.remove_peer(peer);
                 }
                 Command::SetEndpoints(peer, remotes) => {
-                    self.peers.insert(peer, remotes);
-                    for key in self.wans.keys().copied().collect::<Vec<_>>() {
-                        self.offer(now, key, false);
+                    for wan in self.wans.values() {
+                        wan.offer(now, &mut self.endpoint, peer, &remotes, false);
                     }
+                    self.peers.insert(peer, remotes);
                 }
                 Command::SetWan { plan, moved } => self.set_wan(now, *plan, moved),
                 Command::LoseWan(path, reason) => {
@@ -435,8 +474,14 @@ impl Worker {
                 }
                 Command::CloseWan(path) => self.close_wan(now, path),
                 Command::Reconnect(peer) => self.endpoint.reconnect(now, peer),
-                Command::Report(reply) => {
-                    let _ = reply.send(Box::new(self.report(now)));
+                Command::Report(first, reply) => {
+                    let peers = self.endpoint.snapshot_from(now, first, REPORT_PEERS);
+                    let _ = reply.send(Box::new(self.report(now, peers, Total::default())));
+                }
+                Command::Sample(max, reply) => {
+                    let (total, peers) = self.endpoint.sample(now, max);
+                    let peers = endpoint::Snapshot { peers, drops: Drops::default() };
+                    let _ = reply.send(Box::new(self.report(now, peers, total)));
                 }
                 Command::Stop => {
                     self.endpoint.close(now);
@@ -474,8 +519,11 @@ impl Worker {
                 Err(error) => log::warn!("no {family:?} socket on {}: {error}", plan.device),
             }
         }
-        self.wans.insert(key, WanSockets { plan, sockets: kept });
-        self.offer(now, key, moved);
+        let wan = WanSockets { plan, sockets: kept };
+        for (&peer, remotes) in &self.peers {
+            wan.offer(now, &mut self.endpoint, peer, remotes, moved);
+        }
+        self.wans.insert(key, wan);
     }
 
     fn close_wan(&mut self, now: Time, path: PathId) {
@@ -489,39 +537,15 @@ impl Worker {
         }
     }
 
-    /// Tells the endpoint over which sockets and to which addresses a WAN reaches each peer.
-    fn offer(&mut self, now: Time, key: u8, moved: bool) {
-        let Some(wan) = self.wans.get(&key) else { return };
-        let path = wan.plan.path;
-        for (&peer, remotes) in &self.peers {
-            let mut candidates = Vec::new();
-            for &remote in remotes {
-                let family = Family::of(remote.ip());
-                let sockets = wan.sockets.iter().filter(|(f, _)| *f == family);
-                candidates.extend(sockets.map(|&(_, socket)| Udp { socket, remote, local: None }));
-            }
-            // Until the path is proved, nobody knows which family it will use: the longer header
-            // fits in any case.
-            let families: BTreeSet<bool> = candidates.iter().map(|c| c.remote.is_ipv6()).collect();
-            let ip_overhead = if families.contains(&true) { 48 } else { 28 };
-            let settings = PathSettings { ip_overhead, ..wan.plan.settings };
-            self.endpoint.open_path(now, peer, path, settings);
-            let candidates: Vec<Via> = candidates.into_iter().map(Via::Udp).collect();
-            self.endpoint.set_candidates(now, peer, path, &candidates);
-            if moved {
-                self.endpoint.revalidate(now, peer, path);
-            }
-        }
-    }
-
-    fn report(&self, now: Time) -> Report {
+    fn report(&self, now: Time, endpoint: endpoint::Snapshot, total: Total) -> Report {
         let port = |id: &SocketId| {
             self.sockets.get(&id.0).and_then(|s| s.local_addr().ok()).map_or(0, |a| a.port())
         };
         let wans = self.wans.iter();
         Report {
             now,
-            endpoint: self.endpoint.snapshot(now),
+            endpoint,
+            total,
             tun: self.tun.drops(),
             ports: wans
                 .map(|(&key, w)| (key, w.sockets.iter().map(|(f, id)| (*f, port(id))).collect()))

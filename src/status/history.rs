@@ -12,7 +12,7 @@
 //! are only in the total. A path that is gone keeps its place for a day, or until another needs it.
 //! Nothing is kept over a restart.
 
-use super::model::{History, Series, Status};
+use super::model::{History, Peer, Series};
 use crate::time::{SEC, Time};
 use std::collections::VecDeque;
 
@@ -30,29 +30,31 @@ const FORGET_S: u64 = 86_400;
 const RTT_MIN_MS: f64 = 0.1;
 const RTT_RATIO_LN: f64 = 0.045_326_4;
 
-/// Rates and round trip of one second or minute.
+/// Rates and round trip of a path, or of all together, at one time or as a mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Values {
-    up_kbps: u64,
-    down_kbps: u64,
-    /// 0 while unknown.
-    rtt_ms: f64,
+pub struct Rates {
+    /// Router to server.
+    pub up_kbps: u64,
+    /// Server to router.
+    pub down_kbps: u64,
+    /// Round trip, of all together that of the quickest active path; 0 while unknown.
+    pub rtt_ms: f64,
 }
 
 /// The same in four bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sample(u32);
 
-impl From<Values> for Sample {
-    fn from(values: Values) -> Sample {
+impl From<Rates> for Sample {
+    fn from(values: Rates) -> Sample {
         let (up, down) = (pack_rate(values.up_kbps), pack_rate(values.down_kbps));
         Sample(up << 20 | down << 8 | pack_rtt(values.rtt_ms))
     }
 }
 
-impl From<Sample> for Values {
-    fn from(Sample(bits): Sample) -> Values {
-        Values {
+impl From<Sample> for Rates {
+    fn from(Sample(bits): Sample) -> Rates {
+        Rates {
             up_kbps: unpack_rate(bits >> 20),
             down_kbps: unpack_rate(bits >> 8 & 0xfff),
             rtt_ms: unpack_rtt(bits & 0xff),
@@ -123,7 +125,7 @@ struct Track {
     seconds: Ring,
     minutes: Ring,
     /// Sums of the minute that is running, and how many round trips are in them.
-    sum: Values,
+    sum: Rates,
     rtts: u32,
     /// Seconds since it was there last.
     absent_s: u64,
@@ -136,13 +138,13 @@ impl Track {
             wan: wan.to_owned(),
             seconds: Ring::new(SECONDS),
             minutes: Ring::new(MINUTES),
-            sum: Values::default(),
+            sum: Rates::default(),
             rtts: 0,
             absent_s: 0,
         }
     }
 
-    fn push(&mut self, values: Values) {
+    fn push(&mut self, values: Rates) {
         self.seconds.push(values.into());
         self.sum.up_kbps += values.up_kbps;
         self.sum.down_kbps += values.down_kbps;
@@ -155,7 +157,7 @@ impl Track {
     fn end_minute(&mut self) {
         let sum = core::mem::take(&mut self.sum);
         let rtts = core::mem::take(&mut self.rtts);
-        let mean = Values {
+        let mean = Rates {
             up_kbps: sum.up_kbps / 60,
             down_kbps: sum.down_kbps / 60,
             rtt_ms: sum.rtt_ms / f64::from(rtts.max(1)),
@@ -186,8 +188,9 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Takes a sample at this time of both clocks, at most one a second.
-    pub fn sample(&mut self, now: Time, unix_s: u64, status: &Status) {
+    /// Takes a sample at this time of both clocks, at most one a second: what all carry together, and
+    /// peers with their paths.
+    pub fn sample(&mut self, now: Time, unix_s: u64, total: Rates, peers: &[Peer]) {
         let passed = match self.last {
             None => 1,
             // Half a second early is this second, so that a timer's jitter leaves no gap.
@@ -203,31 +206,27 @@ impl Recorder {
         let missed = (passed - 1).min(FORGET_S);
         for behind in (1..=missed).rev() {
             let at = unix_s.saturating_sub(behind);
-            self.second(at, (missed < BREAK_S).then_some(status));
+            match missed < BREAK_S {
+                true => self.second(at, total, peers),
+                false => self.second(at, Rates::default(), &[]),
+            }
         }
-        self.second(unix_s, Some(status));
+        self.second(unix_s, total, peers);
         let total = self.tracks.drain(..1).collect::<Vec<_>>();
         self.tracks.retain(|track| track.absent_s < FORGET_S);
         self.tracks.splice(0..0, total);
     }
 
-    /// One second; without a status, one of which nothing is known.
-    fn second(&mut self, unix_s: u64, status: Option<&Status>) {
-        let mut total = Values::default();
+    /// One second; without peers, one of which nothing is known.
+    fn second(&mut self, unix_s: u64, total: Rates, peers: &[Peer]) {
         let mut seen = Vec::new();
-        for peer in status.into_iter().flat_map(|status| &status.peers) {
-            total.up_kbps += peer.bond.goodput_up_kbps;
-            total.down_kbps += peer.bond.goodput_down_kbps;
+        for peer in peers {
             for path in &peer.paths {
-                let values = Values {
+                let values = Rates {
                     up_kbps: path.rate_up_kbps,
                     down_kbps: path.rate_down_kbps,
                     rtt_ms: path.rtt_ms,
                 };
-                let quicker = total.rtt_ms <= 0.0 || path.rtt_ms < total.rtt_ms;
-                if path.state == "active" && path.rtt_ms > 0.0 && quicker {
-                    total.rtt_ms = path.rtt_ms;
-                }
                 if let Some(at) = self.track(&peer.name, &path.wan) {
                     seen.push((at, values));
                 }
@@ -277,7 +276,7 @@ impl Recorder {
         let series = self.tracks.iter().map(|track| {
             let ring = if minutes { &track.minutes } else { &track.seconds };
             let skip = ring.samples.len().saturating_sub(wanted);
-            let values = || ring.samples.iter().skip(skip).map(|s| Values::from(*s));
+            let values = || ring.samples.iter().skip(skip).map(|s| Rates::from(*s));
             Series {
                 peer: track.peer.clone(),
                 wan: track.wan.clone(),
@@ -293,22 +292,23 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Bond, Path, Peer};
+    use crate::status::Path;
 
-    fn status(paths: &[(&str, u64, f64)]) -> Status {
+    /// Takes a sample of one peer with these paths.
+    fn sample(recorder: &mut Recorder, now: u64, unix_s: u64, paths: &[(&str, u64, f64)]) {
         let path = |&(wan, kbps, rtt_ms): &(&str, u64, f64)| Path {
             wan: wan.to_owned(),
-            state: "active".to_owned(),
             rate_up_kbps: kbps,
             rate_down_kbps: kbps * 2,
             rtt_ms,
             ..Path::default()
         };
-        let sum = paths.iter().map(|p| p.1).sum();
-        let bond = Bond { goodput_up_kbps: sum, goodput_down_kbps: sum * 2, ..Bond::default() };
+        let up_kbps = paths.iter().map(|p| p.1).sum();
+        let rtt_ms = paths.iter().map(|p| p.2).reduce(f64::min).unwrap_or(0.0);
+        let total = Rates { up_kbps, down_kbps: up_kbps * 2, rtt_ms };
         let paths = paths.iter().map(path).collect();
-        let peer = Peer { name: "vps".to_owned(), bond, paths, ..Peer::default() };
-        Status { peers: vec![peer], ..Status::default() }
+        let peer = Peer { name: "vps".to_owned(), paths, ..Peer::default() };
+        recorder.sample(Time(now), unix_s, total, &[peer]);
     }
 
     #[test]
@@ -335,9 +335,9 @@ mod tests {
     #[test]
     fn a_day_is_kept_and_no_more() {
         let mut recorder = Recorder::default();
-        let two = status(&[("dsl", 100, 12.0), ("lte", 50, 40.0)]);
+        let two = [("dsl", 100, 12.0), ("lte", 50, 40.0)];
         for second in 0..90_000u64 {
-            recorder.sample(Time(second * SEC), 1_000_000 + second, &two);
+            sample(&mut recorder, second * SEC, 1_000_000 + second, &two);
         }
         let seconds = recorder.history(0, false);
         assert_eq!((seconds.end_s, seconds.step_s), (1_089_999, 1));
@@ -362,17 +362,17 @@ mod tests {
     #[test]
     fn late_timers_leave_no_gap_and_breaks_are_shown() {
         let mut recorder = Recorder::default();
-        let one = status(&[("dsl", 100, 12.0)]);
+        let one = [("dsl", 100, 12.0)];
         for at in [0, 1_400_000, 2_000_000, 2_100_000, 4_600_000] {
-            recorder.sample(Time(at), 1000 + at / SEC, &one);
+            sample(&mut recorder, at, 1000 + at / SEC, &one);
         }
         let rates = |recorder: &Recorder| recorder.history(0, false).series[1].up_kbps.clone();
         assert_eq!(rates(&recorder), [100; 6]);
-        recorder.sample(Time(64_600_000), 1064, &one);
+        sample(&mut recorder, 64_600_000, 1064, &one);
         assert_eq!(rates(&recorder).len(), 66);
         assert_eq!(rates(&recorder)[6..65], [0; 59]);
         // A clock that was set in between only moves the end.
-        recorder.sample(Time(65_600_000), 2_000_000, &one);
+        sample(&mut recorder, 65_600_000, 2_000_000, &one);
         assert_eq!(recorder.history(1_999_990, false).series[1].up_kbps.len(), 10);
     }
 
@@ -381,15 +381,15 @@ mod tests {
         let mut recorder = Recorder::default();
         let names: Vec<String> = (0..20).map(|n| format!("wan{n}")).collect();
         let all: Vec<_> = names.iter().map(|n| (n.as_str(), 10, 1.0)).collect();
-        recorder.sample(Time(0), 1000, &status(&all));
+        sample(&mut recorder, 0, 1000, &all);
         assert_eq!(recorder.history(0, false).series.len(), SERIES_MAX + 1);
         assert_eq!(recorder.history(0, false).series[0].up_kbps, [200]);
-        recorder.sample(Time(SEC), 1001, &status(&all[1..]));
-        recorder.sample(Time(2 * SEC), 1002, &status(&all[1..]));
+        sample(&mut recorder, SEC, 1001, &all[1..]);
+        sample(&mut recorder, 2 * SEC, 1002, &all[1..]);
         let series = recorder.history(0, false).series;
         assert!(series.iter().all(|s| s.wan != "wan0") && series.iter().any(|s| s.wan == "wan12"));
         for second in 0..90_000 {
-            recorder.sample(Time((3 + second) * SEC), 1003 + second, &status(&[]));
+            sample(&mut recorder, (3 + second) * SEC, 1003 + second, &[]);
         }
         assert_eq!(recorder.history(0, false).series.len(), 1);
     }

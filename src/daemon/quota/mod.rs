@@ -20,7 +20,7 @@ mod calendar;
 
 use super::files;
 use crate::config::Wan;
-use crate::status::Status;
+use crate::status::{Peer, Status};
 use crate::time::{SEC, Time};
 use calendar::Date;
 use serde::{Deserialize, Serialize};
@@ -99,15 +99,15 @@ impl Quotas {
         }
     }
 
-    /// Takes in the counters of `status`, at this time of both clocks. Whether the set of WANs
+    /// Takes in the counters of the peers' paths, at this time of both clocks. Whether the set of WANs
     /// that are [`full`](Quotas::full) has changed.
-    pub fn update(&mut self, now: Time, unix_s: u64, wans: &[Wan], status: &Status) -> bool {
+    pub fn update(&mut self, now: Time, unix_s: u64, wans: &[Wan], peers: &[Peer]) -> bool {
         let limited: Vec<&Wan> = wans.iter().filter(|wan| wan.quota_mb.is_some()).collect();
         if limited.is_empty() && self.full.is_empty() {
             self.counters.clear();
             return false;
         }
-        self.count(&limited, status);
+        self.count(&limited, peers);
         let mut urgent = false;
         for wan in &limited {
             urgent |= self.turn_over(wan, unix_s);
@@ -128,9 +128,9 @@ impl Quotas {
     }
 
     /// Adds what the counters have grown by.
-    fn count(&mut self, limited: &[&Wan], status: &Status) {
+    fn count(&mut self, limited: &[&Wan], peers: &[Peer]) {
         let mut counters = BTreeMap::new();
-        for peer in &status.peers {
+        for peer in peers {
             for path in &peer.paths {
                 if !limited.iter().any(|wan| wan.name == path.wan) {
                     continue;

@@ -52,7 +52,7 @@ fn an_account_fills_and_begins_anew_on_its_day() {
     let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
     let wans = [wan("dsl", None, 1), wan("lte", Some(100), 31)];
     let mut tell = |unix_s, lte| {
-        quotas.update(Time(SEC), unix_s, &wans, &status(&[("dsl", 9000), ("lte", lte)]));
+        quotas.update(Time(SEC), unix_s, &wans, &status(&[("dsl", 9000), ("lte", lte)]).peers);
         (quotas.full().into_iter().collect::<String>(), used(&quotas, &wans))
     };
     let free = |mb| (String::new(), (mb, "backup, not needed".to_owned()));
@@ -76,7 +76,7 @@ fn what_is_used_survives_a_restart_and_is_written_rarely() {
     let wans = [wan("lte", Some(100), 1)];
     let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
     let at = |hours: u64| Time(hours * SAVE_US + SEC);
-    quotas.update(at(0), JANUARY_15, &wans, &status(&[("lte", 10)]));
+    quotas.update(at(0), JANUARY_15, &wans, &status(&[("lte", 10)]).peers);
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(text, r#"{"wans":{"lte":{"period":"2026-01-01","used_bytes":10000000}}}"#);
     for second in 0..3000 {
@@ -84,18 +84,18 @@ fn what_is_used_survives_a_restart_and_is_written_rarely() {
             at(0) + second * SEC,
             JANUARY_15,
             &wans,
-            &status(&[("lte", 11 + second / 100)]),
+            &status(&[("lte", 11 + second / 100)]).peers,
         );
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
-    quotas.update(at(1), JANUARY_15, &wans, &status(&[("lte", 50)]));
+    quotas.update(at(1), JANUARY_15, &wans, &status(&[("lte", 50)]).peers);
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains(":50000000"), "{text}");
-    quotas.update(at(1), JANUARY_15, &wans, &status(&[("lte", 70)]));
+    quotas.update(at(1), JANUARY_15, &wans, &status(&[("lte", 70)]).peers);
     quotas.save(at(1));
     let mut again = Quotas::open(directory.clone(), Time::ZERO);
     assert_eq!(used(&again, &wans).0, 70);
-    assert!(again.update(Time(SEC), JANUARY_15, &wans, &status(&[("lte", 30)])));
+    assert!(again.update(Time(SEC), JANUARY_15, &wans, &status(&[("lte", 30)]).peers));
     // Full: written at once.
     assert!(std::fs::read_to_string(&file).unwrap().contains(":100000000"));
     std::fs::write(&file, "{").unwrap();
@@ -107,7 +107,12 @@ fn what_is_used_survives_a_restart_and_is_written_rarely() {
 fn without_quotas_nothing_is_written() {
     let directory = directory("none");
     let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
-    assert!(!quotas.update(Time(SEC), JANUARY_15, &[wan("lte", None, 1)], &status(&[("lte", 9)])));
+    assert!(!quotas.update(
+        Time(SEC),
+        JANUARY_15,
+        &[wan("lte", None, 1)],
+        &status(&[("lte", 9)]).peers
+    ));
     quotas.save(Time(SEC));
     assert!(!directory.exists());
 }
@@ -118,7 +123,7 @@ fn a_clock_that_is_not_set_or_goes_back_begins_nothing_anew() {
     let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
     let wans = [wan("lte", Some(100), 1)];
     let mut tell = |unix_s, lte| {
-        quotas.update(Time(SEC), unix_s, &wans, &status(&[("lte", lte)]));
+        quotas.update(Time(SEC), unix_s, &wans, &status(&[("lte", lte)]).peers);
         used(&quotas, &wans).0
     };
     assert_eq!(tell(5, 10), 10);
@@ -128,8 +133,13 @@ fn a_clock_that_is_not_set_or_goes_back_begins_nothing_anew() {
     assert_eq!(tell(JANUARY_15, 50), 50);
     assert_eq!(tell(JANUARY_15 + 31 * DAY, 60), 0);
     // A larger quota, or none, frees it at once.
-    assert!(quotas.update(Time(SEC), JANUARY_15 + 31 * DAY, &wans, &status(&[("lte", 500)])));
-    assert!(quotas.update(Time(SEC), JANUARY_15 + 31 * DAY, &[wan("lte", None, 1)], &status(&[])));
+    assert!(quotas.update(Time(SEC), JANUARY_15 + 31 * DAY, &wans, &status(&[("lte", 500)]).peers));
+    assert!(quotas.update(
+        Time(SEC),
+        JANUARY_15 + 31 * DAY,
+        &[wan("lte", None, 1)],
+        &status(&[]).peers
+    ));
     assert!(quotas.full().is_empty());
     std::fs::remove_dir_all(directory).unwrap();
 }

@@ -52,7 +52,7 @@ pub use crate::prefix::Prefix;
 pub use address::{AMPLIFICATION, CANDIDATES_MAX};
 pub use allowed_ips::{AllowedIps, PREFIXES_MAX};
 pub use drops::{Drop, Drops};
-pub use snapshot::{PathSnapshot, PeerSnapshot, Snapshot};
+pub use snapshot::{PathSnapshot, PeerSnapshot, Snapshot, Total};
 pub use transmit::{BATCH_BYTES, BATCH_DATAGRAMS, DATAGRAM_MAX, Datagram, TransmitBatch};
 pub use via::{SocketId, Udp, Via};
 

@@ -1,6 +1,7 @@
 //! What there is to see of an endpoint, as plain data.
 
 use super::drops::Drops;
+use super::peer::Peer;
 use super::via::Via;
 use super::{Endpoint, PeerId, PeerState};
 use crate::crypto::keys::PublicKey;
@@ -8,7 +9,7 @@ use crate::engine;
 use crate::time::Time;
 use crate::wire::PathId;
 
-/// All peers, and what was dropped.
+/// Peers, and what was dropped.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// In the order in which they were added.
@@ -53,29 +54,51 @@ pub struct PathSnapshot {
     pub tx_bytes: u64,
 }
 
+/// What all peers carry together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Total {
+    /// Inner bytes taken in per second.
+    pub tx_rate: u64,
+    /// Inner bytes received per second.
+    pub rx_rate: u64,
+    /// Round trip of the quickest path in use, microseconds; 0 while there is none.
+    pub rtt_us: u64,
+}
+
 impl Endpoint {
     /// How things are.
     pub fn snapshot(&self, now: Time) -> Snapshot {
-        let peers = self.peers.values().map(|peer| PeerSnapshot {
-            id: peer.id,
-            public_key: peer.key,
-            state: peer.state(),
-            handshake: peer.handshake,
-            heard: peer.heard,
-            rx_bytes: peer.rx_bytes,
-            tx_bytes: peer.tx_bytes,
-            paths: peer
-                .paths()
-                .map(|(id, slot)| PathSnapshot {
-                    id,
-                    via: slot.addresses.current(),
-                    rx_bytes: slot.rx_bytes,
-                    tx_bytes: slot.tx_bytes,
-                })
-                .collect(),
-            engine: peer.engine_snapshot(now),
-        });
+        self.snapshot_from(now, PeerId(0), usize::MAX)
+    }
+
+    /// How things are with `max` peers from `first` on, so that who owns many peers need not stop
+    /// everything to look at all of them.
+    pub fn snapshot_from(&self, now: Time, first: PeerId, max: usize) -> Snapshot {
+        let peers = self.peers.range(first..).take(max);
+        let peers = peers.map(|(_, peer)| peer.snapshot(now));
         Snapshot { peers: peers.collect(), drops: self.drops.clone() }
+    }
+
+    /// What all carry together, and the first `max` of the peers that have been there. Peers that
+    /// have not cost next to nothing here.
+    pub fn sample(&self, now: Time, max: usize) -> (Total, Vec<PeerSnapshot>) {
+        let mut total = Total::default();
+        let mut peers = Vec::new();
+        for (peer, engine) in self.peers.values().filter_map(|p| Some((p, p.engine.as_ref()?))) {
+            let (tx_rate, rx_rate) = engine.rates(now);
+            total.tx_rate += tx_rate;
+            total.rx_rate += rx_rate;
+            let quickest = engine.quickest_rtt_us().filter(|rtt| *rtt > 0);
+            total.rtt_us = match (quickest, total.rtt_us) {
+                (Some(rtt), 0) => rtt,
+                (Some(rtt), least) => rtt.min(least),
+                (None, least) => least,
+            };
+            if peers.len() < max {
+                peers.push(peer.snapshot(now));
+            }
+        }
+        (total, peers)
     }
 
     /// Why a path is in this state, while it is.
@@ -94,5 +117,27 @@ impl Endpoint {
     /// What was dropped.
     pub fn drops(&self) -> &Drops {
         &self.drops
+    }
+}
+
+impl Peer {
+    fn snapshot(&self, now: Time) -> PeerSnapshot {
+        let paths = self.paths().map(|(id, slot)| PathSnapshot {
+            id,
+            via: slot.addresses.current(),
+            rx_bytes: slot.rx_bytes,
+            tx_bytes: slot.tx_bytes,
+        });
+        PeerSnapshot {
+            id: self.id,
+            public_key: self.key,
+            state: self.state(),
+            handshake: self.handshake,
+            heard: self.heard,
+            rx_bytes: self.rx_bytes,
+            tx_bytes: self.tx_bytes,
+            paths: paths.collect(),
+            engine: self.engine_snapshot(now),
+        }
     }
 }

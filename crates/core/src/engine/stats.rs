@@ -156,6 +156,17 @@ impl Engine {
         }
     }
 
+    /// Inner bytes per second, taken in and received.
+    pub fn rates(&self, now: Time) -> (u64, u64) {
+        (self.tx.current(now), self.rx.current(now))
+    }
+
+    /// Round trip of the quickest path in use, microseconds; `None` without one.
+    pub fn quickest_rtt_us(&self) -> Option<u64> {
+        let used = self.paths().filter(|p| p.health.state() == PathState::Active);
+        used.filter(|p| p.rtt.is_known()).map(|p| p.rtt.smoothed()).min()
+    }
+
     /// What is kept, without the rest of what there is to see.
     pub fn memory(&self) -> Memory {
         Memory {
