@@ -19,7 +19,7 @@ fn used(o: &Outcome, of: impl Fn(&Memory) -> (usize, usize)) -> f64 {
 }
 
 #[test]
-fn a_flood_is_shed_at_the_entrance() {
+fn a_flood_is_shed_from_the_queue() {
     let scenario = |way| {
         Scenario::new("150 Mbit/s of datagrams into 20 and 10 Mbit/s")
             .memory(4 << 20)
@@ -27,7 +27,7 @@ fn a_flood_is_shed_at_the_entrance() {
             .flow("flood", Flow::constant(way, 150_000).from(2 * SEC))
             .flow("ping", Flow::ping(20 * MS))
             .lasts(8 * SEC)
-            .at_least("entrance, % of its bound", 50.0, |o| used(o, |m| m.entrance))
+            .at_least("queue, % of its bound", 50.0, |o| used(o, |m| m.queue))
             .at_least("Mbit/s of the flood", 24.0, |o| o.mbps("flood", 3.0, 8.0))
             .at_most("ping p95, ms", 100.0, |o| o.percentile_ms("ping", 3.0, 7.0, 95.0))
             .at_most("pings lost", 0.0, |o| o.lost("ping", 2.0, 7.5))

@@ -119,10 +119,10 @@ impl Oracle {
             }
             *peak = amount.max(*peak);
         };
-        (peaks.entrance.1, peaks.store.1, peaks.held.1, peaks.fec.1) =
-            (memory.entrance.1, memory.store.1, memory.held.1, memory.fec.1);
-        let Memory { entrance, store, held, log_entries, fec, ranges } = *memory;
-        check("bytes at the entrance", &mut peaks.entrance.0, entrance.0, entrance.1);
+        (peaks.queue.1, peaks.store.1, peaks.held.1, peaks.fec.1) =
+            (memory.queue.1, memory.store.1, memory.held.1, memory.fec.1);
+        let Memory { queue, store, held, log_entries, fec, ranges } = *memory;
+        check("bytes in the queue", &mut peaks.queue.0, queue.0, queue.1);
         // The packet that fills the store is let in whole.
         check("bytes in the store", &mut peaks.store.0, store.0, store.1 + CAPACITY);
         check("bytes held", &mut peaks.held.0, held.0, held.1);

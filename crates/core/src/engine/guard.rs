@@ -1,7 +1,7 @@
 //! Paths that would cost the bond more than they give are held out.
 //!
 //! Why: a path whose packets arrive late makes a bulk flow wait: the faster paths have to carry all
-//! that comes before, so that much has to stand at the entrance, and the flow's round trip grows by
+//! that comes before, so that much has to stand in the queue, and the flow's round trip grows by
 //! as much. For a fifth of the bandwidth that is a bargain, for a hundredth it is not. The worst
 //! are links that stall for moments: all that is behind waits for what is stuck in them.
 //!

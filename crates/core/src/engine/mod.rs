@@ -13,17 +13,17 @@
 //! There is no clock, socket or thread in here, and the only randomness is a seed.
 //!
 //! ```text
-//!  push_packet -> entrance -> schedule -> path (pacing, rate) -> poll_transmit
+//!  push_packet -> queue -> schedule -> path (pacing, rate) -> poll_transmit
 //!                                ^  recover <- acknowledgements
 //!  handle_payload -> path (acks) -> resequence -> poll_deliver
 //! ```
 //!
 //! Limits: [`PATHS_MAX`] paths; memory as [`Settings::memory`] says.
 
-pub mod entrance;
 pub mod fec;
 mod guard;
 pub mod path;
+pub mod queue;
 mod receive;
 pub mod recover;
 pub mod resequence;
@@ -42,8 +42,8 @@ use crate::crypto::packet::{PacketNumber, PacketNumbers};
 use crate::time::{MS, SEC, Time};
 use crate::wire::frame::PACKET_HEAD;
 use crate::wire::{PATHS_MAX, PathId, ip};
-use entrance::Entrance;
 use path::{Meter, Path};
+use queue::Queue;
 use recover::Store;
 use resequence::Resequencer;
 use std::collections::VecDeque;
@@ -200,7 +200,7 @@ pub struct Engine {
     /// Next packet number of each path. They outlive the path: a number is never used twice in a
     /// connection.
     numbers: [PacketNumbers; PATHS_MAX],
-    entrance: Entrance,
+    queue: Queue,
     store: Store,
     resequencer: Resequencer,
     events: VecDeque<Event>,
@@ -250,7 +250,7 @@ impl Engine {
         Engine {
             paths: [const { None }; PATHS_MAX],
             numbers: core::array::from_fn(|path| PacketNumbers::new(path as u8)),
-            entrance: Entrance::new(settings.seed),
+            queue: Queue::new(settings.seed),
             store: Store::new(2 * quarter),
             resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),
             events: VecDeque::new(),
@@ -394,13 +394,13 @@ impl Engine {
             pool.give(packet);
             return;
         }
-        let limit = self.entrance_max();
-        self.entrance.push(now, pool, packet, view, limit);
+        let limit = self.queue_max();
+        self.queue.push(now, pool, packet, view, limit);
     }
 
     /// Bytes of buffers that may wait to be sent, beside what is on its way: what is received has
     /// left room for, and a quarter is its own.
-    fn entrance_max(&self) -> usize {
+    fn queue_max(&self) -> usize {
         let received = self.resequencer.held_bytes().max(self.settings.quarter());
         self.settings.memory.saturating_sub(received + self.store.buffers().0)
     }
@@ -408,7 +408,7 @@ impl Engine {
     /// Bytes of buffers that may wait for their predecessors: what is sent has left room for, and a
     /// quarter is its own.
     fn held_max(&self) -> usize {
-        let sent = self.entrance.buffers() + self.store.buffers().0;
+        let sent = self.queue.buffers() + self.store.buffers().0;
         self.settings.memory.saturating_sub(sent.max(self.settings.quarter()))
     }
 
@@ -429,7 +429,7 @@ impl Engine {
 
     /// Whether inner packets wait to be sent.
     pub fn wants_to_send(&self) -> bool {
-        !self.entrance.is_empty() || self.store.wants_resend()
+        !self.queue.is_empty() || self.store.wants_resend()
     }
 
     /// The tunnel's MTU: what the narrowest path takes, or is hoped to take while that is being

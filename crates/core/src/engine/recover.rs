@@ -9,8 +9,8 @@
 //! acknowledgements come. A packet that can no longer arrive in time is given up, which the
 //! receiver is told; the inner protocol sees to the rest.
 
-use super::entrance::Outgoing;
 use super::path::sent::{NONE, Sent};
+use super::queue::Outgoing;
 use crate::buffer::{CAPACITY, Pool};
 use crate::time::Time;
 use std::collections::VecDeque;

@@ -13,7 +13,7 @@
 //! Limits: bounded in bytes of buffers over all flows. When it is reached, the gap that is oldest
 //! is given up first.
 
-use super::entrance::FLOWS;
+use super::queue::FLOWS;
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::Time;
 use std::collections::VecDeque;

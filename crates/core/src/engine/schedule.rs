@@ -12,18 +12,18 @@
 //! first, on the fastest path that has room.
 //!
 //! Backup and metered paths join when no other path is in use, or when the others cannot carry the
-//! demand: packets have stood at the entrance for [`DEMAND_US`].
+//! demand: packets have stood in the queue for [`DEMAND_US`].
 
-use super::entrance::{Aqm, Outgoing, Want};
 use super::path::Path;
 use super::path::sent::{CONTENT_MAX, NONE};
+use super::queue::{Aqm, Outgoing, Want};
 use super::{Engine, Target, Transmit};
 use crate::buffer::Pool;
 use crate::time::{MS, SEC, Time};
 use crate::wire::frame::{Frame, PACKET_HEAD, PacketHead, SIZE_FIELD};
 use crate::wire::{PATHS_MAX, PathId, Writer};
 
-/// Wait at the entrance that shows that the paths in use cannot carry the demand.
+/// Wait in the queue that shows that the paths in use cannot carry the demand.
 const DEMAND_US: u64 = 300 * MS;
 /// A packet up to this share of a datagram leaves room worth filling with another.
 const SMALL_SHARE: usize = 3;
@@ -93,7 +93,7 @@ impl Engine {
     pub(super) fn order(&self, now: Time) -> Order {
         let order = self.order_of(now, |p| !p.is_reserve() && !p.health.is_held());
         let reserves = self.paths().any(|p| p.is_reserve() && p.health.is_usable());
-        if reserves && (order.len == 0 || self.entrance.oldest_us(now) > DEMAND_US) {
+        if reserves && (order.len == 0 || self.queue.oldest_us(now) > DEMAND_US) {
             return self.order_of(now, |p| !p.health.is_held());
         }
         match order.len {
@@ -123,14 +123,14 @@ impl Engine {
         if let Some(transmit) = self.transmit_twin(now, out) {
             return Some(transmit);
         }
-        let idle = self.entrance.is_empty() && !self.store.wants_resend();
+        let idle = self.queue.is_empty() && !self.store.wants_resend();
         if idle {
             self.note_limited(now);
             return None;
         }
         self.guard(now);
         let order = self.order(now);
-        let flows = self.entrance.backlogged().max(1) as u64;
+        let flows = self.queue.backlogged().max(1) as u64;
         let least = order.places[0].0;
         let (mut ahead, mut rate, mut before) = (0u64, 0u64, None);
         for &(delay, id) in &order.places[..order.len] {
@@ -196,7 +196,7 @@ impl Engine {
             if i == 0 {
                 self.write_pending_acks(now, id, place, &mut w);
             }
-            let more = !self.entrance.is_empty() || self.store.wants_resend();
+            let more = !self.queue.is_empty() || self.store.wants_resend();
             let Some(packet) = self.store.get(place) else { break };
             let bytes = packet.packet.bytes();
             let (flow, sequence, ordered) = (packet.flow, packet.sequence, packet.ordered);
@@ -260,7 +260,7 @@ impl Engine {
         let longest = usize::from(self.longest);
         // Not before a sparse flow: there may be a whole window of a lost path to repeat.
         if take.near
-            && (!self.entrance.has_sparse() || self.store.is_full())
+            && (!self.queue.has_sparse() || self.store.is_full())
             && let Some(place) = self.store.next_resend(now, pool, deadline, max_len, longest)
         {
             self.store.resent(place);
@@ -277,7 +277,7 @@ impl Engine {
         let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
         let aqm = Aqm::new(slowest, order.spread(), repair, searching);
         let want = Want { ahead: take.ahead, max_len, longest };
-        let mut outgoing = self.entrance.pop(now, pool, want, aqm)?;
+        let mut outgoing = self.queue.pop(now, pool, want, aqm)?;
         if let Some((first, count)) = outgoing.skip.take()
             && outgoing.ordered
         {

@@ -69,7 +69,7 @@ pub struct PathSnapshot {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     /// Buffers of packets that wait to be sent.
-    pub entrance: (usize, usize),
+    pub queue: (usize, usize),
     /// Buffers of packets sent and not yet acknowledged.
     pub store: (usize, usize),
     /// Buffers of packets that wait for their predecessors.
@@ -103,9 +103,9 @@ pub struct Snapshot {
     pub duplicated: u64,
     /// Gaps that were given up here.
     pub released_late: u64,
-    /// Packets dropped at the entrance to keep the queue short, and because memory ran out.
+    /// Packets dropped to keep the queue short, and because memory ran out.
     pub dropped_aqm: u64,
-    /// Packets dropped because the entrance was full.
+    /// Packets dropped because the queue was full.
     pub dropped_full: u64,
     /// Packets longer than the tunnel takes.
     pub too_long: u64,
@@ -142,12 +142,12 @@ impl Engine {
             retransmitted: self.store.retransmitted,
             duplicated: self.duplicated,
             released_late: self.resequencer.released_late,
-            dropped_aqm: self.entrance.dropped_aqm,
-            dropped_full: self.entrance.dropped_full,
-            too_long: self.too_long + self.entrance.too_long,
+            dropped_aqm: self.queue.dropped_aqm,
+            dropped_full: self.queue.dropped_full,
+            too_long: self.too_long + self.queue.too_long,
             held_bytes: self.resequencer.held_bytes(),
-            queued_bytes: self.entrance.bytes(),
-            queued_us: self.entrance.oldest_us(now),
+            queued_bytes: self.queue.bytes(),
+            queued_us: self.queue.oldest_us(now),
             hold_told_us: self.hold_told,
             duplicates: self.resequencer.duplicates,
             abandoned: self.store.abandoned,
@@ -170,7 +170,7 @@ impl Engine {
     /// What is kept, without the rest of what there is to see.
     pub fn memory(&self) -> Memory {
         Memory {
-            entrance: (self.entrance.buffers(), self.entrance_max()),
+            queue: (self.queue.buffers(), self.queue_max()),
             store: self.store.buffers(),
             held: (self.resequencer.held_bytes(), self.held_max()),
             fec: (

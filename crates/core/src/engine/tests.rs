@@ -106,7 +106,7 @@ impl World {
     fn run(&mut self, until: Time, end: usize, backlog: usize, next: &mut u32) {
         let mut out = [0u8; 2048];
         while self.now < until {
-            while self.ends[end].entrance.bytes() < backlog {
+            while self.ends[end].queue.bytes() < backlog {
                 self.push(end, *next);
                 *next += 1;
             }

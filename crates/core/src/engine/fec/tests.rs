@@ -6,16 +6,16 @@ fn protect(ppm: u64) -> Protect {
     Protect { on: true, loss: Loss { ppm, ..Loss::default() }, ..Protect::default() }
 }
 
-/// Parity as it came over the line.
-struct Line(Vec<u8>);
+/// Parity as it is on the wire.
+struct Written(Vec<u8>);
 
-impl Line {
-    fn of(protect: &mut Protect) -> Line {
+impl Written {
+    fn of(protect: &mut Protect) -> Written {
         let mut out = [0; 2048];
         let mut w = Writer::new(&mut out);
         assert!(protect.write(&mut w));
         let len = w.len();
-        Line(out[..len].to_vec())
+        Written(out[..len].to_vec())
     }
 
     fn repair(&self) -> Repair<'_> {
@@ -47,10 +47,10 @@ fn rebuilt(payloads: &[Vec<u8>], first: u64, lost: &[usize]) -> Option<(u64, Vec
             receiver.keep(Time(0), &mut pool, number, payload);
         }
     }
-    let line = Line::of(&mut sender);
+    let written = Written::of(&mut sender);
     let near = first + 1 + payloads.len() as u64;
     receiver
-        .on_repair(Time(0), &mut pool, near, &line.repair(), &Received::default())
+        .on_repair(Time(0), &mut pool, near, &written.repair(), &Received::default())
         .map(|(number, buf)| (number, buf.bytes().to_vec()))
 }
 
@@ -65,7 +65,7 @@ fn a_group_ends_when_it_is_full_or_old() {
         sender.on_sent(Time(8), &mut pool, number, b"b", 1400);
     }
     assert_eq!(sender.due(), Time::ZERO);
-    assert_eq!(Line::of(&mut sender).repair().members, 0b11_1111);
+    assert_eq!(Written::of(&mut sender).repair().members, 0b11_1111);
     assert_eq!(sender.due(), Time::FAR);
 }
 
@@ -75,7 +75,7 @@ fn a_member_out_of_reach_ends_the_group_before_it() {
     sender.on_sent(Time(0), &mut pool, 10, b"a", 1400);
     sender.on_sent(Time(0), &mut pool, 10 + REACH, b"b", 1400);
     assert_eq!(sender.due(), Time::ZERO);
-    assert_eq!(Line::of(&mut sender).repair().members, 1);
+    assert_eq!(Written::of(&mut sender).repair().members, 1);
 }
 
 #[test]
@@ -129,20 +129,20 @@ fn what_has_arrived_or_is_too_old_is_not_rebuilt() {
     for number in [10, 11] {
         sender.on_sent(Time(0), &mut pool, number, b"x", 1400);
     }
-    let line = Line::of(&mut sender);
+    let written = Written::of(&mut sender);
     receiver.keep(Time(0), &mut pool, 11, b"x");
     let mut received = Received::default();
     received.record(Time(0), 10, true);
-    assert!(receiver.on_repair(Time(0), &mut pool, 12, &line.repair(), &received).is_none());
+    assert!(receiver.on_repair(Time(0), &mut pool, 12, &written.repair(), &received).is_none());
     let nothing = Received::default();
     assert!(
-        receiver.on_repair(Time(0), &mut pool, 10, &line.repair(), &nothing).is_none(),
+        receiver.on_repair(Time(0), &mut pool, 10, &written.repair(), &nothing).is_none(),
         "parity of what is yet to come"
     );
-    let found = receiver.on_repair(Time(0), &mut pool, 12, &line.repair(), &nothing).unwrap();
+    let found = receiver.on_repair(Time(0), &mut pool, 12, &written.repair(), &nothing).unwrap();
     assert_eq!((found.0, found.1.bytes()), (10, &b"x"[..]));
     receiver.keep(Time(0), &mut pool, 10 + KEPT, b"y");
-    assert!(receiver.on_repair(Time(0), &mut pool, 12, &line.repair(), &nothing).is_none());
+    assert!(receiver.on_repair(Time(0), &mut pool, 12, &written.repair(), &nothing).is_none());
 }
 
 #[test]
@@ -150,13 +150,13 @@ fn a_rebuilt_payload_is_known_and_not_rebuilt_again() {
     let (mut pool, mut sender) = (Pool::new(4), protect(1));
     let mut receiver = rebuild(&mut pool, 9);
     sender.on_sent(Time(0), &mut pool, 10, b"x", 1400);
-    let line = Line::of(&mut sender);
+    let written = Written::of(&mut sender);
     let nothing = Received::default();
     let (number, payload) =
-        receiver.on_repair(Time(0), &mut pool, 12, &line.repair(), &nothing).unwrap();
+        receiver.on_repair(Time(0), &mut pool, 12, &written.repair(), &nothing).unwrap();
     receiver.keep(Time(0), &mut pool, number, payload.bytes());
     assert!(receiver.has(10));
-    assert!(receiver.on_repair(Time(0), &mut pool, 13, &line.repair(), &nothing).is_none());
+    assert!(receiver.on_repair(Time(0), &mut pool, 13, &written.repair(), &nothing).is_none());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Why: a bond is as good as its knowledge of each link. Loss says little (2 % is a normal day on
 //! LTE), a deep modem queue hides congestion behind seconds of delay, and the inner TCP already
-//! reacts to drops at the entrance. What is wanted is the link's rate, known within a few percent,
+//! reacts to drops in the queue. What is wanted is the link's rate, known within a few percent,
 //! with next to no queue.
 //!
 //! How: in the manner of BBR (draft-ietf-ccwg-bbr): bandwidth is the windowed maximum of delivery

@@ -3,7 +3,7 @@ use super::*;
 /// A link of `rate` bytes per second with a deep queue and no jitter, fed as fast as the
 /// controller allows; returns the bytes delivered per millisecond of the last second and the
 /// longest queue of that second.
-struct Line {
+struct Link {
     rate: Rate,
     rtt: Rtt,
     owd: Owd,
@@ -13,9 +13,9 @@ struct Line {
     flying: u64,
 }
 
-impl Line {
-    fn new() -> Line {
-        Line {
+impl Link {
+    fn new() -> Link {
+        Link {
             rate: Rate::new(Time::ZERO, None),
             rtt: Rtt::default(),
             owd: Owd::default(),
@@ -69,8 +69,8 @@ impl Line {
 #[test]
 fn finds_the_rate_and_keeps_the_queue_short() {
     for capacity in [125_000, 1_250_000, 6_250_000, 37_500_000] {
-        let mut line = Line::new();
-        let (delivered, queue) = line.run(Time(0), Time(3_000_000), capacity);
+        let mut link = Link::new();
+        let (delivered, queue) = link.run(Time(0), Time(3_000_000), capacity);
         assert!(delivered * 100 > capacity * 96, "{delivered} of {capacity}");
         // A few whole packets are always allowed.
         let bound = 45_000.max(8 * 1400 * 1_000_000 / capacity);
@@ -80,26 +80,26 @@ fn finds_the_rate_and_keeps_the_queue_short() {
 
 #[test]
 fn three_hundred_megabit_are_found_in_ten_round_trips() {
-    let mut line = Line::new();
-    line.run(Time(0), Time(500_000), 37_500_000);
-    assert!(line.rate.bandwidth() > 30_000_000, "{}", line.rate.bandwidth());
+    let mut link = Link::new();
+    link.run(Time(0), Time(500_000), 37_500_000);
+    assert!(link.rate.bandwidth() > 30_000_000, "{}", link.rate.bandwidth());
 }
 
 #[test]
 fn a_slow_link_is_not_flooded_for_long() {
-    let mut line = Line::new();
-    line.run(Time(0), Time(600_000), 1_250_000);
-    let (_, queue) = line.run(Time(600_000), Time(1_500_000), 1_250_000);
+    let mut link = Link::new();
+    link.run(Time(0), Time(600_000), 1_250_000);
+    let (_, queue) = link.run(Time(600_000), Time(1_500_000), 1_250_000);
     assert!(queue < 60_000, "{queue}");
 }
 
 #[test]
 fn a_falling_and_rising_rate_is_followed() {
-    let mut line = Line::new();
-    line.run(Time(0), Time(3_000_000), 5_000_000);
-    let (delivered, queue) = line.run(Time(3_000_000), Time(6_000_000), 625_000);
+    let mut link = Link::new();
+    link.run(Time(0), Time(3_000_000), 5_000_000);
+    let (delivered, queue) = link.run(Time(3_000_000), Time(6_000_000), 625_000);
     assert!(delivered * 100 > 625_000 * 90, "{delivered}");
     assert!(queue < 60_000, "{queue} us of queue");
-    let (delivered, _) = line.run(Time(6_000_000), Time(10_000_000), 5_000_000);
+    let (delivered, _) = link.run(Time(6_000_000), Time(10_000_000), 5_000_000);
     assert!(delivered * 100 > 5_000_000 * 90, "{delivered}");
 }

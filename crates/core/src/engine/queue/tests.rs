@@ -19,23 +19,23 @@ fn aqm() -> Aqm {
 
 struct Queues {
     limit: usize,
-    entrance: Entrance,
+    queue: Queue,
     pool: Pool,
 }
 
 impl Queues {
     fn new(limit: usize) -> Queues {
-        Queues { limit, entrance: Entrance::new(1), pool: Pool::new(8) }
+        Queues { limit, queue: Queue::new(1), pool: Pool::new(8) }
     }
 
     fn push(&mut self, now: u64, port: u16, len: usize) {
         let mut packet = Buf::new();
         packet.set_len(len);
-        self.entrance.push(Time(now), &mut self.pool, packet, &view(port, 0), self.limit);
+        self.queue.push(Time(now), &mut self.pool, packet, &view(port, 0), self.limit);
     }
 
     fn pop(&mut self, now: u64, want: Want) -> Option<Outgoing> {
-        self.entrance.pop(Time(now), &mut self.pool, want, aqm())
+        self.queue.pop(Time(now), &mut self.pool, want, aqm())
     }
 }
 
@@ -47,7 +47,7 @@ fn one_flow_stays_in_order() {
     }
     let order: Vec<u32> = std::iter::from_fn(|| q.pop(1000, HEAD)).map(|o| o.sequence).collect();
     assert_eq!(order, (0..10).collect::<Vec<_>>());
-    assert!(q.entrance.is_empty());
+    assert!(q.queue.is_empty());
 }
 
 #[test]
@@ -123,24 +123,24 @@ fn codel_drops_from_a_standing_queue_and_says_so() {
             });
         }
     }
-    assert!(q.entrance.dropped_aqm > 5, "{}", q.entrance.dropped_aqm);
-    assert_eq!(skipped, q.entrance.dropped_aqm);
+    assert!(q.queue.dropped_aqm > 5, "{}", q.queue.dropped_aqm);
+    assert_eq!(skipped, q.queue.dropped_aqm);
 }
 
 #[test]
 fn ecn_capable_packets_are_marked_instead() {
-    let mut entrance = Entrance::new(1);
+    let mut queue = Queue::new(1);
     let mut pool = Pool::new(8);
     for now in (0..1_000_000).step_by(1000) {
         let mut packet = Buf::new();
         packet.copy_from(&[0x45; 1400]);
-        entrance.push(Time(now), &mut pool, packet, &view(1, 2), 1 << 22);
+        queue.push(Time(now), &mut pool, packet, &view(1, 2), 1 << 22);
         if now > 100_000 {
-            entrance.pop(Time(now), &mut pool, HEAD, aqm());
+            queue.pop(Time(now), &mut pool, HEAD, aqm());
         }
     }
-    assert_eq!(entrance.dropped_aqm, 0);
-    assert!(entrance.marked > 3);
+    assert_eq!(queue.dropped_aqm, 0);
+    assert!(queue.marked > 3);
 }
 
 #[test]
@@ -150,8 +150,8 @@ fn the_bound_holds_and_the_longest_flow_pays() {
     for _ in 0..1000 {
         q.push(0, 1, 1400);
     }
-    assert!(q.entrance.packets <= 101);
-    assert!(q.entrance.dropped_full >= 900);
+    assert!(q.queue.packets <= 101);
+    assert!(q.queue.dropped_full >= 900);
     assert_eq!(q.pop(0, HEAD).unwrap().packet.len(), 100);
 }
 
@@ -171,5 +171,5 @@ fn a_packet_too_long_for_every_path_does_not_block_the_others() {
     let narrow = Want { ahead: 0, max_len: 1200, longest: 1200 };
     assert_eq!(q.pop(0, narrow).unwrap().packet.len(), 1000);
     assert!(q.pop(0, narrow).is_none());
-    assert_eq!(q.entrance.too_long, 1);
+    assert_eq!(q.queue.too_long, 1);
 }

@@ -18,7 +18,7 @@ const PASS_OVER: usize = 128;
 
 /// The queue.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct FlowQueue {
     places: VecDeque<Option<Queued>>,
     /// Bytes that wait in each block.
     blocks: VecDeque<usize>,
@@ -27,7 +27,7 @@ pub struct Line {
     bytes: usize,
 }
 
-impl Line {
+impl FlowQueue {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -124,7 +124,7 @@ mod tests {
         Queued { packet, sequence, ordered: true, at: Time(0), ecn: 0 }
     }
 
-    /// Finds what [`Line::pop_behind`] has to.
+    /// Finds what [`FlowQueue::pop_behind`] has to.
     fn behind(list: &[(u32, usize)], ahead: usize, max_len: usize) -> Option<usize> {
         let mut before = 0;
         list.iter().position(|&(_, len)| {
@@ -148,23 +148,23 @@ mod tests {
                 1..400,
             ),
         ) {
-            let (mut line, mut list) = (Line::default(), Vec::<(u32, usize)>::new());
+            let (mut queue, mut list) = (FlowQueue::default(), Vec::<(u32, usize)>::new());
             let mut sequence = 0;
             let plain = |q: Queued| (q.sequence, q.packet.len());
             for (lens, ahead, max_len, pops) in steps {
                 for len in lens {
-                    line.push(queued(sequence, len));
+                    queue.push(queued(sequence, len));
                     list.push((sequence, len));
                     sequence += 1;
                 }
                 let wanted = behind(&list, ahead, max_len).map(|place| list.remove(place));
-                prop_assert_eq!(line.pop_behind(ahead, max_len).map(plain), wanted);
+                prop_assert_eq!(queue.pop_behind(ahead, max_len).map(plain), wanted);
                 for _ in 0..pops {
                     let wanted = (!list.is_empty()).then(|| list.remove(0));
-                    prop_assert_eq!(line.pop().map(plain), wanted);
+                    prop_assert_eq!(queue.pop().map(plain), wanted);
                 }
-                prop_assert_eq!(line.bytes(), list.iter().map(|&(_, len)| len).sum::<usize>());
-                prop_assert_eq!(line.front().map(|q| q.sequence), list.first().map(|&(s, _)| s));
+                prop_assert_eq!(queue.bytes(), list.iter().map(|&(_, len)| len).sum::<usize>());
+                prop_assert_eq!(queue.front().map(|q| q.sequence), list.first().map(|&(s, _)| s));
             }
         }
     }

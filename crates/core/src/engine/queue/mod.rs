@@ -1,4 +1,4 @@
-//! The entrance: where inner packets wait until a path has room for them.
+//! The queue in front of the paths: where inner packets wait until a path has room for them.
 //!
 //! Why: the standing queue of a bulk transfer has to be somewhere. In a modem it adds seconds to
 //! everyone; here each flow has its own, and nobody else waits in it.
@@ -19,12 +19,12 @@
 //! Limits: bounded in bytes of buffers, by a bound that each packet brings along; over it the longest
 //! flow loses its oldest packets (RFC 8290 §4.1.2).
 
-mod line;
+mod flow_queue;
 
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::{MS, Time};
 use crate::wire::ip;
-use line::Line;
+use flow_queue::FlowQueue;
 use std::collections::VecDeque;
 
 /// Flows that are told apart (RFC 8290 §5.2's default).
@@ -81,7 +81,7 @@ enum List {
 
 #[derive(Debug, Default)]
 struct Flow {
-    line: Line,
+    queue: FlowQueue,
     deficit: i32,
     list: List,
     next_sequence: u32,
@@ -176,7 +176,7 @@ pub struct Want {
 
 /// The queues.
 #[derive(Debug)]
-pub struct Entrance {
+pub struct Queue {
     flows: Vec<Flow>,
     new: VecDeque<u16>,
     old: VecDeque<u16>,
@@ -194,10 +194,10 @@ pub struct Entrance {
     pub too_long: u64,
 }
 
-impl Entrance {
+impl Queue {
     /// Empty queues; `seed` is for the flows' hash.
-    pub fn new(seed: u64) -> Entrance {
-        Entrance {
+    pub fn new(seed: u64) -> Queue {
+        Queue {
             flows: (0..FLOWS).map(|_| Flow::default()).collect(),
             new: VecDeque::new(),
             old: VecDeque::new(),
@@ -252,8 +252,8 @@ impl Entrance {
         let sequence = flow.next_sequence;
         flow.next_sequence = flow.next_sequence.wrapping_add(1);
         let ordered = view.wants_order();
-        let before = flow.line.bytes();
-        flow.line.push(Queued { packet, sequence, ordered, at: now, ecn: view.ecn });
+        let before = flow.queue.bytes();
+        flow.queue.push(Queued { packet, sequence, ordered, at: now, ecn: view.ecn });
         self.backlogged += usize::from(before <= BACKLOG && before + len > BACKLOG);
         self.bytes += len;
         self.packets += 1;
@@ -269,10 +269,10 @@ impl Entrance {
 
     /// Drops from the longest flow.
     fn shed(&mut self, pool: &mut Pool) {
-        let Some(longest) = (0..FLOWS).max_by_key(|&i| self.flows[i].line.bytes()) else { return };
-        let half = self.flows[longest].line.bytes() / 2;
+        let Some(longest) = (0..FLOWS).max_by_key(|&i| self.flows[i].queue.bytes()) else { return };
+        let half = self.flows[longest].queue.bytes() / 2;
         for _ in 0..DROP_BATCH {
-            if self.flows[longest].line.bytes() <= half || !self.drop_head(longest, pool) {
+            if self.flows[longest].queue.bytes() <= half || !self.drop_head(longest, pool) {
                 break;
             }
             self.dropped_full += 1;
@@ -281,7 +281,7 @@ impl Entrance {
 
     fn drop_head(&mut self, index: usize, pool: &mut Pool) -> bool {
         let flow = &mut self.flows[index];
-        let Some(queued) = flow.line.pop() else { return false };
+        let Some(queued) = flow.queue.pop() else { return false };
         self.backlogged -= flow.lost_backlog(queued.packet.len());
         self.bytes -= queued.packet.len();
         self.packets -= 1;
@@ -320,9 +320,9 @@ impl Entrance {
             }
             self.control(now, pool, index, aqm);
             let flow = &mut self.flows[index];
-            match flow.line.front().map(|q| q.packet.len()) {
+            match flow.queue.front().map(|q| q.packet.len()) {
                 Some(len) if len <= want.max_len => {
-                    let queued = flow.line.pop()?;
+                    let queued = flow.queue.pop()?;
                     return Some(self.hand_out(index, queued));
                 }
                 Some(len) if len <= want.longest => return None,
@@ -368,13 +368,13 @@ impl Entrance {
         let index = lists
             .take(16)
             .map(|&i| usize::from(i))
-            .find(|&i| self.flows[i].line.bytes() > want.ahead)?;
+            .find(|&i| self.flows[i].queue.bytes() > want.ahead)?;
         self.pop_behind(index, want)
     }
 
     /// The packet of the flow that has `want.ahead` bytes before it.
     fn pop_behind(&mut self, index: usize, want: Want) -> Option<Outgoing> {
-        let queued = self.flows[index].line.pop_behind(want.ahead, want.max_len)?;
+        let queued = self.flows[index].queue.pop_behind(want.ahead, want.max_len)?;
         Some(self.hand_out(index, queued))
     }
 
@@ -389,7 +389,7 @@ impl Entrance {
             flow: index as u16,
             sequence: queued.sequence,
             ordered: queued.ordered,
-            alone: flow.line.bytes() == 0,
+            alone: flow.queue.bytes() == 0,
             skip: flow.skip.take(),
         }
     }
@@ -398,8 +398,8 @@ impl Entrance {
     fn control(&mut self, now: Time, pool: &mut Pool, index: usize, aqm: Aqm) {
         loop {
             let flow = &mut self.flows[index];
-            let backlog = flow.line.bytes();
-            let Some(head) = flow.line.front_mut() else { return };
+            let backlog = flow.queue.bytes();
+            let Some(head) = flow.queue.front_mut() else { return };
             if !flow.codel.acts(now, now.since(head.at), backlog, aqm) {
                 return;
             }
@@ -422,7 +422,7 @@ impl Entrance {
             .iter()
             .chain(self.old.iter())
             .take(16)
-            .filter_map(|&i| self.flows[usize::from(i)].line.front())
+            .filter_map(|&i| self.flows[usize::from(i)].queue.front())
             .map(|q| now.since(q.at))
             .max()
             .unwrap_or(0)
@@ -439,7 +439,7 @@ impl Entrance {
 impl Flow {
     /// 1 when the flow has just ceased to be backlogged by losing `len` bytes.
     fn lost_backlog(&self, len: usize) -> usize {
-        usize::from(self.line.bytes() <= BACKLOG && self.line.bytes() + len > BACKLOG)
+        usize::from(self.queue.bytes() <= BACKLOG && self.queue.bytes() + len > BACKLOG)
     }
 }
 
