@@ -16,7 +16,8 @@
 
 use super::path::Path;
 use super::path::sent::{CONTENT_MAX, NONE};
-use super::queue::{Aqm, Outgoing, Want};
+use super::queue::codel::Aqm;
+use super::queue::{Outgoing, Want};
 use super::{Engine, Target, Transmit};
 use crate::buffer::Pool;
 use crate::time::{MS, SEC, Time};

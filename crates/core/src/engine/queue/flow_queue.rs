@@ -8,13 +8,29 @@
 //! The places are counted in blocks, so that a search adds up blocks instead of packets. The place
 //! at the front is never empty.
 
-use super::Queued;
+use crate::buffer::Buf;
+use crate::time::Time;
 use std::collections::VecDeque;
 
 /// Places in a block.
 const BLOCK: usize = 64;
 /// Packets too long for the path that a search passes over at most.
 const PASS_OVER: usize = 128;
+
+/// A packet that waits.
+#[derive(Debug)]
+pub struct Queued {
+    /// The inner packet.
+    pub packet: Buf,
+    /// Its place in the flow.
+    pub sequence: u32,
+    /// Whether the flow's order matters.
+    pub ordered: bool,
+    /// Since when it waits.
+    pub at: Time,
+    /// ECN bits of its IP header (RFC 3168 §5); kept up to date when they are changed.
+    pub ecn: u8,
+}
 
 /// The queue.
 #[derive(Debug, Default)]
@@ -114,8 +130,6 @@ impl FlowQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::Buf;
-    use crate::time::Time;
     use proptest::prelude::*;
 
     fn queued(sequence: u32, len: usize) -> Queued {
