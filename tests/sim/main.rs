@@ -44,8 +44,8 @@ mod tcp;
 mod trace;
 mod world;
 
+mod cases_exclusion;
 mod cases_fec;
-mod cases_guard;
 mod cases_harm;
 mod cases_links;
 mod cases_memory;

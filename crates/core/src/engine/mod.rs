@@ -20,8 +20,8 @@
 //!
 //! Limits: [`PATHS_MAX`] paths; memory as [`Settings::memory`] says.
 
+mod exclusion;
 pub mod fec;
-mod guard;
 pub mod path;
 pub mod queue;
 mod receive;
@@ -215,7 +215,7 @@ pub struct Engine {
     hold_now: u64,
     hold_at: Time,
     /// When the paths were last judged.
-    guarded_at: Time,
+    judged_at: Time,
     closing: Option<u8>,
     /// When a path last fell out of use.
     path_lost_at: Option<Time>,
@@ -261,7 +261,7 @@ impl Engine {
             hold_told: 0,
             hold_now: 0,
             hold_at: Time::ZERO,
-            guarded_at: now,
+            judged_at: now,
             closing: None,
             path_lost_at: None,
             clock: path::rtt::PeerClock::default(),
@@ -370,7 +370,7 @@ impl Engine {
         let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
         if !usable && still {
             path.rate.restart(now);
-            path.guard = guard::Guard::new(now);
+            path.exclusion = path::exclusion::Exclusion::new(now);
         }
         if was != is {
             if events.len() == EVENTS_MAX {

@@ -129,7 +129,7 @@ impl Engine {
             self.note_limited(now);
             return None;
         }
-        self.guard(now);
+        self.judge_paths(now);
         let order = self.order(now);
         let flows = self.queue.backlogged().max(1) as u64;
         let least = order.places[0].0;
@@ -161,7 +161,7 @@ impl Engine {
                 path.rate.on_limited(path.sent.in_flight());
             }
         }
-        let proves = |p: &&Path| p.health.is_held() && p.guard.is_proving() && p.may_send(now);
+        let proves = |p: &&Path| p.health.is_held() && p.exclusion.is_proving() && p.may_send(now);
         let id = self.paths().find(proves)?.id;
         self.fill_trial(now, out, id)
     }

@@ -4,6 +4,7 @@
 //! how fast, [`mtu`] how large, [`state`] whether at all. What concerns several paths is decided
 //! one level up.
 
+pub mod exclusion;
 pub mod mtu;
 pub mod pacing;
 pub mod rate;
@@ -13,11 +14,11 @@ pub mod sent;
 pub mod state;
 
 use super::fec::{Protect, Rebuild};
-use super::guard::Guard;
 use super::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
 use crate::wire::frame::Ack;
+use exclusion::Exclusion;
 use mtu::Mtu;
 use pacing::Pacer;
 use rate::Rate;
@@ -138,7 +139,7 @@ pub struct Path {
     /// State and reason.
     pub health: Health,
     /// Whether it is worth its cost.
-    pub guard: Guard,
+    pub exclusion: Exclusion,
     /// Accounts of what was sent.
     pub sent: SentLog,
     /// Accounts of what has arrived.
@@ -202,7 +203,7 @@ impl Path {
             id,
             settings,
             health: Health::new(now, settings.mode),
-            guard: Guard::new(now),
+            exclusion: Exclusion::new(now),
             sent: SentLog::default(),
             received: Received::default(),
             feedback: Rtt::default(),
@@ -369,7 +370,7 @@ impl Path {
             delay = arrived as i64 - sent.0 as i64;
             self.owd.add(now, delay, calm);
             let base = self.owd.base().unwrap_or(delay);
-            self.guard.on_delay((delay - base).max(0) as u64);
+            self.exclusion.on_delay((delay - base).max(0) as u64);
             let surprise = self.surprise(now);
             // One of few samples says more than one of many.
             let weight = (2 + 16 * now.since(self.surprised) / SURPRISE_US).min(16) as i64;

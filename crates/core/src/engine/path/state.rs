@@ -8,7 +8,7 @@
 //!     +---- link back -------+----------------------> Down <--------------+
 //! ```
 //!
-//! A path in use that costs more than it gives is Held until it is worth it again (guard.rs).
+//! A path in use that costs more than it gives is Held until it is worth it again (`exclusion.rs`).
 //! A suspect or down path that still has an address goes on being probed, with backoff, and comes
 //! back on proof: several answers in a row, more of them when it has been flapping.
 
