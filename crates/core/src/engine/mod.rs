@@ -20,6 +20,7 @@
 //!
 //! Limits: [`PATHS_MAX`] paths; memory as [`Settings::memory`] says.
 
+mod duplicate;
 mod exclusion;
 pub mod fec;
 pub mod path;
@@ -31,7 +32,6 @@ mod schedule;
 mod stats;
 mod timer;
 mod transmit;
-mod twin;
 
 pub use path::rate::Phase;
 pub use path::state::Reason;
@@ -236,7 +236,7 @@ pub struct Engine {
     rx: Meter,
     /// Inner packets longer than any path takes.
     too_long: u64,
-    twins: twin::Twins,
+    duplicates: duplicate::Duplicates,
     /// Packets sent twice.
     duplicated: u64,
     /// Datagrams of the peer that were lost and rebuilt.
@@ -274,7 +274,7 @@ impl Engine {
             tx: Meter::default(),
             rx: Meter::default(),
             too_long: 0,
-            twins: twin::Twins::default(),
+            duplicates: duplicate::Duplicates::default(),
             duplicated: 0,
             repaired: 0,
             settings,

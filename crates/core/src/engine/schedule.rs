@@ -121,7 +121,7 @@ impl Engine {
         pool: &mut Pool,
         out: &mut [u8],
     ) -> Option<Transmit> {
-        if let Some(transmit) = self.transmit_twin(now, out) {
+        if let Some(transmit) = self.transmit_duplicate(now, out) {
             return Some(transmit);
         }
         let idle = self.queue.is_empty() && !self.store.wants_resend();
@@ -213,12 +213,12 @@ impl Engine {
             return None;
         }
         let len = w.len();
-        self.twins.on_sent(now, len as u64);
+        self.duplicates.on_sent(now, len as u64);
         let mut sparse = false;
         for &place in content.iter().filter(|&&p| p != NONE) {
             if let Some(packet) = self.store.get(place).filter(|o| o.alone) {
                 sparse = true;
-                self.twins.offer(now, place, id, packet.packet.len(), packet.ordered);
+                self.duplicates.offer(now, place, id, packet.packet.len(), packet.ordered);
             }
         }
         let transmit = self.finish(now, id, len, true, content, Target::Current)?;
