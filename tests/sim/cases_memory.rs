@@ -45,7 +45,7 @@ fn little_memory_is_enough_to_work() {
         .flow("down", Flow::checked(Way::Down, 5_000_000))
         .flow("tcp", Flow::bulk(Way::Down))
         .lasts(15 * SEC)
-        .at_least("store, % of its bound", 90.0, |o| used(o, |m| m.store))
+        .at_least("unacknowledged, % of its bound", 90.0, |o| used(o, |m| m.unacked))
         .at_least("held, % of its bound", 50.0, |o| used(o, |m| m.held))
         .at_least("up finished", 1.0, move |o| finished(o, "up"))
         .at_least("down finished", 1.0, move |o| finished(o, "down"))

@@ -119,12 +119,12 @@ impl Oracle {
             }
             *peak = amount.max(*peak);
         };
-        (peaks.queue.1, peaks.store.1, peaks.held.1, peaks.fec.1) =
-            (memory.queue.1, memory.store.1, memory.held.1, memory.fec.1);
-        let Memory { queue, store, held, log_entries, fec, ranges } = *memory;
+        (peaks.queue.1, peaks.unacked.1, peaks.held.1, peaks.fec.1) =
+            (memory.queue.1, memory.unacked.1, memory.held.1, memory.fec.1);
+        let Memory { queue, unacked, held, log_entries, fec, ranges } = *memory;
         check("bytes in the queue", &mut peaks.queue.0, queue.0, queue.1);
-        // The packet that fills the store is let in whole.
-        check("bytes in the store", &mut peaks.store.0, store.0, store.1 + CAPACITY);
+        // The packet that reaches the bound is let in whole.
+        check("bytes unacknowledged", &mut peaks.unacked.0, unacked.0, unacked.1 + CAPACITY);
         check("bytes held", &mut peaks.held.0, held.0, held.1);
         check("bytes for parity", &mut peaks.fec.0, fec.0, fec.1);
         check("datagrams sent", &mut peaks.log_entries, log_entries, LOG_ENTRIES_MAX);

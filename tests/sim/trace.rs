@@ -168,7 +168,7 @@ fn end_values(s: &Snapshot) -> String {
         "{}\t{:.1}\t{}\t{}\t{:.1}\t{:.1}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
         s.queued_bytes,
         ms(s.queued_us),
-        s.memory.store.0,
+        s.memory.unacked.0,
         s.held_bytes,
         ms(s.hold_us),
         ms(s.hold_told_us),

@@ -6,7 +6,7 @@
 //!
 //! How: the packet goes over the path of earliest arrival, and its duplicate over the next one that may
 //! send within [`PATIENCE_US`]; the receiver takes what comes first (the idea of XLINK's
-//! re-injection, SIGCOMM 2021). Both are copies of one packet in the store: it is lost when both
+//! re-injection, SIGCOMM 2021). Both are copies of one packet in `Unacked`: it is lost when both
 //! are.
 //!
 //! Limits: [`PERCENT`] of what is sent and [`RATE`]; no pure acknowledgements, no reserve paths.
@@ -88,7 +88,7 @@ impl Engine {
         let id = order.near(LATER_MAX_US).find(|&id| {
             id != first && self.path(id).is_some_and(|p| p.may_send(now) && !p.is_reserve())
         })?;
-        let Some(packet) = self.store.get(place) else {
+        let Some(packet) = self.unacked.get(place) else {
             self.duplicates.took(0);
             return None;
         };
@@ -106,7 +106,7 @@ impl Engine {
             packet: packet.packet.bytes(),
         }
         .write(&mut w);
-        self.store.copied(place);
+        self.unacked.copied(place);
         self.duplicates.took(len);
         self.duplicated += 1;
         let mut content = [NONE; CONTENT_MAX];

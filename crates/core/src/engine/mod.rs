@@ -14,7 +14,7 @@
 //!
 //! ```text
 //!  push_packet -> queue -> schedule -> path (pacing, rate) -> poll_transmit
-//!                                ^  recover <- acknowledgements
+//!                              ^  unacked <- acknowledgements
 //!  handle_payload -> path (acks) -> resequence -> poll_deliver
 //! ```
 //!
@@ -26,12 +26,12 @@ pub mod fec;
 pub mod path;
 pub mod queue;
 mod receive;
-pub mod recover;
 pub mod resequence;
 mod schedule;
 mod stats;
 mod timer;
 mod transmit;
+pub mod unacked;
 
 pub use path::rate::Phase;
 pub use path::state::Reason;
@@ -44,9 +44,9 @@ use crate::wire::frame::PACKET_HEAD;
 use crate::wire::{PATHS_MAX, PathId, ip};
 use path::{Meter, Path};
 use queue::Queue;
-use recover::Store;
 use resequence::Resequencer;
 use std::collections::VecDeque;
+use unacked::Unacked;
 
 /// Least MTU of the tunnel (RFC 8200 §5).
 const MTU_MIN: u16 = 1280;
@@ -201,7 +201,7 @@ pub struct Engine {
     /// connection.
     numbers: [PacketNumbers; PATHS_MAX],
     queue: Queue,
-    store: Store,
+    unacked: Unacked,
     resequencer: Resequencer,
     events: VecDeque<Event>,
     dice: u64,
@@ -251,7 +251,7 @@ impl Engine {
             paths: [const { None }; PATHS_MAX],
             numbers: core::array::from_fn(|path| PacketNumbers::new(path as u8)),
             queue: Queue::new(settings.seed),
-            store: Store::new(2 * quarter),
+            unacked: Unacked::new(2 * quarter),
             resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),
             events: VecDeque::new(),
             dice: settings.seed | 1,
@@ -357,14 +357,14 @@ impl Engine {
 
     /// Does something to a path that may change its state, and sees to what follows from that.
     fn change(&mut self, now: Time, id: PathId, what: impl FnOnce(&mut Path)) {
-        let Engine { paths, store, events, path_lost_at, .. } = self;
+        let Engine { paths, unacked, events, path_lost_at, .. } = self;
         let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
         let (was, usable) = (path.health.state(), path.health.is_usable());
         what(path);
         let (is, still) = (path.health.state(), path.health.is_usable());
         if usable && !still {
             *path_lost_at = Some(now);
-            path.sent.abandon(|sent| store.on_lost(sent));
+            path.sent.abandon(|sent| unacked.on_lost(sent));
             paths.iter_mut().flatten().for_each(|path| path.excuse(now));
         }
         let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
@@ -402,13 +402,13 @@ impl Engine {
     /// left room for, and a quarter is its own.
     fn queue_max(&self) -> usize {
         let received = self.resequencer.held_bytes().max(self.settings.quarter());
-        self.settings.memory.saturating_sub(received + self.store.buffers().0)
+        self.settings.memory.saturating_sub(received + self.unacked.buffers().0)
     }
 
     /// Bytes of buffers that may wait for their predecessors: what is sent has left room for, and a
     /// quarter is its own.
     fn held_max(&self) -> usize {
-        let sent = self.queue.buffers() + self.store.buffers().0;
+        let sent = self.queue.buffers() + self.unacked.buffers().0;
         self.settings.memory.saturating_sub(sent.max(self.settings.quarter()))
     }
 
@@ -429,7 +429,7 @@ impl Engine {
 
     /// Whether inner packets wait to be sent.
     pub fn wants_to_send(&self) -> bool {
-        !self.queue.is_empty() || self.store.wants_resend()
+        !self.queue.is_empty() || self.unacked.wants_resend()
     }
 
     /// The tunnel's MTU: what the narrowest path takes, or is hoped to take while that is being

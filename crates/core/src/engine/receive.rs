@@ -99,16 +99,16 @@ impl Engine {
     }
 
     fn handle_ack(&mut self, now: Time, pool: &mut Pool, ack: &Ack) {
-        let Engine { paths, store, clock, told, .. } = self;
+        let Engine { paths, unacked, clock, told, .. } = self;
         let arrived = clock.expand(now, ack.arrived);
         *told = (*told).max(arrived + u64::from(ack.delay_us));
         let place = paths.get_mut(ack.path.index());
         let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
-        let outcome = path.on_ack(now, ack, arrived, |sent| store.on_acked(sent, pool));
+        let outcome = path.on_ack(now, ack, arrived, |sent| unacked.on_acked(sent, pool));
         if outcome.acked == 0 {
             return;
         }
-        path.detect_lost(now, |sent| store.on_lost(sent));
+        path.detect_lost(now, |sent| unacked.on_lost(sent));
         if let Some(percent) = path.brown_out(now) {
             self.change(now, ack.path, |path| path.health.on_brown_out(now, percent));
         }

@@ -124,7 +124,7 @@ impl Engine {
         if let Some(transmit) = self.transmit_duplicate(now, out) {
             return Some(transmit);
         }
-        let idle = self.queue.is_empty() && !self.store.wants_resend();
+        let idle = self.queue.is_empty() && !self.unacked.wants_resend();
         if idle {
             self.note_limited(now);
             return None;
@@ -197,8 +197,8 @@ impl Engine {
             if i == 0 {
                 self.write_pending_acks(now, id, place, &mut w);
             }
-            let more = !self.queue.is_empty() || self.store.wants_resend();
-            let Some(packet) = self.store.get(place) else { break };
+            let more = !self.queue.is_empty() || self.unacked.wants_resend();
+            let Some(packet) = self.unacked.get(place) else { break };
             let bytes = packet.packet.bytes();
             let (flow, sequence, ordered) = (packet.flow, packet.sequence, packet.ordered);
             let head = PacketHead { flow, sequence, ordered };
@@ -216,7 +216,7 @@ impl Engine {
         self.duplicates.on_sent(now, len as u64);
         let mut sparse = false;
         for &place in content.iter().filter(|&&p| p != NONE) {
-            if let Some(packet) = self.store.get(place).filter(|o| o.alone) {
+            if let Some(packet) = self.unacked.get(place).filter(|o| o.alone) {
                 sparse = true;
                 self.duplicates.offer(now, place, id, packet.packet.len(), packet.ordered);
             }
@@ -235,7 +235,7 @@ impl Engine {
     fn fill_trial(&mut self, now: Time, out: &mut [u8], id: PathId) -> Option<Transmit> {
         let path = self.path(id)?;
         let capacity = path.payload_max().min(out.len());
-        let packet = self.store.any(capacity - PACKET_HEAD)?;
+        let packet = self.unacked.any(capacity - PACKET_HEAD)?;
         let mut w = Writer::new(&mut out[..capacity]);
         let Outgoing { flow, sequence, ordered, .. } = *packet;
         Frame::Packet { flow, sequence, ordered, packet: packet.packet.bytes() }.write(&mut w);
@@ -261,13 +261,13 @@ impl Engine {
         let longest = usize::from(self.longest);
         // Not before a sparse flow: there may be a whole window of a lost path to repeat.
         if take.near
-            && (!self.queue.has_sparse() || self.store.is_full())
-            && let Some(place) = self.store.next_resend(now, pool, deadline, max_len, longest)
+            && (!self.queue.has_sparse() || self.unacked.is_full())
+            && let Some(place) = self.unacked.next_resend(now, pool, deadline, max_len, longest)
         {
-            self.store.resent(place);
+            self.unacked.resent(place);
             return Some(place);
         }
-        if self.store.is_full() {
+        if self.unacked.is_full() {
             return None;
         }
         let paths = || order.ids().filter_map(|id| self.path(id));
@@ -282,9 +282,9 @@ impl Engine {
         if let Some((first, count)) = outgoing.skip.take()
             && outgoing.ordered
         {
-            self.store.push_skip(outgoing.flow, first, count);
+            self.unacked.push_skip(outgoing.flow, first, count);
         }
-        Some(self.store.keep(now, outgoing))
+        Some(self.unacked.keep(now, outgoing))
     }
 
     /// Whether repairs are frequent.
@@ -304,7 +304,7 @@ impl Engine {
     /// Acknowledgements ride along when they are due anyway and there is room behind the packet.
     fn write_pending_acks(&mut self, now: Time, id: PathId, place: u32, w: &mut Writer<'_>) {
         let pending = self.path(id).is_some_and(|p| p.received.is_pending());
-        let packet = self.store.get(place).map_or(usize::MAX, |o| o.packet.len());
+        let packet = self.unacked.get(place).map_or(usize::MAX, |o| o.packet.len());
         let room = w.room().saturating_sub(PACKET_HEAD + SIZE_FIELD);
         if pending && room.saturating_sub(packet) >= 200 {
             self.write_acks(now, id, w);

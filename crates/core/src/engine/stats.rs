@@ -71,7 +71,7 @@ pub struct Memory {
     /// Buffers of packets that wait to be sent.
     pub queue: (usize, usize),
     /// Buffers of packets sent and not yet acknowledged.
-    pub store: (usize, usize),
+    pub unacked: (usize, usize),
     /// Buffers of packets that wait for their predecessors.
     pub held: (usize, usize),
     /// Datagrams sent that are remembered, of the path with most.
@@ -139,7 +139,7 @@ impl Engine {
             tx_rate: recent(&self.tx),
             rx_rate: recent(&self.rx),
             hold_us: self.resequencer.hold_us(),
-            retransmitted: self.store.retransmitted,
+            retransmitted: self.unacked.retransmitted,
             duplicated: self.duplicated,
             released_late: self.resequencer.released_late,
             dropped_aqm: self.queue.dropped_aqm,
@@ -150,7 +150,7 @@ impl Engine {
             queued_us: self.queue.oldest_us(now),
             hold_told_us: self.hold_told,
             duplicates: self.resequencer.duplicates,
-            abandoned: self.store.abandoned,
+            abandoned: self.unacked.abandoned,
             repaired: self.repaired,
             memory: self.memory(),
         }
@@ -171,7 +171,7 @@ impl Engine {
     pub fn memory(&self) -> Memory {
         Memory {
             queue: (self.queue.buffers(), self.queue_max()),
-            store: self.store.buffers(),
+            unacked: self.unacked.buffers(),
             held: (self.resequencer.held_bytes(), self.held_max()),
             fec: (
                 self.paths().map(|p| p.protect.buffers() + p.rebuild.buffers()).sum(),

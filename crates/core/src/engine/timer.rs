@@ -42,13 +42,13 @@ impl Engine {
         self.resequencer.handle_timeout(now);
         for index in 0..PATHS_MAX {
             let id = PathId(index as u8);
-            let Engine { paths, store, told, .. } = self;
+            let Engine { paths, unacked, told, .. } = self;
             let Some(path) = paths[index].as_deref_mut() else { continue };
             if path.sent.loss_time() <= now {
-                path.detect_lost(now, |sent| store.on_lost(sent));
+                path.detect_lost(now, |sent| unacked.on_lost(sent));
             }
             if path.probe_timeout() <= now {
-                path.sent.oldest_content(2, |sent| store.hurry(sent));
+                path.sent.oldest_content(2, |sent| unacked.hurry(sent));
                 path.on_probe_timeout();
                 path.ping_now = true;
             }

@@ -181,7 +181,7 @@ impl Engine {
 
     fn write_skips(&mut self, w: &mut Writer<'_>) {
         while w.room() > 64
-            && let Some((flow, first, count)) = self.store.pop_skip()
+            && let Some((flow, first, count)) = self.unacked.pop_skip()
         {
             Frame::Skip { flow, first, count }.write(w);
         }
@@ -198,7 +198,7 @@ impl Engine {
         let hold_changed = hold.abs_diff(self.hold_told) > self.hold_told / HOLD_CHANGE;
         let usable = self.paths().any(|p| p.health.is_usable());
         let due = busy && now.since(self.last_report) >= REPORT_US;
-        let news = due || self.tell_status || self.store.has_skips() || (busy && hold_changed);
+        let news = due || self.tell_status || self.unacked.has_skips() || (busy && hold_changed);
         if !usable || !news {
             return None;
         }

@@ -37,7 +37,7 @@ pub struct Sent {
     pub time: Time,
     /// Bytes on the line, IP header included.
     pub size: u16,
-    /// Places of the inner packets in the store; [`NONE`] where there is none.
+    /// Places of the inner packets among the unacknowledged; [`NONE`] where there is none.
     pub content: [u32; CONTENT_MAX],
     /// Wait in the link's queue that was predicted for it, microseconds.
     pub queue_us: u32,

@@ -1,11 +1,11 @@
 //! Packets that are on their way: kept until acknowledged, sent again when lost.
 //!
-//! How: every inner packet that was sent has a place in the [`Store`], and every datagram in a
+//! How: every inner packet that was sent has a place in the [`Unacked`], and every datagram in a
 //! path's log names the places of the packets it carries. A packet may be in several datagrams at
 //! once (sent again, or sent twice as a precaution); the first acknowledgement frees it, and when
 //! the last of them is lost it queues to be sent again, ahead of everything that is new.
 //!
-//! Limits: bounded in bytes of buffers: when the store is full nothing new is sent until
+//! Limits: bounded in bytes of buffers: when it is full nothing new is sent until
 //! acknowledgements come. A packet that can no longer arrive in time is given up, which the
 //! receiver is told; the inner protocol sees to the rest.
 
@@ -46,7 +46,7 @@ const GENERATIONS: u32 = (1 << (32 - INDEX_BITS)) - 1;
 
 /// The packets on their way.
 #[derive(Debug)]
-pub struct Store {
+pub struct Unacked {
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Packets lost and to be sent again.
@@ -55,7 +55,7 @@ pub struct Store {
     skips: VecDeque<(u16, u32, u16)>,
     kept: usize,
     limit: usize,
-    /// Where [`any`](Store::any) looked last.
+    /// Where [`any`](Unacked::any) looked last.
     cursor: usize,
     /// Packets sent again.
     pub retransmitted: u64,
@@ -63,10 +63,10 @@ pub struct Store {
     pub abandoned: u64,
 }
 
-impl Store {
-    /// A store that keeps at most `limit` bytes of buffers.
-    pub fn new(limit: usize) -> Store {
-        Store {
+impl Unacked {
+    /// Keeps at most `limit` bytes of buffers.
+    pub fn new(limit: usize) -> Unacked {
+        Unacked {
             slots: Vec::new(),
             free: Vec::new(),
             queue: VecDeque::new(),
@@ -119,7 +119,7 @@ impl Store {
 
     /// Some packet on its way of at most `max_len` bytes, another one each time.
     pub fn any(&mut self, max_len: usize) -> Option<&Outgoing> {
-        let Store { slots, cursor, .. } = self;
+        let Unacked { slots, cursor, .. } = self;
         for _ in 0..slots.len().min(16) {
             *cursor = (*cursor + 1) % slots.len();
             let fits = |k: &&Kept| k.outgoing.packet.len() <= max_len;
@@ -168,7 +168,7 @@ impl Store {
         None
     }
 
-    /// The packet that [`next_resend`](Store::next_resend) named is being sent.
+    /// The packet that [`next_resend`](Unacked::next_resend) named is being sent.
     pub fn resent(&mut self, place: u32) {
         self.queue.pop_front();
         if let Some(kept) = self.find_mut(place) {
@@ -271,67 +271,67 @@ mod tests {
         Outgoing { packet: Buf::new(), flow: 7, sequence, ordered: true, alone: false, skip: None }
     }
 
-    /// A log with one datagram per place, so that the store sees real entries.
-    fn lose(store: &mut Store, places: &[u32]) {
+    /// A log with one datagram per place, so that the entries are real.
+    fn lose(unacked: &mut Unacked, places: &[u32]) {
         let mut log = SentLog::default();
         for (number, &place) in places.iter().enumerate() {
             let mut content = [NONE; CONTENT_MAX];
             content[0] = place;
             log.on_sent(Time(0), number as u64, 100, true, content, 0, true);
         }
-        log.abandon(|s| store.on_lost(s));
+        log.abandon(|s| unacked.on_lost(s));
     }
 
     #[test]
     fn a_lost_packet_is_sent_again_until_acknowledged() {
-        let (mut store, mut pool) = (Store::new(1 << 20), Pool::new(4));
-        let place = store.keep(Time(0), outgoing(1));
-        lose(&mut store, &[place]);
-        assert_eq!(store.next_resend(Time(1), &mut pool, 1000, 2000, 2000), Some(place));
-        store.resent(place);
-        assert!(!store.wants_resend());
-        lose(&mut store, &[place]);
-        assert!(store.wants_resend());
-        store.release(place, &mut pool);
-        assert_eq!(store.next_resend(Time(1), &mut pool, 1000, 2000, 2000), None);
-        assert!(!store.wants_resend());
+        let (mut unacked, mut pool) = (Unacked::new(1 << 20), Pool::new(4));
+        let place = unacked.keep(Time(0), outgoing(1));
+        lose(&mut unacked, &[place]);
+        assert_eq!(unacked.next_resend(Time(1), &mut pool, 1000, 2000, 2000), Some(place));
+        unacked.resent(place);
+        assert!(!unacked.wants_resend());
+        lose(&mut unacked, &[place]);
+        assert!(unacked.wants_resend());
+        unacked.release(place, &mut pool);
+        assert_eq!(unacked.next_resend(Time(1), &mut pool, 1000, 2000, 2000), None);
+        assert!(!unacked.wants_resend());
     }
 
     #[test]
     fn a_packet_with_another_copy_under_way_waits_for_it() {
-        let mut store = Store::new(1 << 20);
-        let place = store.keep(Time(0), outgoing(1));
-        lose(&mut store, &[place]);
-        store.resent(place);
-        store.find_mut(place).unwrap().copies = 2;
-        lose(&mut store, &[place]);
-        assert!(!store.wants_resend());
-        lose(&mut store, &[place]);
-        assert!(store.wants_resend());
+        let mut unacked = Unacked::new(1 << 20);
+        let place = unacked.keep(Time(0), outgoing(1));
+        lose(&mut unacked, &[place]);
+        unacked.resent(place);
+        unacked.find_mut(place).unwrap().copies = 2;
+        lose(&mut unacked, &[place]);
+        assert!(!unacked.wants_resend());
+        lose(&mut unacked, &[place]);
+        assert!(unacked.wants_resend());
     }
 
     #[test]
     fn a_packet_that_is_too_old_is_given_up_and_told() {
-        let (mut store, mut pool) = (Store::new(1 << 20), Pool::new(4));
-        let place = store.keep(Time(0), outgoing(9));
-        lose(&mut store, &[place]);
-        assert_eq!(store.next_resend(Time(2000), &mut pool, 1000, 2000, 2000), None);
-        assert_eq!(store.pop_skip(), Some((7, 9, 1)));
-        assert_eq!((store.abandoned, store.kept), (1, 0));
+        let (mut unacked, mut pool) = (Unacked::new(1 << 20), Pool::new(4));
+        let place = unacked.keep(Time(0), outgoing(9));
+        lose(&mut unacked, &[place]);
+        assert_eq!(unacked.next_resend(Time(2000), &mut pool, 1000, 2000, 2000), None);
+        assert_eq!(unacked.pop_skip(), Some((7, 9, 1)));
+        assert_eq!((unacked.abandoned, unacked.kept), (1, 0));
     }
 
     #[test]
     fn places_are_used_again_and_the_bound_is_seen() {
-        let (mut store, mut pool) = (Store::new(2 * CAPACITY), Pool::new(4));
-        let a = store.keep(Time(0), outgoing(1));
-        store.keep(Time(0), outgoing(2));
-        assert!(store.is_full());
-        store.release(a, &mut pool);
-        assert!(!store.is_full());
-        let b = store.keep(Time(0), outgoing(3));
+        let (mut unacked, mut pool) = (Unacked::new(2 * CAPACITY), Pool::new(4));
+        let a = unacked.keep(Time(0), outgoing(1));
+        unacked.keep(Time(0), outgoing(2));
+        assert!(unacked.is_full());
+        unacked.release(a, &mut pool);
+        assert!(!unacked.is_full());
+        let b = unacked.keep(Time(0), outgoing(3));
         assert_eq!(b & INDEX_MASK, a & INDEX_MASK);
-        assert!(store.get(a).is_none(), "an old name finds nothing");
-        lose(&mut store, &[a]);
-        assert!(!store.wants_resend(), "and loses nothing");
+        assert!(unacked.get(a).is_none(), "an old name finds nothing");
+        lose(&mut unacked, &[a]);
+        assert!(!unacked.wants_resend(), "and loses nothing");
     }
 }
