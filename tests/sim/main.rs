@@ -45,11 +45,11 @@ mod trace;
 mod world;
 
 mod cases_exclusion;
-mod cases_fec;
 mod cases_harm;
 mod cases_links;
 mod cases_memory;
 mod cases_outage;
+mod cases_parity;
 mod cases_radio;
 mod cases_reserve;
 mod cases_speed;

@@ -119,14 +119,14 @@ impl Oracle {
             }
             *peak = amount.max(*peak);
         };
-        (peaks.queue.1, peaks.unacked.1, peaks.held.1, peaks.fec.1) =
-            (memory.queue.1, memory.unacked.1, memory.held.1, memory.fec.1);
-        let Memory { queue, unacked, held, log_entries, fec, ranges } = *memory;
+        (peaks.queue.1, peaks.unacked.1, peaks.held.1, peaks.parity.1) =
+            (memory.queue.1, memory.unacked.1, memory.held.1, memory.parity.1);
+        let Memory { queue, unacked, held, log_entries, parity, ranges } = *memory;
         check("bytes in the queue", &mut peaks.queue.0, queue.0, queue.1);
         // The packet that reaches the bound is let in whole.
         check("bytes unacknowledged", &mut peaks.unacked.0, unacked.0, unacked.1 + CAPACITY);
         check("bytes held", &mut peaks.held.0, held.0, held.1);
-        check("bytes for parity", &mut peaks.fec.0, fec.0, fec.1);
+        check("bytes for parity", &mut peaks.parity.0, parity.0, parity.1);
         check("datagrams sent", &mut peaks.log_entries, log_entries, LOG_ENTRIES_MAX);
         check("ranges received", &mut peaks.ranges, ranges, RANGES_MAX);
         found.into_iter().for_each(|what| self.violation(now, what));

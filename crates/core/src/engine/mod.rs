@@ -22,7 +22,7 @@
 
 mod duplicate;
 mod exclusion;
-pub mod fec;
+mod parity;
 pub mod path;
 pub mod queue;
 mod receive;
@@ -90,13 +90,14 @@ pub struct Settings {
     pub hold_max_us: u64,
     /// Bound in bytes of all packets kept: waiting to be sent, sent and not yet acknowledged (half at
     /// most), waiting for their predecessors. A quarter is kept free for each direction, the rest
-    /// is taken by who needs it. Beside it, [`fec::BUFFERS_MAX`] for each path that is protected.
+    /// is taken by who needs it. Beside it, 65 buffers for each path that is protected
+    /// by parity.
     pub memory: usize,
     /// Time between probes of a path that carries nothing, microseconds: keeps NAT bindings.
     pub probe_interval_us: u64,
     /// Which end of the connection this is.
     pub side: Side,
-    /// Whether [`fec`] protects what is sent, where it helps.
+    /// Forward error correction: whether parity protects what is sent, where it helps.
     pub fec: bool,
 }
 

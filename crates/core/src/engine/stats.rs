@@ -77,7 +77,7 @@ pub struct Memory {
     /// Datagrams sent that are remembered, of the path with most.
     pub log_entries: usize,
     /// Buffers for rebuilding what is lost.
-    pub fec: (usize, usize),
+    pub parity: (usize, usize),
     /// Ranges of packet numbers received that are remembered, of the path with most.
     pub ranges: usize,
 }
@@ -173,9 +173,9 @@ impl Engine {
             queue: (self.queue.buffers(), self.queue_max()),
             unacked: self.unacked.buffers(),
             held: (self.resequencer.held_bytes(), self.held_max()),
-            fec: (
+            parity: (
                 self.paths().map(|p| p.protect.buffers() + p.rebuild.buffers()).sum(),
-                self.paths().count() * super::fec::BUFFERS_MAX,
+                self.paths().count() * super::path::parity::BUFFERS_MAX,
             ),
             log_entries: self.paths().map(|p| p.sent.entries()).max().unwrap_or(0),
             ranges: self.paths().map(|p| p.received.ranges()).max().unwrap_or(0),

@@ -7,13 +7,13 @@
 pub mod exclusion;
 pub mod mtu;
 pub mod pacing;
+pub mod parity;
 pub mod rate;
 pub mod received;
 pub mod rtt;
 pub mod sent;
 pub mod state;
 
-use super::fec::{Protect, Rebuild};
 use super::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
@@ -21,6 +21,7 @@ use crate::wire::frame::Ack;
 use exclusion::Exclusion;
 use mtu::Mtu;
 use pacing::Pacer;
+use parity::{Protect, Rebuild};
 use rate::Rate;
 use received::{ACK_DELAY_US, Received};
 use rtt::{Owd, Rtt};
@@ -513,6 +514,15 @@ impl Path {
             idle.min(self.last_ping + often)
         } else {
             idle
+        }
+    }
+
+    /// When parity wants to be sent and may be, as far as time decides it.
+    pub fn repair_due(&self) -> Time {
+        match self.protect.due() {
+            Time::FAR => Time::FAR,
+            due if self.has_room() => due.max(self.pacer.next()),
+            _ => Time::FAR,
         }
     }
 }

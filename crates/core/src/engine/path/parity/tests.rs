@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::frame::Frames;
 use proptest::prelude::*;
 
 /// A protected path that loses so much.

@@ -1,35 +1,13 @@
-//! Forward error correction: what a long path loses is rebuilt, where a repair would come too late.
+//! Parity of one path: groups of datagrams that are sent, and copies of those that arrive.
 //!
-//! Why: a repair takes until we learn of the loss, and the way of the packet again. Beside a fast
-//! path that is little more than the slow one takes anyway. Over a lone satellite link it is
-//! three one-way delays in place of one: a word of a call comes a sentence later.
-//!
-//! How: exclusive or, the simplest of RFC 6363's schemes (after RFC 5109). Datagrams of a path
-//! form a group; when it is complete, or 40 ms old, its parity follows as a `Repair` frame:
-//! a missing member is the parity plus all others. The receiver keeps copies of a path's last
-//! [`KEPT`] payloads from the first such frame on, until some seconds after the last. A path is
-//! protected while a repair comes 200 ms late or more, and its loss is neither rare nor more than
-//! parity can make good; how large groups are follows from the loss. Of a payload that was rebuilt
-//! only the packets count: it is not acknowledged, its loss stays a loss, and a repair of it that
-//! is under way is a duplicate there.
-//!
-//! Only packets that leave nothing of their flow waiting are protected: of calls, games, requests,
-//! and of transfers that do not fill the path. A transfer that does fill it would pay for the
-//! parity with its rate, and wait as before for groups that have lost two: of 10 Mbit/s that lose
-//! 1 to 2 %, several in a second.
-//!
-//! Limits: one loss in a group. No datagrams that are full to the last bytes, since parity needs
-//! [`REPAIR_HEAD`] more. Members lie within 48 packet numbers: among much other traffic groups are
-//! small, down to plain copies. Not on metered paths.
+//! What it is for, how it works and where it ends is told one level up. [`Protect`] is the sending
+//! side, [`Rebuild`] the receiving one.
 
-use super::path::Path;
-use super::path::received::Received;
-use super::path::sent::{CONTENT_MAX, NONE};
-use super::{Engine, Target, Transmit};
+use super::received::Received;
 use crate::buffer::{Buf, CAPACITY, PACKET_MAX, Pool};
 use crate::time::{MS, SEC, Time};
-use crate::wire::frame::{Frame, Frames, REPAIR_HEAD, Repair};
-use crate::wire::{PathId, Writer, header};
+use crate::wire::frame::{Frame, Repair};
+use crate::wire::{Writer, header};
 
 /// How much later than the packet itself its repair comes, from where on a path is protected and
 /// below which it no longer is: over a lone path of 100 ms it comes after 300, little below what a
@@ -136,8 +114,13 @@ impl Protect {
         if self.parity.is_some() { CAPACITY } else { 0 }
     }
 
+    /// Takes the path's counters: see [`Loss::measure`].
+    pub fn measure(&mut self, now: Time, sent: u64, lost: u64, flooded: bool, learn_us: u64) {
+        self.loss.measure(now, sent, lost, flooded, learn_us);
+    }
+
     /// Decides anew, `allowed` or not, for a path whose repairs come `late_us` after the packets.
-    fn decide(&mut self, late_us: i64, allowed: bool) {
+    pub fn decide(&mut self, late_us: i64, allowed: bool) {
         let of = |(enter, leave): (u64, u64)| if self.on { leave } else { enter };
         // The bound from above is left upwards.
         let most = if self.on { LOSS_MAX_PPM.0 } else { LOSS_MAX_PPM.1 };
@@ -156,7 +139,14 @@ impl Protect {
     }
 
     /// Datagram `number` has been sent; the parity may have `len_max` bytes.
-    fn on_sent(&mut self, now: Time, pool: &mut Pool, number: u64, payload: &[u8], len_max: usize) {
+    pub fn on_sent(
+        &mut self,
+        now: Time,
+        pool: &mut Pool,
+        number: u64,
+        payload: &[u8],
+        len_max: usize,
+    ) {
         if !self.on || payload.len() > len_max.min(PACKET_MAX) {
             return;
         }
@@ -177,7 +167,7 @@ impl Protect {
     }
 
     /// Ends the group and writes its parity; `false` when the path has become too narrow for it.
-    fn write(&mut self, w: &mut Writer<'_>) -> bool {
+    pub fn write(&mut self, w: &mut Writer<'_>) -> bool {
         let members = core::mem::take(&mut self.members);
         let parity = self.parity.as_ref().map_or(&[][..], Buf::bytes);
         let (first, lengths) = (self.first as u32, self.lengths);
@@ -260,87 +250,6 @@ impl Rebuild {
         let mut payload = pool.copy(repair.parity.get(..len)?);
         others().for_each(|other| add(&mut payload, &other.bytes()[..other.len().min(len)]));
         Some((number, payload))
-    }
-}
-
-impl Path {
-    /// When parity wants to be sent and may be, as far as time decides it.
-    pub fn repair_due(&self) -> Time {
-        match self.protect.due() {
-            Time::FAR => Time::FAR,
-            due if self.has_room() => due.max(self.pacer.next()),
-            _ => Time::FAR,
-        }
-    }
-}
-
-impl Engine {
-    /// Decides which paths are protected.
-    pub(super) fn watch_losses(&mut self, now: Time) {
-        let in_use = self.paths().filter(|p| p.health.is_usable() && !p.is_reserve());
-        let fastest = in_use.filter_map(|p| p.owd.base()).min();
-        let fec = self.settings.fec;
-        for path in self.paths.iter_mut().flatten() {
-            let (sent, lost) = (path.sent.packets_sent, path.sent.packets_lost);
-            let usable = path.health.is_usable();
-            let flooded = !usable || path.rate.is_flooding();
-            path.protect.loss.measure(now, sent, lost, flooded, path.feedback.smoothed());
-            let own = path.owd.base().unwrap_or(0);
-            let late = path.feedback.min() as i64 + fastest.unwrap_or(own) - own;
-            path.protect.decide(late, fec && usable && !path.settings.metered);
-        }
-    }
-
-    /// A datagram with packets of sparse flows has been written.
-    pub(super) fn protect(&mut self, now: Time, pool: &mut Pool, sent: &Transmit, payload: &[u8]) {
-        if let Some(path) = self.path_mut(sent.path) {
-            let len_max = path.payload_max().saturating_sub(REPAIR_HEAD);
-            path.protect.on_sent(now, pool, sent.number.value(), payload, len_max);
-        }
-    }
-
-    /// Sends the parity of a group. It is paced and counted in flight as any data, and goes before
-    /// them.
-    pub(super) fn transmit_repair(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
-        let due = |p: &&Path| p.protect.due() <= now && p.health.is_usable() && p.may_send(now);
-        let id = self.paths().find(due)?.id;
-        let path = self.path_mut(id)?;
-        let capacity = path.payload_max().min(out.len());
-        let mut w = Writer::new(&mut out[..capacity]);
-        if !path.protect.write(&mut w) {
-            return None;
-        }
-        let len = w.len();
-        let transmit = self.finish(now, id, len, true, [NONE; CONTENT_MAX], Target::Current);
-        if let Some(path) = self.path_mut(id) {
-            path.on_paced(now, len);
-        }
-        transmit
-    }
-
-    /// Parity has come in datagram `number` of a path: delivers the packets that follow from it.
-    pub(super) fn handle_repair(
-        &mut self,
-        now: Time,
-        pool: &mut Pool,
-        id: PathId,
-        number: u64,
-        repair: &Repair<'_>,
-    ) {
-        let Some(path) = self.path_mut(id) else { return };
-        let rebuilt = path.rebuild.on_repair(now, pool, number, repair, &path.received);
-        let Some((number, payload)) = rebuilt else { return };
-        self.repaired += 1;
-        for frame in Frames::new(payload.bytes()).flatten() {
-            // All others tell of a time that has passed, and the peer repeats them.
-            if matches!(frame, Frame::Packet { .. }) {
-                self.handle_frame(now, pool, id, frame);
-            }
-        }
-        if let Some(path) = self.path_mut(id) {
-            path.rebuild.keep(now, pool, number, payload.bytes());
-        }
-        pool.give(payload);
     }
 }
 
