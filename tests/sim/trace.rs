@@ -171,7 +171,7 @@ fn end_values(s: &Snapshot) -> String {
         s.memory.unacked.0,
         s.held_bytes,
         ms(s.hold_us),
-        ms(s.hold_told_us),
+        ms(s.hold_reported_us),
         s.retransmitted,
         s.duplicated,
         s.duplicates,

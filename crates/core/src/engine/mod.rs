@@ -80,7 +80,7 @@ impl Side {
     }
 }
 
-/// What an engine is told once.
+/// What an engine is given once.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Seed of the engine's own small decisions: flow hash, jitter of timers.
@@ -177,7 +177,7 @@ pub enum PathState {
     Down,
 }
 
-/// A change worth telling.
+/// A change that the owner has to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The address that the datagram now being handled came from is the peer's, on this path:
@@ -209,10 +209,10 @@ pub struct Engine {
     /// Last inner packet in either direction.
     last_used: Option<Time>,
     last_report: Time,
-    /// The peer has to hear how we want the paths to be used.
-    tell_status: bool,
-    /// Hold that was last told to the peer, and the one computed last, and when.
-    hold_told: u64,
+    /// How we want the paths to be used has to be reported to the peer.
+    report_status: bool,
+    /// Hold that was last reported to the peer, the one computed last, and when that was.
+    hold_reported: u64,
     hold_now: u64,
     hold_at: Time,
     /// When the paths were last judged.
@@ -223,10 +223,10 @@ pub struct Engine {
     /// The peer's clock.
     clock: path::rtt::PeerClock,
     /// When the newest acknowledgement was written, on that clock.
-    told: u64,
+    last_reported: u64,
     /// When [`poll_transmit`](Engine::poll_transmit) last found nothing more to send.
     drained_at: Time,
-    mtu_told: u16,
+    mtu_reported: u16,
     /// The longest inner packet that some path takes, or is hoped to take. Longer than the MTU that
     /// was told: what is on its way when a narrow path comes goes over the wider ones.
     longest: u16,
@@ -258,17 +258,17 @@ impl Engine {
             dice: settings.seed | 1,
             last_used: None,
             last_report: now,
-            tell_status: settings.side.opens(),
-            hold_told: 0,
+            report_status: settings.side.opens(),
+            hold_reported: 0,
             hold_now: 0,
             hold_at: Time::ZERO,
             judged_at: now,
             closing: None,
             path_lost_at: None,
             clock: path::rtt::PeerClock::default(),
-            told: 0,
+            last_reported: 0,
             drained_at: now,
-            mtu_told: 0,
+            mtu_reported: 0,
             longest: MTU_MIN,
             tx_bytes: 0,
             rx_bytes: 0,
@@ -297,7 +297,7 @@ impl Engine {
     /// Opens a path, or changes the settings of an open one.
     pub fn open_path(&mut self, now: Time, id: PathId, settings: PathSettings) {
         let Some(place) = self.paths.get_mut(id.index()) else { return };
-        self.tell_status = true;
+        self.report_status = true;
         match place {
             Some(path) => {
                 path.rate.set_max(settings.send_rate_max);
@@ -322,7 +322,7 @@ impl Engine {
     /// The link of a path is gone: what was on its way goes over the others at once.
     pub fn path_lost(&mut self, now: Time, id: PathId, reason: Reason) {
         // The peer need not find out by itself.
-        self.tell_status = self.settings.side.opens();
+        self.report_status = self.settings.side.opens();
         self.change(now, id, |path| path.health.on_link_lost(now, reason));
     }
 
@@ -349,7 +349,7 @@ impl Engine {
 
     /// Changes how a path may be used.
     pub fn set_mode(&mut self, now: Time, id: PathId, mode: Mode) {
-        self.tell_status = true;
+        self.report_status = true;
         self.change(now, id, |path| {
             path.settings.mode = mode;
             path.health.set_mode(now, mode);
@@ -366,7 +366,7 @@ impl Engine {
         if usable && !still {
             *path_lost_at = Some(now);
             path.sent.abandon(|sent| unacked.on_lost(sent));
-            paths.iter_mut().flatten().for_each(|path| path.excuse(now));
+            paths.iter_mut().flatten().for_each(|path| path.reset_silence(now));
         }
         let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
         if !usable && still {
@@ -418,7 +418,7 @@ impl Engine {
         self.resequencer.pop()
     }
 
-    /// The next change worth telling.
+    /// The next change that the owner has to know.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -437,7 +437,7 @@ impl Engine {
     /// found out.
     pub fn mtu(&self) -> u16 {
         let least = self.widths().min().map(|m| m.max(MTU_MIN));
-        least.unwrap_or(if self.mtu_told > 0 { self.mtu_told } else { 1400 })
+        least.unwrap_or(if self.mtu_reported > 0 { self.mtu_reported } else { 1400 })
     }
 
     /// The longest inner packets that the paths take, or are hoped to take.
@@ -451,8 +451,8 @@ impl Engine {
     fn update_mtu(&mut self) {
         let mtu = self.mtu();
         self.longest = self.widths().max().unwrap_or(mtu).max(mtu);
-        if mtu != self.mtu_told && self.paths().next().is_some() {
-            self.mtu_told = mtu;
+        if mtu != self.mtu_reported && self.paths().next().is_some() {
+            self.mtu_reported = mtu;
             self.events.push_back(Event::Mtu(mtu));
         }
     }

@@ -99,9 +99,9 @@ impl Engine {
     }
 
     fn handle_ack(&mut self, now: Time, pool: &mut Pool, ack: &Ack) {
-        let Engine { paths, unacked, clock, told, .. } = self;
+        let Engine { paths, unacked, clock, last_reported, .. } = self;
         let arrived = clock.expand(now, ack.arrived);
-        *told = (*told).max(arrived + u64::from(ack.delay_us));
+        *last_reported = (*last_reported).max(arrived + u64::from(ack.delay_us));
         let place = paths.get_mut(ack.path.index());
         let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
         let outcome = path.on_ack(now, ack, arrived, |sent| unacked.on_acked(sent, pool));
@@ -136,7 +136,7 @@ impl Engine {
         }
         path.health.proved();
         self.events.push_back(Event::Validated(id));
-        self.tell_status = true;
+        self.report_status = true;
         self.change(now, id, |path| {
             path.health.on_proof(now, found.sent);
         });

@@ -19,7 +19,7 @@ use crate::time::Time;
 use std::collections::VecDeque;
 
 /// Sequence numbers behind the expected one that are remembered as delivered or not.
-const WINDOW: u64 = 1024;
+const REMEMBERED: u64 = 1024;
 /// Farthest that a packet may be ahead of the expected one.
 const AHEAD_MAX: u64 = 1 << 15;
 
@@ -32,35 +32,35 @@ enum Place {
 }
 
 #[derive(Debug)]
-struct Flow {
+struct FlowOrder {
     /// The lowest number that is neither delivered nor given up.
     next: u64,
     /// Places from `next` on.
     waiting: VecDeque<Place>,
     held: usize,
-    /// Numbers below `next`: bit `n % WINDOW` says whether `n` was delivered.
-    seen: [u32; (WINDOW / 32) as usize],
+    /// Numbers below `next`: bit `n % REMEMBERED` says whether `n` was delivered.
+    seen: [u32; (REMEMBERED / 32) as usize],
     /// Since when the present gap has been waited for.
     gap_since: Time,
 }
 
-impl Flow {
-    fn new() -> Box<Flow> {
-        Box::new(Flow {
+impl FlowOrder {
+    fn new() -> Box<FlowOrder> {
+        Box::new(FlowOrder {
             next: 0,
             waiting: VecDeque::new(),
             held: 0,
-            seen: [0; (WINDOW / 32) as usize],
+            seen: [0; (REMEMBERED / 32) as usize],
             gap_since: Time::ZERO,
         })
     }
 
     fn was_seen(&self, n: u64) -> bool {
-        self.seen[(n % WINDOW / 32) as usize] & 1 << (n % 32) != 0
+        self.seen[(n % REMEMBERED / 32) as usize] & 1 << (n % 32) != 0
     }
 
     fn mark(&mut self, n: u64, seen: bool) {
-        let word = &mut self.seen[(n % WINDOW / 32) as usize];
+        let word = &mut self.seen[(n % REMEMBERED / 32) as usize];
         *word = *word & !(1 << (n % 32)) | u32::from(seen) << (n % 32);
     }
 
@@ -114,7 +114,7 @@ impl Flow {
 /// The flows' orders.
 #[derive(Debug)]
 pub struct Resequencer {
-    flows: Vec<Option<Box<Flow>>>,
+    flows: Vec<Option<Box<FlowOrder>>>,
     /// Flows in which packets wait.
     waiting: Vec<u16>,
     held: usize,
@@ -124,7 +124,7 @@ pub struct Resequencer {
     /// Gaps given up because the hold had passed or memory ran out.
     pub released_late: u64,
     /// Packets that had been delivered before.
-    pub duplicates: u64,
+    pub seen_before: u64,
 }
 
 impl Resequencer {
@@ -139,7 +139,7 @@ impl Resequencer {
             hold_us,
             out: VecDeque::new(),
             released_late: 0,
-            duplicates: 0,
+            seen_before: 0,
         }
     }
 
@@ -179,11 +179,11 @@ impl Resequencer {
         packet: &[u8],
     ) {
         let index = usize::from(flow) % FLOWS;
-        let state = self.flows[index].get_or_insert_with(Flow::new);
+        let state = self.flows[index].get_or_insert_with(FlowOrder::new);
         let Some(number) = state.expand(sequence) else { return };
         if number < state.next {
-            if state.next - number > WINDOW || state.was_seen(number) {
-                self.duplicates += 1;
+            if state.next - number > REMEMBERED || state.was_seen(number) {
+                self.seen_before += 1;
             } else {
                 // Given up before, and here after all: late is better than never.
                 state.mark(number, true);
@@ -208,7 +208,7 @@ impl Resequencer {
             state.waiting.push_back(Place::Missing);
         }
         if !matches!(state.waiting[ahead], Place::Missing) {
-            self.duplicates += 1;
+            self.seen_before += 1;
             return;
         }
         if ordered && ahead > 0 {
@@ -234,7 +234,7 @@ impl Resequencer {
     /// The sender will never send `count` numbers from `first` on.
     pub fn skip(&mut self, flow: u16, first: u32, count: u16) {
         let index = usize::from(flow) % FLOWS;
-        let state = self.flows[index].get_or_insert_with(Flow::new);
+        let state = self.flows[index].get_or_insert_with(FlowOrder::new);
         for n in 0..u32::from(count) {
             let Some(number) = state.expand(first.wrapping_add(n)) else { return };
             let Some(ahead) = number.checked_sub(state.next) else { continue };
@@ -279,7 +279,7 @@ impl Resequencer {
             state.advance(&mut self.out);
             self.held -= held - state.held;
         }
-        state.seen = [0; (WINDOW / 32) as usize];
+        state.seen = [0; (REMEMBERED / 32) as usize];
         state.next = number + 1;
         state.mark(number, true);
         self.waiting.retain(|&i| usize::from(i) != index);
@@ -430,7 +430,7 @@ mod tests {
             r.push(0, s, false);
         }
         assert_eq!(r.out(), [5, 0, 7]);
-        assert_eq!(r.0.duplicates, 2);
+        assert_eq!(r.0.seen_before, 2);
         assert_eq!(r.0.due(), Time::FAR);
     }
 

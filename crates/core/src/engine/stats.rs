@@ -116,7 +116,7 @@ pub struct Snapshot {
     /// Age of the oldest packet that waits to be sent, microseconds.
     pub queued_us: u64,
     /// Longest wait for a predecessor that we have asked the peer for, microseconds.
-    pub hold_told_us: u64,
+    pub hold_reported_us: u64,
     /// Packets that came again after they had been delivered.
     pub duplicates: u64,
     /// Packets that were not sent again because they were too old.
@@ -148,8 +148,8 @@ impl Engine {
             held_bytes: self.resequencer.held_bytes(),
             queued_bytes: self.queue.bytes(),
             queued_us: self.queue.oldest_us(now),
-            hold_told_us: self.hold_told,
-            duplicates: self.resequencer.duplicates,
+            hold_reported_us: self.hold_reported,
+            duplicates: self.resequencer.seen_before,
             abandoned: self.unacked.abandoned,
             repaired: self.repaired,
             memory: self.memory(),

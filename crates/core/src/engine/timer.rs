@@ -23,7 +23,7 @@ impl Engine {
                 .min(path.health.probe_due())
                 .min(path.received.due())
                 .min(path.sent.loss_time())
-                .min(path.silence_due(self.told))
+                .min(path.silence_due(self.last_reported))
                 .min(path.probe_timeout())
                 .min(path.ping_due(busy, self.settings.probe_interval_us));
             if path.health.is_usable() {
@@ -42,7 +42,7 @@ impl Engine {
         self.resequencer.handle_timeout(now);
         for index in 0..PATHS_MAX {
             let id = PathId(index as u8);
-            let Engine { paths, unacked, told, .. } = self;
+            let Engine { paths, unacked, last_reported, .. } = self;
             let Some(path) = paths[index].as_deref_mut() else { continue };
             if path.sent.loss_time() <= now {
                 path.detect_lost(now, |sent| unacked.on_lost(sent));
@@ -52,7 +52,7 @@ impl Engine {
                 path.on_probe_timeout();
                 path.ping_now = true;
             }
-            if let Some(silence) = path.silence(now, *told) {
+            if let Some(silence) = path.silence(now, *last_reported) {
                 self.change(now, id, |path| path.health.on_silence(now, silence));
             }
         }

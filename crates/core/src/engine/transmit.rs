@@ -15,7 +15,7 @@ pub(super) const REPORT_US: u64 = 500 * MS;
 const ALSO_US: u64 = 200 * MS;
 /// Distance at which the hold is computed.
 const HOLD_EVERY_US: u64 = 10 * MS;
-/// The hold is told anew when it has changed by more than one part in this many.
+/// The hold is reported anew when it has changed by more than one part in this many.
 const HOLD_CHANGE: u64 = 4;
 
 impl Engine {
@@ -195,10 +195,10 @@ impl Engine {
             self.watch_losses(now);
         }
         let hold = self.hold_now;
-        let hold_changed = hold.abs_diff(self.hold_told) > self.hold_told / HOLD_CHANGE;
+        let hold_changed = hold.abs_diff(self.hold_reported) > self.hold_reported / HOLD_CHANGE;
         let usable = self.paths().any(|p| p.health.is_usable());
         let due = busy && now.since(self.last_report) >= REPORT_US;
-        let news = due || self.tell_status || self.unacked.has_skips() || (busy && hold_changed);
+        let news = due || self.report_status || self.unacked.has_skips() || (busy && hold_changed);
         if !usable || !news {
             return None;
         }
@@ -206,13 +206,13 @@ impl Engine {
         let mut w = Writer::new(out);
         if due || hold_changed {
             Frame::Hold { us: hold as u32 }.write(&mut w);
-            self.hold_told = hold;
+            self.hold_reported = hold;
         }
         self.write_skips(&mut w);
-        if due || self.tell_status {
+        if due || self.report_status {
             self.last_report = now;
             self.write_status(&mut w);
-            self.tell_status = false;
+            self.report_status = false;
         }
         let len = w.len();
         self.finish(now, best, len, true, NOTHING, Target::Current)

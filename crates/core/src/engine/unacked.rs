@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 /// Times that a packet is sent at most.
 const ATTEMPTS_MAX: u8 = 6;
-/// Notes of given-up packets that wait to be told at most.
+/// Notes of given-up packets that wait to be reported at most.
 const SKIPS_MAX: usize = 256;
 
 #[derive(Debug)]
@@ -233,8 +233,8 @@ impl Unacked {
     }
 
     fn give_up(&mut self, place: u32, pool: &mut Pool) {
-        let told = self.get(place).filter(|o| o.ordered).map(|o| (o.flow, o.sequence));
-        if let Some((flow, sequence)) = told {
+        let skipped = self.get(place).filter(|o| o.ordered).map(|o| (o.flow, o.sequence));
+        if let Some((flow, sequence)) = skipped {
             self.push_skip(flow, sequence, 1);
         }
         self.abandoned += 1;
@@ -255,7 +255,7 @@ impl Unacked {
         self.skips.pop_front()
     }
 
-    /// Whether the receiver has to be told of packets given up.
+    /// Whether the receiver has to hear of packets given up.
     pub fn has_skips(&self) -> bool {
         !self.skips.is_empty()
     }

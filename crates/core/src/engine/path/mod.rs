@@ -42,10 +42,10 @@ const SILENCE_EVIDENCE: u64 = 8;
 const PING_BUSY_US: u64 = 200 * MS;
 /// What may have been sent lately for a delay to count as the link's own, and the time in which
 /// it is forgotten by half.
-const CALM_BYTES: u64 = 6000;
-const CALM_US: u64 = 50 * MS;
+const UNLOADED_BYTES: u64 = 6000;
+const UNLOADED_HALF_LIFE_US: u64 = 50 * MS;
 /// Time in which half of a wrong prediction is forgotten when nothing is measured.
-const SURPRISE_US: u64 = 250 * MS;
+const PREDICTION_HALF_LIFE_US: u64 = 250 * MS;
 /// Rate that is believed of any link when waits are predicted, bytes per second.
 const RATE_LEAST: u64 = 8000;
 /// Time over which rates and losses are averaged for people.
@@ -63,7 +63,7 @@ pub struct Challenge {
     pub sent: Time,
 }
 
-/// What the peer has told of its own sending on the path.
+/// What the peer has reported of its own sending on the path.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PeerReport {
     /// Packets lost, millionths.
@@ -127,7 +127,7 @@ struct BrownOut {
 const BROWN_OUT_SAMPLE: u64 = 40;
 const BROWN_OUT_PERCENT: u64 = 60;
 const SEARCH_PERCENT: u64 = 80;
-const SEARCH_US: u64 = 500 * MS;
+const SEARCH_GRACE_US: u64 = 500 * MS;
 const BROWN_OUT_US: u64 = 2 * SEC;
 
 /// One path.
@@ -191,8 +191,8 @@ pub struct Path {
     /// Bytes sent lately.
     recent_bytes: u64,
     /// Measured delay less the predicted one, smoothed, microseconds.
-    surprise: i64,
-    surprised: Time,
+    prediction_error: i64,
+    prediction_error_at: Time,
     /// Tail-loss probes sent since the last progress.
     probes: u32,
 }
@@ -230,8 +230,8 @@ impl Path {
             free_at: now,
             brown_out: BrownOut::default(),
             recent_bytes: 0,
-            surprise: 0,
-            surprised: now,
+            prediction_error: 0,
+            prediction_error_at: now,
             probes: 0,
         }
     }
@@ -268,14 +268,15 @@ impl Path {
     /// first sample, half the round trip above `zero`, the base of some path that has one.
     pub fn delay(&self, now: Time, zero: i64) -> i64 {
         match self.owd.base() {
-            Some(base) => base + (self.queue_us(now) as i64 + self.surprise(now)).max(0),
+            Some(base) => base + (self.queue_us(now) as i64 + self.prediction_error(now)).max(0),
             None => zero + self.rtt.smoothed() as i64 / 2,
         }
     }
 
-    /// By how much predictions have been too low lately, negative for too high, forgotten by half each SURPRISE_US.
-    fn surprise(&self, now: Time) -> i64 {
-        self.surprise >> (now.since(self.surprised) / SURPRISE_US).min(62)
+    /// By how much predictions have been too low lately, negative for too high, forgotten by half each PREDICTION_HALF_LIFE_US.
+    fn prediction_error(&self, now: Time) -> i64 {
+        self.prediction_error
+            >> (now.since(self.prediction_error_at) / PREDICTION_HALF_LIFE_US).min(62)
     }
 
     /// How long a datagram sent now waits behind those sent before, at the believed rate.
@@ -300,11 +301,11 @@ impl Path {
             self.probes = 0;
         }
         let queue_us = self.queue_us(now);
-        // Halved for each CALM_US that pass.
-        let passed = now.since(self.last_sent) / CALM_US;
+        // Halved for each UNLOADED_HALF_LIFE_US that pass.
+        let passed = now.since(self.last_sent) / UNLOADED_HALF_LIFE_US;
         let recent = (self.recent_bytes >> passed.min(63)) + wire_len;
-        self.recent_bytes = recent.min(16 * CALM_BYTES);
-        let calm = self.recent_bytes <= CALM_BYTES;
+        self.recent_bytes = recent.min(16 * UNLOADED_BYTES);
+        let unloaded = self.recent_bytes <= UNLOADED_BYTES;
         // Until the rate is found, it is taken for what the pacer allows.
         let rate = match self.rate.is_settled() {
             true => self.rate.bandwidth(),
@@ -320,7 +321,7 @@ impl Path {
             elicits_ack,
             content,
             queue_us as u32,
-            calm,
+            unloaded,
         );
         if has_data {
             self.pacer.on_sent(now, wire_len, self.rate.pacing(&self.feedback, &self.owd));
@@ -365,19 +366,20 @@ impl Path {
         self.last_progress = now;
         self.probes = 0;
         let mut delay = self.owd.smoothed().unwrap_or(0);
-        if let Some((sent, queue_us, calm)) = outcome.newest_sent {
+        if let Some((sent, queue_us, unloaded)) = outcome.newest_sent {
             let sample = now.since(sent).saturating_sub(u64::from(ack.delay_us)).max(1);
             self.feedback.add(now, sample);
             delay = arrived as i64 - sent.0 as i64;
-            self.owd.add(now, delay, calm);
+            self.owd.add(now, delay, unloaded);
             let base = self.owd.base().unwrap_or(delay);
             self.exclusion.on_delay((delay - base).max(0) as u64);
-            let surprise = self.surprise(now);
+            let prediction_error = self.prediction_error(now);
             // One of few samples says more than one of many.
-            let weight = (2 + 16 * now.since(self.surprised) / SURPRISE_US).min(16) as i64;
-            let error = delay - base - i64::from(queue_us) - surprise;
-            self.surprise = surprise + error * weight / 16;
-            self.surprised = now;
+            let weight = (2 + 16 * now.since(self.prediction_error_at) / PREDICTION_HALF_LIFE_US)
+                .min(16) as i64;
+            let error = delay - base - i64::from(queue_us) - prediction_error;
+            self.prediction_error = prediction_error + error * weight / 16;
+            self.prediction_error_at = now;
         }
         let in_flight = self.sent.in_flight();
         let bytes = outcome.acked_bytes;
@@ -414,7 +416,7 @@ impl Path {
         let percent = count.lost * 100 / total;
         let age = now.since(count.since);
         // In the search for its rate a path is flooded for a moment.
-        if searching && age < SEARCH_US && percent >= BROWN_OUT_PERCENT {
+        if searching && age < SEARCH_GRACE_US && percent >= BROWN_OUT_PERCENT {
             return None;
         }
         let most = if searching { SEARCH_PERCENT } else { BROWN_OUT_PERCENT };
@@ -425,7 +427,7 @@ impl Path {
 
     /// Another path has just failed, and with it the acknowledgements of this one that came over it:
     /// silence is counted from now on.
-    pub fn excuse(&mut self, now: Time) {
+    pub fn reset_silence(&mut self, now: Time) {
         self.last_progress = now;
     }
 
@@ -439,8 +441,8 @@ impl Path {
     /// next burst is not due yet) and nothing at all has come for a while; of another one time is
     /// given for a lost tail to be repeated.
     ///
-    /// `told` is when the newest acknowledgement of any path was written, on the peer's clock.
-    pub fn silence_due(&self, told: u64) -> Time {
+    /// `last_reported` is when the newest acknowledgement of any path was written, on the peer's clock.
+    pub fn silence_due(&self, last_reported: u64) -> Time {
         let (true, Some(since)) = (self.health.is_usable(), self.silent_since()) else {
             return Time::FAR;
         };
@@ -452,7 +454,7 @@ impl Path {
             let quiet = since + SILENCE_BUSY_US + self.owd.spread() / 2 + 3 * self.owd.noise();
             let due = overdue.max(quiet).min(since + most);
             match nth {
-                Some(nth) if !self.is_missed(nth, told) => {
+                Some(nth) if !self.is_missed(nth, last_reported) => {
                     due.max(nth + self.rtt.timeout(ACK_DELAY_US))
                 }
                 _ => due,
@@ -465,14 +467,14 @@ impl Path {
 
     /// Whether the peer has told us anything since a datagram of that time should have reached it.
     /// Acknowledgements come over any path: theirs may be the one that is silent.
-    fn is_missed(&self, sent: Time, told: u64) -> bool {
+    fn is_missed(&self, sent: Time, last_reported: u64) -> bool {
         let margin = (self.owd.spread() / 2 + 3 * self.owd.noise() + ACK_DELAY_US) as i64;
-        self.owd.smoothed().is_none_or(|owd| told as i64 >= sent.0 as i64 + owd + margin)
+        self.owd.smoothed().is_none_or(|owd| last_reported as i64 >= sent.0 as i64 + owd + margin)
     }
 
     /// For how long nothing has been acknowledged, if that is too long.
-    pub fn silence(&self, now: Time, told: u64) -> Option<u64> {
-        self.silence_due(told).le(&now).then(|| now.since(self.last_progress))
+    pub fn silence(&self, now: Time, last_reported: u64) -> Option<u64> {
+        self.silence_due(last_reported).le(&now).then(|| now.since(self.last_progress))
     }
 
     /// How much longer than expected the path has been silent: added to its delay when paths are

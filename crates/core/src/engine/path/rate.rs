@@ -159,7 +159,7 @@ pub struct Rate {
     unused_since: Option<Time>,
     shared: bool,
     /// When there was last no more delay than is tolerated.
-    calm_at: Time,
+    tolerable_at: Time,
     /// Standing delay when the present probe began.
     up_queue: u64,
     /// Part of the estimate that is sent after a probe, percent.
@@ -205,7 +205,7 @@ impl Rate {
             tolerated: 0,
             unused_since: None,
             shared: false,
-            calm_at: now,
+            tolerable_at: now,
             up_queue: 0,
             down_percent: 100,
             last_probe: now,
@@ -437,20 +437,20 @@ impl Rate {
                 self.tolerated = self.tolerated.min(queue.max(limit / 3));
                 let patient = PROBE_EVERY_US << self.up_losses.min(if self.rival { 1 } else { 3 });
                 let period = (6 * rtt.smoothed()).max(patient);
-                let calm = queue <= self.tolerated + limit / 2 || self.rival;
-                if calm {
-                    self.calm_at = now;
+                let tolerable = queue <= self.tolerated + limit / 2 || self.rival;
+                if tolerable {
+                    self.tolerable_at = now;
                 }
                 // Jitter holds dense packets longer than the few that were before. Of a rival's queue
                 // more has been tolerated.
-                let stands = now.since(self.calm_at) > STANDING_US.max(8 * rtt.smoothed());
-                let calm = calm || (stands && self.tolerated < limit);
+                let stands = now.since(self.tolerable_at) > STANDING_US.max(8 * rtt.smoothed());
+                let tolerable = tolerable || (stands && self.tolerated < limit);
                 if self.overflowed && now.since(self.yielded_at) > RIVAL_US {
                     self.overflowed = false;
                     self.yielded_at = now;
                     self.yielded = bw * YIELD_PERCENT / 100;
                     self.enter(now, Phase::Drain);
-                } else if !self.limited && calm && now.since(self.last_probe) > period {
+                } else if !self.limited && tolerable && now.since(self.last_probe) > period {
                     self.up_from = bw;
                     self.up_wins = 0;
                     self.up_queue = queue;
@@ -524,7 +524,7 @@ impl Rate {
         }
         self.overused = 0;
         self.tolerated = queue.min(TOLERATED_MAX_US);
-        self.calm_at = now;
+        self.tolerable_at = now;
     }
 
     /// A queue that stands for a round trip: the link has become slower than we think, we have

@@ -16,7 +16,7 @@ pub const ACK_DELAY_US: u64 = 4 * MS;
 const ACK_EVERY: u32 = 64;
 
 /// Datagrams behind the one that shows a gap that make it a loss for the sender (RFC 9002 §6.1.1:
-/// three in all): then it is told at once.
+/// three in all): then it hears at once.
 const PROOF: u64 = 2;
 
 /// The receiving side of a path.
@@ -31,7 +31,7 @@ pub struct Received {
     pending_since: Time,
     urgent: bool,
     /// The datagram that showed the newest gap, and the one that will prove the oldest gap that is
-    /// not told yet.
+    /// not reported yet.
     gap: u64,
     proof: Option<u64>,
     /// When anything last arrived.
@@ -201,9 +201,9 @@ mod tests {
             let ack = r.ack(Time(100), PathId(0)).unwrap();
             let largest = *model.last().unwrap();
             prop_assert_eq!(u64::from(ack.largest_low), largest);
-            let told: BTreeSet<u64> =
+            let reported: BTreeSet<u64> =
                 ack.ranges.descending(largest).flat_map(|(low, high)| low..=high).collect();
-            prop_assert_eq!(told, model);
+            prop_assert_eq!(reported, model);
         }
     }
 }

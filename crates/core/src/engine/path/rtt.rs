@@ -242,13 +242,13 @@ pub struct Owd {
     base: Windowed,
     spread: Windowed,
     loaded: Loaded,
-    /// The last sample, if it was taken in calm.
+    /// The last sample, if it was taken unloaded.
     last: Option<i64>,
 }
 
 /// How far the least delay under load may lie above the least of all, beyond the jitter, before it
 /// is taken for a queue.
-const UNLOADED_US: i64 = 30 * MS as i64;
+const LOADED_ABOVE_US: i64 = 30 * MS as i64;
 
 impl Default for Owd {
     fn default() -> Self {
@@ -263,24 +263,24 @@ impl Default for Owd {
 }
 
 impl Owd {
-    /// Adds a sample. `calm` says that our own sending cannot have built a queue, so that what
+    /// Adds a sample. `unloaded` says that our own sending cannot have built a queue, so that what
     /// varies is the link's jitter.
-    pub fn add(&mut self, now: Time, sample_us: i64, calm: bool) {
+    pub fn add(&mut self, now: Time, sample_us: i64, unloaded: bool) {
         self.smoothed = Some(match self.smoothed {
             None => sample_us,
             Some(s) => s + (sample_us - s) / 8,
         });
         self.base.add(now, sample_us);
-        match calm {
+        match unloaded {
             true => self.loaded.relieve(sample_us),
             false => self.loaded.add(now, sample_us),
         }
-        // Neighbouring samples, both taken in calm: of a path that carries little they are the
+        // Neighbouring samples, both taken unloaded: of a path that carries little they are the
         // only ones there are, and on a busy one they tell enough.
-        if let Some(last) = self.last.filter(|_| calm) {
+        if let Some(last) = self.last.filter(|_| unloaded) {
             self.spread.add(now, (sample_us - last).abs());
         }
-        self.last = calm.then_some(sample_us);
+        self.last = unloaded.then_some(sample_us);
     }
 
     /// Smoothed, microseconds on the shared relative scale; `None` before the first sample.
@@ -306,7 +306,7 @@ impl Owd {
         else {
             return 0;
         };
-        let base = base.min(least + self.spread() as i64 + UNLOADED_US);
+        let base = base.min(least + self.spread() as i64 + LOADED_ABOVE_US);
         (mean - base).max(0) as u64
     }
 
@@ -364,7 +364,7 @@ mod tests {
         }
         assert!((27_000..=30_000).contains(&owd.queue()), "{}", owd.queue());
         owd.add(Time(900_000), 101_000, true);
-        assert!(owd.queue() < 1000, "a calm sample shows that it is gone");
+        assert!(owd.queue() < 1000, "an unloaded sample shows that it is gone");
     }
 
     #[test]

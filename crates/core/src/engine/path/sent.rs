@@ -24,7 +24,7 @@ pub const NONE: u32 = u32::MAX;
 
 /// Where a sent datagram stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum Account {
     Outstanding,
     Acked,
     Lost,
@@ -42,9 +42,9 @@ pub struct Sent {
     /// Wait in the link's queue that was predicted for it, microseconds.
     pub queue_us: u32,
     /// Whether so little had been sent lately that nothing of ours can have been in its way.
-    pub calm: bool,
+    pub unloaded: bool,
     elicits_ack: bool,
-    state: State,
+    state: Account,
 }
 
 /// What an acknowledgement brought.
@@ -53,7 +53,7 @@ pub struct Outcome {
     /// Bytes newly acknowledged.
     pub acked_bytes: u64,
     /// The newest of them, if the highest number is new: when it was sent, the wait predicted for
-    /// it, and whether it was calm.
+    /// it, and whether it was unloaded.
     pub newest_sent: Option<(Time, u32, bool)>,
     /// Datagrams newly acknowledged.
     pub acked: u64,
@@ -89,18 +89,26 @@ impl SentLog {
         elicits_ack: bool,
         content: [u32; CONTENT_MAX],
         queue_us: u32,
-        calm: bool,
+        unloaded: bool,
     ) {
         if self.log.is_empty() {
             self.first = number;
         }
-        let state = if elicits_ack { State::Outstanding } else { State::Acked };
+        let state = if elicits_ack { Account::Outstanding } else { Account::Acked };
         if elicits_ack {
             self.in_flight += u64::from(size);
             self.outstanding += 1;
             self.packets_sent += 1;
         }
-        self.log.push_back(Sent { time: now, size, content, queue_us, calm, elicits_ack, state });
+        self.log.push_back(Sent {
+            time: now,
+            size,
+            content,
+            queue_us,
+            unloaded,
+            elicits_ack,
+            state,
+        });
         self.prune(now, KEEP_LOST_US);
     }
 
@@ -126,7 +134,7 @@ impl SentLog {
 
     /// When the outstanding datagram was sent that `n` older ones precede.
     pub fn oldest(&self, n: usize) -> Option<Time> {
-        self.log.iter().filter(|s| s.state == State::Outstanding).nth(n).map(|s| s.time)
+        self.log.iter().filter(|s| s.state == Account::Outstanding).nth(n).map(|s| s.time)
     }
 
     /// When [`detect_lost`](SentLog::detect_lost) should be called again.
@@ -153,23 +161,23 @@ impl SentLog {
             for number in low.max(self.first)..=high.min(end - 1) {
                 let entry = &mut self.log[(number - self.first) as usize];
                 match entry.state {
-                    State::Acked => continue,
-                    State::Lost => {
+                    Account::Acked => continue,
+                    Account::Lost => {
                         let late = self.largest_acked.unwrap_or(0).saturating_sub(number);
                         self.threshold = self.threshold.max(late + 1).min(THRESHOLD_MAX);
                         self.packets_lost = self.packets_lost.saturating_sub(1);
                     }
-                    State::Outstanding => {
+                    Account::Outstanding => {
                         self.in_flight -= u64::from(entry.size);
                         self.outstanding -= 1;
                     }
                 }
-                entry.state = State::Acked;
+                entry.state = Account::Acked;
                 out.acked_bytes += u64::from(entry.size);
                 out.acked += 1;
                 if self.largest_acked.is_none_or(|l| number > l) {
                     self.largest_acked = Some(number);
-                    out.newest_sent = Some((entry.time, entry.queue_us, entry.calm));
+                    out.newest_sent = Some((entry.time, entry.queue_us, entry.unloaded));
                 }
                 each(entry);
             }
@@ -188,12 +196,12 @@ impl SentLog {
         let first = self.first;
         let below = (largest.saturating_sub(first) as usize).min(self.log.len());
         for (i, entry) in self.log.iter_mut().take(below).enumerate() {
-            if entry.state != State::Outstanding {
+            if entry.state != Account::Outstanding {
                 continue;
             }
             let number = first + i as u64;
             if number + threshold <= largest || now.since(entry.time) >= patience {
-                entry.state = State::Lost;
+                entry.state = Account::Lost;
                 self.in_flight -= u64::from(entry.size);
                 self.outstanding -= 1;
                 self.packets_lost += 1;
@@ -210,8 +218,8 @@ impl SentLog {
 
     /// Gives up everything outstanding: the path is suspect or gone.
     pub fn abandon(&mut self, mut each: impl FnMut(&Sent)) {
-        for entry in self.log.iter_mut().filter(|e| e.state == State::Outstanding) {
-            entry.state = State::Lost;
+        for entry in self.log.iter_mut().filter(|e| e.state == Account::Outstanding) {
+            entry.state = Account::Lost;
             self.packets_lost += 1;
             each(entry);
         }
@@ -224,7 +232,7 @@ impl SentLog {
     pub fn oldest_content(&self, n: usize, mut each: impl FnMut(&Sent)) {
         self.log
             .iter()
-            .filter(|e| e.state == State::Outstanding && e.elicits_ack)
+            .filter(|e| e.state == Account::Outstanding && e.elicits_ack)
             .take(n)
             .for_each(&mut each);
     }
@@ -234,9 +242,9 @@ impl SentLog {
     fn prune(&mut self, now: Time, keep_us: u64) {
         while let Some(front) = self.log.front() {
             let done = match front.state {
-                State::Outstanding => false,
-                State::Acked => true,
-                State::Lost => now.since(front.time) > keep_us,
+                Account::Outstanding => false,
+                Account::Acked => true,
+                Account::Lost => now.since(front.time) > keep_us,
             };
             if !done || self.log.len() == 1 {
                 break;

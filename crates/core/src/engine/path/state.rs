@@ -27,7 +27,7 @@ const PROOFS_MAX: u32 = 8;
 /// Challenges sent to prove a new address of a path in use.
 const PROVE_TRIES: u8 = 10;
 /// A path that has held for this long has stopped flapping.
-const CALM_US: u64 = 30 * SEC;
+const STEADY_US: u64 = 30 * SEC;
 
 /// Why a path is in its state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -230,8 +230,8 @@ impl Health {
         if !self.is_usable() {
             return;
         }
-        let calm = now.since(self.since) > CALM_US;
-        self.needed = if calm { PROOFS } else { (self.needed + 1).clamp(PROOFS, PROOFS_MAX) };
+        let steady = now.since(self.since) > STEADY_US;
+        self.needed = if steady { PROOFS } else { (self.needed + 1).clamp(PROOFS, PROOFS_MAX) };
         self.enter(now, PathState::Suspect, reason);
         self.start_probing(now);
     }
