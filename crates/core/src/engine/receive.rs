@@ -82,9 +82,9 @@ impl Engine {
             Frame::PathStatus { path, mode, metered, rate_max_kbps } => {
                 self.handle_status(now, path, mode, metered, rate_max_kbps);
             }
-            Frame::PathReport { path, loss_ppm, rate_kbps, capacity_kbps } => {
+            Frame::PathReport { path, loss_ppm, capacity_kbps, .. } => {
                 if let Some(path) = self.path_mut(path) {
-                    path.peer = PeerReport { loss_ppm, rate_kbps, capacity_kbps };
+                    path.peer = PeerReport { loss_ppm, capacity_kbps };
                 }
             }
             Frame::Hold { us } => {

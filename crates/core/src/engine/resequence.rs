@@ -333,19 +333,6 @@ impl Resequencer {
             i += 1;
         }
     }
-
-    /// Drops everything that waits.
-    pub fn clear(&mut self, pool: &mut Pool) {
-        for flow in self.flows.iter_mut().filter_map(Option::take) {
-            for place in flow.waiting {
-                if let Place::Held(packet, _) = place {
-                    pool.give(packet);
-                }
-            }
-        }
-        self.waiting.clear();
-        self.held = 0;
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub mod rtt;
 pub mod sent;
 pub mod state;
 
-use super::{Mode, PathSettings};
+use super::settings::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
 use crate::wire::frame::Ack;
@@ -68,8 +68,6 @@ pub struct Challenge {
 pub struct PeerReport {
     /// Packets lost, millionths.
     pub loss_ppm: u32,
-    /// What it sends, kbit/s.
-    pub rate_kbps: u32,
     /// What it believes the path to carry, kbit/s.
     pub capacity_kbps: u32,
 }

@@ -231,11 +231,6 @@ impl Rate {
         self.max.map_or(bw, |m| bw.min(m))
     }
 
-    /// Rate of the newest sample, bytes per second.
-    pub fn latest(&self) -> u64 {
-        self.latest
-    }
-
     /// What the controller is doing.
     pub fn phase(&self) -> Phase {
         self.phase

@@ -12,7 +12,7 @@
 //! A suspect or down path that still has an address goes on being probed, with backoff, and comes
 //! back on proof: several answers in a row, more of them when it has been flapping.
 
-use crate::engine::{Mode, PathState};
+use crate::engine::settings::Mode;
 use crate::time::{MS, SEC, Time};
 use core::fmt;
 
@@ -28,6 +28,23 @@ const PROOFS_MAX: u32 = 8;
 const PROVE_TRIES: u8 = 10;
 /// A path that has held for this long has stopped flapping.
 const STEADY_US: u64 = 30 * SEC;
+
+/// The states of a path, as the status shows them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub enum PathState {
+    /// Its address is being proved, or it is coming back.
+    Probing,
+    /// In use.
+    Active,
+    /// Ready, not needed now.
+    Backup,
+    /// Data went unanswered: nothing new is sent on it, it is being probed.
+    Suspect,
+    /// It would cost the bond more than it gives.
+    Held,
+    /// Gone, or switched off.
+    Down,
+}
 
 /// Why a path is in its state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -338,13 +338,6 @@ impl Queue {
             .max()
             .unwrap_or(0)
     }
-
-    /// Drops everything.
-    pub fn clear(&mut self, pool: &mut Pool) {
-        for index in 0..FLOWS {
-            while self.drop_head(index, pool) {}
-        }
-    }
 }
 
 impl Flow {
