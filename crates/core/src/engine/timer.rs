@@ -1,10 +1,71 @@
 //! When the engine wants to be called, and what it does then.
 
+use super::path::Path;
 use super::transmit::REPORT_US;
 use super::{Engine, PathId};
 use crate::buffer::Pool;
 use crate::time::Time;
 use crate::wire::PATHS_MAX;
+
+/// What a connection waits for as a whole.
+#[derive(Clone, Copy, Debug)]
+enum ConnTimer {
+    /// A packet has waited for its predecessors for the whole hold: their gap is given up.
+    Hold,
+    /// While the connection is in use, the peer hears of our measurements and of the hold.
+    Report,
+}
+
+/// What each path waits for.
+#[derive(Clone, Copy, Debug)]
+enum PathTimer {
+    /// A challenge goes out, to prove an address or to bring the path back.
+    Challenge,
+    /// What has arrived is acknowledged (RFC 9000 §13.2).
+    Ack,
+    /// A datagram is lost by the time threshold (RFC 9002 §6.1.2).
+    Loss,
+    /// Nothing has been acknowledged for so long that the path becomes suspect.
+    Silence,
+    /// The oldest unacknowledged packets are repeated (probe timeout, RFC 9002 §6.2).
+    TailProbe,
+    /// A ping keeps the NAT binding, or the round trip known.
+    Ping,
+    /// A larger datagram is tried (RFC 8899).
+    MtuProbe,
+    /// The parity of a group goes out.
+    Parity,
+    /// The pacer lets the next datagram go, while some wait.
+    Pacing,
+}
+
+impl ConnTimer {
+    const ALL: [ConnTimer; 2] = [ConnTimer::Hold, ConnTimer::Report];
+}
+
+impl PathTimer {
+    const ALL: [PathTimer; 9] = [
+        PathTimer::Challenge,
+        PathTimer::Ack,
+        PathTimer::Loss,
+        PathTimer::Silence,
+        PathTimer::TailProbe,
+        PathTimer::Ping,
+        PathTimer::MtuProbe,
+        PathTimer::Parity,
+        PathTimer::Pacing,
+    ];
+}
+
+/// What timers depend on beside their own subject, computed once for all of them.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    now: Time,
+    /// Whether the connection is in use.
+    busy: bool,
+    /// Whether packets wait to be sent.
+    sending: bool,
+}
 
 impl Engine {
     /// When [`handle_timeout`](Engine::handle_timeout) and then
@@ -12,29 +73,49 @@ impl Engine {
     /// [`Time::FAR`] for never. Valid after `poll_transmit` has returned `None`.
     pub fn poll_timeout(&self) -> Time {
         let now = self.drained_at;
-        let busy = self.is_busy(now);
-        let mut due = self.resequencer.due();
-        if busy && self.paths().any(|p| p.health.is_usable()) {
-            due = due.min(self.last_report + REPORT_US);
+        let at = Moment { now, busy: self.is_busy(now), sending: self.wants_to_send() };
+        let mut due = Time::FAR;
+        for timer in ConnTimer::ALL {
+            due = due.min(self.due(timer, at));
         }
-        let sending = self.wants_to_send();
         for path in self.paths() {
-            due = due
-                .min(path.health.probe_due())
-                .min(path.received.due())
-                .min(path.sent.loss_time())
-                .min(path.silence_due(self.last_reported))
-                .min(path.probe_timeout())
-                .min(path.ping_due(busy, self.settings.probe_interval_us));
-            if path.health.is_usable() {
-                due = due.min(path.mtu.due()).min(path.repair_due());
-                // A path whose turn has come and that took nothing waits for something else.
-                if sending && path.room() > 0 && path.pacer.next() > now {
-                    due = due.min(path.pacer.next());
-                }
+            for timer in PathTimer::ALL {
+                due = due.min(self.path_due(path, timer, at));
             }
         }
         due
+    }
+
+    /// When a timer of the connection expires; [`Time::FAR`] when it does not run.
+    fn due(&self, timer: ConnTimer, at: Moment) -> Time {
+        match timer {
+            ConnTimer::Hold => self.resequencer.due(),
+            ConnTimer::Report if at.busy && self.paths().any(|p| p.health.is_usable()) => {
+                self.last_report + REPORT_US
+            }
+            ConnTimer::Report => Time::FAR,
+        }
+    }
+
+    /// When a timer of a path expires; [`Time::FAR`] when it does not run.
+    fn path_due(&self, path: &Path, timer: PathTimer, at: Moment) -> Time {
+        match timer {
+            PathTimer::Challenge => path.health.probe_due(),
+            PathTimer::Ack => path.received.due(),
+            PathTimer::Loss => path.sent.loss_time(),
+            PathTimer::Silence => path.silence_due(self.last_reported),
+            PathTimer::TailProbe => path.probe_timeout(),
+            PathTimer::Ping => path.ping_due(at.busy, self.settings.probe_interval_us),
+            // All below are of a path in use only.
+            _ if !path.health.is_usable() => Time::FAR,
+            PathTimer::MtuProbe => path.mtu.due(),
+            PathTimer::Parity => path.repair_due(),
+            // A path whose turn has come and that took nothing waits for something else.
+            PathTimer::Pacing if at.sending && path.room() > 0 && path.pacer.next() > at.now => {
+                path.pacer.next()
+            }
+            PathTimer::Pacing => Time::FAR,
+        }
     }
 
     /// Does what is due: gives up gaps, finds losses, suspects silent paths.
