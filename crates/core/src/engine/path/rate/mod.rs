@@ -17,67 +17,26 @@
 //! a rival's queue: it is tolerated, and the share of the link is kept, less a little each time that
 //! the queue overflows.
 //!
+//! Each phase has a file: `startup`, `drain`, `cruise`, `probe` (up and down); `delivery` makes the
+//! samples, `sharing` is about who else uses the link, `params` has the numbers.
+//!
 //! Limits: random loss never lowers the rate by itself; if it is rare it cannot be told from an
 //! overflow beside a rival, and costs those few percent each time. Samples taken while there was
 //! not enough to send can raise the estimate, never lower it.
 
-use super::rtt::{Owd, Rtt};
-use crate::time::{MS, SEC, Time};
-use std::collections::VecDeque;
+mod cruise;
+mod delivery;
+mod drain;
+mod params;
+mod probe;
+mod sharing;
+mod startup;
 
-/// Bytes in flight before anything is known: 32 packets (RFC 6928 allows 10; the path has just
-/// been validated and the data is paced).
-const INITIAL_WINDOW: u64 = 32 * 1400;
-/// While the rate is being searched for, a window leaves in this part of a round trip.
-const STARTUP_BURST: u64 = 4;
-/// Least window.
-const MIN_WINDOW: u64 = 4 * 1500;
-/// What the window allows beyond the round trip and the link's jitter: the peer's
-/// acknowledgement delay and one burst of each end.
-const SLACK_US: u64 = 12 * MS;
-/// Standing delay that is tolerated, at least.
-const QUEUE_MIN_US: u64 = 12 * MS;
-/// Delay that is tolerated beyond the least one, at most: more is somebody's bufferbloat.
-const TOLERATED_MAX_US: u64 = 100 * MS;
-/// Growth per round below which the rate is taken as found, percent
-/// (draft-ietf-ccwg-bbr §5.3.1.2).
-const FULL_GROWTH: u64 = 125;
-/// Loss in a round that shows, with a rate that has stopped growing, that the link is full, percent.
-const STARTUP_LOSS: u64 = 10;
-/// Shortest span of a delivery-rate sample.
-const SAMPLE_MIN_US: u64 = 40 * MS;
-/// Longest span of a delivery-rate sample.
-const SAMPLE_MAX_US: u64 = 400 * MS;
-/// Spacing of the points of the delivery history.
-const POINT_US: u64 = 2 * MS;
-/// Points of the delivery history at most.
-const POINTS_MAX: usize = 256;
-/// Part of the estimate that is sent while a queue drains, percent.
-const DRAIN_PERCENT: u64 = 60;
-/// How long a delivery rate is remembered, at least, and beside a rival.
-const MEMORY_US: u64 = 250 * MS;
-const RIVAL_US: u64 = 2 * SEC;
-/// Part of the estimate that is kept when a queue that a rival fills overflows, percent: he gives way
-/// then too, and more (CUBIC 30 %), but what is lost is mostly his.
-const YIELD_PERCENT: u64 = 94;
-/// Time without loss before an overflow, at least.
-const LULL_US: u64 = 500 * MS;
-/// A delivery below this part of the estimate shows a link that has become slower, percent.
-const SLOWER: u64 = 75;
-/// A sample is stretched when its delay grows by more than one part in this many of its span.
-const STRETCH: i64 = 4;
-/// A small delay that stands for so long although less is sent is not our queue, and no reason not to
-/// try more.
-const STANDING_US: u64 = 2 * SEC;
-/// A path that has carried little for so long while another filled it is shared from now on.
-const UNUSED_US: u64 = SEC;
-/// Growth that shows that a probe has found more, percent: half of what it tries. Random loss takes
-/// its part of it.
-const UP_SHOWS: u64 = 12;
-/// Shortest probe.
-const PROBE_US: u64 = 60 * MS;
-/// Shortest time between two probes for more.
-const PROBE_EVERY_US: u64 = 250 * MS;
+use super::rtt::{Owd, Rtt};
+use crate::time::{MS, Time};
+use delivery::Point;
+use params::*;
+use std::collections::VecDeque;
 
 /// What the controller is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,15 +53,19 @@ pub enum Phase {
     Down,
 }
 
-/// A point of the delivery history.
+/// What the phases go by when something has been acknowledged.
 #[derive(Clone, Copy, Debug)]
-struct Point {
-    /// Arrival at the peer, on its clock, microseconds.
-    arrived: u64,
-    /// Bytes delivered by then.
-    delivered: u64,
-    /// One-way delay of what arrived then, on the paths' relative scale, microseconds.
-    delay: i64,
+struct Moment<'a> {
+    now: Time,
+    /// How long the phase has lasted, microseconds.
+    elapsed: u64,
+    /// Delay that stands, and how much may, microseconds.
+    queue: u64,
+    limit: u64,
+    /// Believed bandwidth, bytes per second.
+    bw: u64,
+    rtt: &'a Rtt,
+    owd: &'a Owd,
 }
 
 /// The controller of a path.
@@ -256,8 +219,8 @@ impl Rate {
         match self.phase {
             Phase::Startup | Phase::Cruise => 100,
             Phase::Drain => DRAIN_PERCENT,
-            Phase::Up if self.up_wins > 0 => 150,
-            Phase::Up => 125,
+            Phase::Up if self.up_wins > 0 => UP_AGAIN_PERCENT,
+            Phase::Up => UP_PERCENT,
             Phase::Down => self.down_percent,
         }
     }
@@ -271,10 +234,10 @@ impl Rate {
             burst * self.window(rtt, owd) * 1_000_000 / rtt.smoothed().max(MS)
         } else {
             let limit = queue_limit(rtt, owd);
-            let standing = owd.queue() > self.tolerated + limit / 2 && !self.rival;
+            let standing = owd.queue() > self.tolerated + limit / TOLERABLE_PART && !self.rival;
             let gain = match self.phase {
                 // A small queue that stays: the estimate is a little too high.
-                Phase::Cruise if standing => 96,
+                Phase::Cruise if standing => STANDING_PERCENT,
                 _ => self.gain_percent(),
             };
             self.bandwidth() * gain / 100
@@ -286,11 +249,11 @@ impl Rate {
     pub fn window(&self, rtt: &Rtt, owd: &Owd) -> u64 {
         let bw = self.bandwidth();
         // What is tolerated one way comes back the other way as well, more often than not.
-        let span = rtt.loaded() + 3 * owd.noise() + 2 * self.tolerated + SLACK_US;
+        let span = rtt.loaded() + NOISE_MARGIN * owd.noise() + 2 * self.tolerated + SLACK_US;
         let bdp = bw * span / 1_000_000;
         match self.phase {
-            Phase::Startup => (bdp * 5 / 2).max(INITIAL_WINDOW),
-            Phase::Up => (bdp + bw * rtt.min() / 1_000_000 / 2).max(MIN_WINDOW),
+            Phase::Startup => (bdp * STARTUP_WINDOW / 100).max(INITIAL_WINDOW),
+            Phase::Up => (bdp + bw * rtt.min() / 1_000_000 / UP_WINDOW_PART).max(MIN_WINDOW),
             _ => bdp.max(MIN_WINDOW),
         }
     }
@@ -323,76 +286,15 @@ impl Rate {
             self.round_begin = self.delivered;
             self.round_lost = 0;
         }
-        self.steer(now, in_flight, rtt, owd);
-    }
-
-    fn add_point(&mut self, arrived: u64, delay: i64) {
-        // What comes closer than that, or was overtaken on another path, counts with the next.
-        if self.history.back().is_some_and(|p| arrived < p.arrived + POINT_US) {
-            return;
-        }
-        if self.history.len() == POINTS_MAX {
-            self.history.pop_front();
-        }
-        self.history.push_back(Point { arrived, delivered: self.delivered, delay });
-    }
-
-    /// `bytes` were found to be lost.
-    pub fn on_lost(&mut self, now: Time, bytes: u64) {
-        if bytes == 0 {
-            return;
-        }
-        self.round_lost += bytes;
-        // Overflows are far apart; what is lost all the time is lost by chance.
-        self.overflowed |= self.rival && now.since(self.lost_at) > LULL_US;
-        self.lost_at = now;
-    }
-
-    /// Takes a delivery-rate sample over the last round trip or so.
-    fn sample(&mut self, now: Time, rtt: &Rtt, owd: &Owd) {
-        let window = rtt.smoothed().max(60 * owd.noise()).clamp(SAMPLE_MIN_US, SAMPLE_MAX_US);
-        let Some(&end) = self.history.back() else { return };
-        while self.history.get(1).is_some_and(|p| end.arrived - p.arrived >= window) {
-            self.history.pop_front();
-        }
-        let Some(&begin) = self.history.front() else { return };
-        let span = end.arrived - begin.arrived;
-        if span < window / 2 {
-            return;
-        }
-        // The first point's bytes arrived before the span began.
-        self.latest = (end.delivered - begin.delivered) * 1_000_000 / span;
-        let limited = begin.delivered < self.limited_until;
-        self.latest_limited = limited;
-        self.latest_stretched = (end.delay - begin.delay) * STRETCH > span as i64;
-        if limited && self.latest <= self.bandwidth() {
-            return;
-        }
-        let memory = if self.rival { RIVAL_US } else { MEMORY_US };
-        if !limited && now.since(self.filter_since) > (4 * rtt.smoothed()).max(memory) {
-            self.filter_since = now;
-            self.filter = [0, self.filter[0]];
-        }
-        self.filter[0] = self.filter[0].max(self.latest);
-    }
-
-    /// A round trip's worth of data has been acknowledged.
-    fn on_round(&mut self, now: Time) {
-        if self.phase != Phase::Startup || self.latest == 0 {
-            return;
-        }
-        let bw = self.bandwidth();
-        if bw * 100 >= self.full * FULL_GROWTH {
-            self.full = bw;
-            self.full_rounds = 0;
-            return;
-        }
-        self.full_rounds += u32::from(!self.limited);
-        // A link without a queue worth the name drops what is too much (a policer, a small buffer).
-        let round = self.delivered - self.round_begin;
-        let lossy = round > INITIAL_WINDOW && self.round_lost * 100 > round * STARTUP_LOSS;
-        if self.full_rounds >= 3 || lossy {
-            self.enter(now, Phase::Drain);
+        let limit = queue_limit(rtt, owd);
+        let elapsed = now.since(self.phase_since);
+        let at = Moment { now, elapsed, queue: owd.queue(), limit, bw: self.bandwidth(), rtt, owd };
+        match self.phase {
+            Phase::Startup => self.steer_startup(&at),
+            Phase::Drain => self.steer_drain(&at, in_flight),
+            Phase::Cruise => self.steer_cruise(&at),
+            Phase::Up => self.steer_up(&at),
+            Phase::Down => self.steer_down(&at),
         }
     }
 
@@ -402,188 +304,19 @@ impl Rate {
         self.queue_since = None;
     }
 
-    fn steer(&mut self, now: Time, in_flight: u64, rtt: &Rtt, owd: &Owd) {
-        let elapsed = now.since(self.phase_since);
-        let queue = owd.queue();
-        let limit = queue_limit(rtt, owd);
-        let bw = self.bandwidth();
-        let empty = in_flight <= bw * rtt.loaded() / 1_000_000;
-        match self.phase {
-            Phase::Startup => {
-                if queue > limit && self.latest > 0 {
-                    self.enter(now, Phase::Drain);
-                }
-            }
-            Phase::Drain => {
-                // What is in flight tells at once; the delay tells a round trip later.
-                let late = elapsed > 3 * rtt.smoothed() / 2 + 5 * limit;
-                if empty || late {
-                    self.judged = false;
-                    self.enter(now, Phase::Cruise);
-                }
-            }
-            Phase::Cruise if !self.judged => {
-                if elapsed > rtt.smoothed() + SAMPLE_MIN_US {
-                    self.judge(now, queue, limit);
-                }
-            }
-            Phase::Cruise => {
-                self.watch_unused(now, queue, limit);
-                self.tolerated = self.tolerated.min(queue.max(limit / 3));
-                let patient = PROBE_EVERY_US << self.up_losses.min(if self.rival { 1 } else { 3 });
-                let period = (6 * rtt.smoothed()).max(patient);
-                let tolerable = queue <= self.tolerated + limit / 2 || self.rival;
-                if tolerable {
-                    self.tolerable_at = now;
-                }
-                // Jitter holds dense packets longer than the few that were before. Of a rival's queue
-                // more has been tolerated.
-                let stands = now.since(self.tolerable_at) > STANDING_US.max(8 * rtt.smoothed());
-                let tolerable = tolerable || (stands && self.tolerated < limit);
-                if self.overflowed && now.since(self.yielded_at) > RIVAL_US {
-                    self.overflowed = false;
-                    self.yielded_at = now;
-                    self.yielded = bw * YIELD_PERCENT / 100;
-                    self.enter(now, Phase::Drain);
-                } else if !self.limited && tolerable && now.since(self.last_probe) > period {
-                    self.up_from = bw;
-                    self.up_wins = 0;
-                    self.up_queue = queue;
-                    self.last_probe = now;
-                    self.enter(now, Phase::Up);
-                } else {
-                    self.watch_overuse(now, queue, limit, rtt);
-                }
-            }
-            Phase::Up => {
-                // Long enough to be told from noise, no longer: it makes a queue.
-                let lasts = (60 * owd.noise()).max(PROBE_US).max(rtt.min() / 2).min(SAMPLE_MAX_US);
-                let queued = queue > self.up_queue.max(self.tolerated) + limit;
-                if self.has_won(bw, rtt) && elapsed > rtt.smoothed() {
-                    self.climb(now, bw);
-                } else if queued || elapsed > lasts {
-                    // All that was too much has to go, and a little more: else the queue creeps up,
-                    // probe by probe, and the least delay with it.
-                    let takes = rtt.smoothed() + SAMPLE_MIN_US / 2;
-                    let excess = elapsed * (self.gain_percent() - 100) / takes;
-                    self.down_percent = if queued { 75 } else { 100 - excess.min(25) };
-                    self.enter(now, Phase::Down);
-                }
-            }
-            Phase::Down => {
-                // What the probe has brought is known a round trip after its end.
-                let known = elapsed > rtt.smoothed() + SAMPLE_MIN_US / 2;
-                if self.has_won(bw, rtt) && !known {
-                    self.climb(now, bw);
-                } else if known {
-                    self.up_losses = if self.up_wins > 0 { 0 } else { self.up_losses + 1 };
-                    self.enter(now, Phase::Cruise);
-                }
-            }
-        }
-    }
-
-    fn has_won(&self, bw: u64, rtt: &Rtt) -> bool {
-        // The first probe on a long path fills half of a sample.
-        let part = if self.up_wins == 0 && rtt.min() > 2 * PROBE_US { 2 } else { 1 };
-        bw * 100 > self.up_from * (100 + UP_SHOWS / part)
-    }
-
-    /// There is more: go on from here.
-    fn climb(&mut self, now: Time, bw: u64) {
-        self.up_from = bw;
-        self.up_wins += 1;
-        self.enter(now, Phase::Up);
-    }
-
-    /// A round trip after a drain: a queue that is gone was ours. What is left of the delay is the
-    /// path's own, or another's, unless even what we send now does not get through.
-    fn judge(&mut self, now: Time, queue: u64, limit: u64) {
-        self.judged = true;
-        // The newest rate is still that of the drain.
-        let drain = self.bandwidth() * DRAIN_PERCENT / 100;
-        let behind = !self.latest_limited && self.latest * 10 < drain * 9;
-        if queue > self.tolerated + limit {
-            if behind {
-                self.lower(now, self.latest);
-                self.enter(now, Phase::Drain);
-                return;
-            }
-            self.rival = true;
-        } else if self.overused > 0 {
-            self.lower(now, self.overused);
-        }
-        if self.yielded > 0 {
-            self.lower(now, self.yielded);
-            self.yielded = 0;
-        }
-        self.overused = 0;
-        self.tolerated = queue.min(TOLERATED_MAX_US);
-        self.tolerable_at = now;
-    }
-
-    /// A queue that stands for a round trip: the link has become slower than we think, we have
-    /// thought too much of it, or somebody else fills it.
-    fn watch_overuse(&mut self, now: Time, queue: u64, limit: u64, rtt: &Rtt) {
-        if queue <= self.tolerated + limit || self.rival {
-            self.rival &= queue > limit;
-            self.overflowed &= self.rival;
-            self.queue_since = None;
-            return;
-        }
-        let since = *self.queue_since.get_or_insert(now);
-        // A burst drains before its queue has stood for long.
-        let lasting = if self.latest_stretched { rtt.loaded() } else { rtt.smoothed() };
-        if now.since(since) <= lasting.max(SAMPLE_MIN_US) {
-            return;
-        }
-        if (!self.latest_limited || self.latest_stretched)
-            && self.latest * 100 < self.bandwidth() * SLOWER
-        {
-            self.lower(now, self.latest);
-        } else if !self.latest_limited {
-            self.overused = self.latest;
-        }
-        self.enter(now, Phase::Drain);
-    }
-
-    /// The estimate is of a time when the link was ours. Coming back with all of it would push
-    /// whoever uses the link now aside (as RFC 7661 has it for windows that were not used).
-    fn watch_unused(&mut self, now: Time, queue: u64, limit: u64) {
-        if !self.limited {
-            self.shared = false;
-        }
-        if !self.limited || queue <= limit || self.latest * 2 > self.bandwidth() {
-            self.unused_since = None;
-            return;
-        }
-        let since = *self.unused_since.get_or_insert(now);
-        if !self.shared && now.since(since) > UNUSED_US {
-            self.shared = true;
-            self.lower(now, self.bandwidth() / 2);
-        }
-    }
-
     /// Takes what was delivered while a queue stood for all there is.
     fn lower(&mut self, now: Time, rate: u64) {
         self.up_losses = 0;
         self.overused = 0;
-        self.filter = [rate.clamp(self.bandwidth() / 8, self.bandwidth()), 0];
+        self.filter = [rate.clamp(self.bandwidth() / LOWER_PART, self.bandwidth()), 0];
         self.filter_since = now;
-    }
-
-    /// The path comes back after an interruption: what it carried is a guess now, so begin at half.
-    pub fn restart(&mut self, now: Time) {
-        let half = self.bandwidth() / 2;
-        let (delivered, max) = (self.delivered, self.max);
-        let known = half > 0;
-        *self = Rate { delivered, filter: [half, 0], full: half, known, ..Rate::new(now, max) };
     }
 }
 
 /// Standing delay that is tolerated on a path.
 fn queue_limit(rtt: &Rtt, owd: &Owd) -> u64 {
-    (rtt.min() / 8).clamp(QUEUE_MIN_US, 4 * QUEUE_MIN_US) + 3 * owd.noise()
+    (rtt.min() / QUEUE_PART).clamp(QUEUE_MIN_US, QUEUE_MAX * QUEUE_MIN_US)
+        + NOISE_MARGIN * owd.noise()
 }
 
 #[cfg(test)]
