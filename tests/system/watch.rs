@@ -10,14 +10,14 @@ use crate::world::{Namespace, block_on, ip};
 
 const LIMIT: Duration = Duration::from_millis(200);
 
-/// Waits for a picture that fits; tells how long that took.
+/// Waits for a state of the network that fits; tells how long that took.
 async fn until(watcher: &mut Watcher, what: &str, fits: impl Fn(&Network) -> bool) -> Duration {
     let start = Instant::now();
-    let mut picture: Arc<Network> = watcher.current();
-    while !fits(&picture) {
-        picture = match timeout(Duration::from_secs(5), watcher.changed()).await {
-            Ok(picture) => picture.unwrap(),
-            Err(_) => panic!("never seen: {what}, last {picture:#?}"),
+    let mut network: Arc<Network> = watcher.current();
+    while !fits(&network) {
+        network = match timeout(Duration::from_secs(5), watcher.changed()).await {
+            Ok(network) => network.unwrap(),
+            Err(_) => panic!("never seen: {what}, last {network:#?}"),
         };
     }
     start.elapsed()

@@ -1,15 +1,15 @@
-//! Keeps the picture of the network true.
+//! Keeps the state of the network true.
 //!
 //! Why: a WAN that appears, loses its carrier, changes its address or gets another gateway has
 //! to be seen at once, and without asking again and again.
 //!
 //! How: a task listens to the kernel's messages about links, addresses and routes and folds them
-//! into the picture. A lost carrier is told at once; everything else settles for [`SETTLE`],
+//! into the state. A lost carrier is told at once; everything else settles for [`SETTLE`],
 //! because a WAN that comes up makes a dozen messages. Default routes are read anew whenever one
 //! changes or a link does. If the kernel had to drop messages (`ENOBUFS`), everything is read
 //! anew.
 //!
-//! Limits: whoever listens gets the newest picture, not every one in between.
+//! Limits: whoever listens gets the newest state, not every one in between.
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Network;
 use super::handle::Handle;
 use super::message::{Link, Message, Object, Verb};
-use super::picture::{Change, is_default};
+use super::network::{Change, is_default};
 
 /// How long changes may gather before they are told, other than the loss of a link.
 pub const SETTLE: Duration = Duration::from_millis(15);
@@ -42,7 +42,7 @@ const DUMP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Watches the network; stops when dropped.
 #[derive(Debug)]
 pub struct Watcher {
-    picture: watch::Receiver<Arc<Network>>,
+    newest: watch::Receiver<Arc<Network>>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -69,7 +69,7 @@ impl Watcher {
             reader.abort();
             return Err(error);
         }
-        let (sender, picture) = watch::channel(Arc::new(state.network.clone()));
+        let (sender, newest) = watch::channel(Arc::new(state.network.clone()));
         let folder = tokio::spawn(async move {
             loop {
                 let due = state.due;
@@ -90,20 +90,20 @@ impl Watcher {
                 }
             }
         });
-        Ok(Watcher { picture, tasks: [reader, folder] })
+        Ok(Watcher { newest, tasks: [reader, folder] })
     }
 
-    /// The picture as it is now.
+    /// The network as it is now.
     pub fn current(&mut self) -> Arc<Network> {
-        self.picture.borrow_and_update().clone()
+        self.newest.borrow_and_update().clone()
     }
 
-    /// Waits until the picture differs from the one last taken, and takes it. May be cancelled.
+    /// Waits until the network differs from the one last taken, and takes it. May be cancelled.
     ///
     /// # Errors
     /// The connection to the kernel has ended: start anew.
     pub async fn changed(&mut self) -> io::Result<Arc<Network>> {
-        self.picture.changed().await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        self.newest.changed().await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(self.current())
     }
 }

@@ -1,4 +1,4 @@
-//! The picture of the network: interfaces, their addresses, their default routes.
+//! The state of the network: interfaces, their addresses, their default routes.
 //!
 //! Messages of the kernel are folded into it one at a time; what they do not change, they report
 //! as no change, so that chatter (statistics, wireless events) wakes nobody. Default routes are
@@ -168,7 +168,7 @@ impl Network {
     }
 }
 
-/// What a message changed in the picture.
+/// What a message changed in the network's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Change {
     /// Nothing.
