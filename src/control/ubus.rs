@@ -20,6 +20,7 @@ use super::server::{Call, ask};
 use super::{Mode, Request};
 use crate::config::DEFAULT_UBUS_SOCKET;
 use crate::status::Change;
+use onebox_linux::clock;
 use onebox_openwrt::netifd::{self, Interfaces, Link, State};
 use onebox_openwrt::ubus::blobmsg::Type;
 use onebox_openwrt::ubus::{Client, Error, Incoming, Invocation, Method, Object, Status, Ticket};
@@ -161,7 +162,7 @@ impl Bus {
         let mut wait = RETRY_MIN;
         let mut said = String::new();
         loop {
-            let begun = Instant::now();
+            let begun = clock::timer_now();
             let Err(error) = self.session().await;
             if begun.elapsed() >= LASTED {
                 wait = RETRY_MIN;
@@ -292,7 +293,7 @@ impl Session {
                     Ok(done) => self.answer(done)?,
                     Err(error) => log::error!("answering a call on ubus: {error}"),
                 },
-                () = async { sleep_until(due.unwrap_or_else(Instant::now)).await },
+                () = async { sleep_until(due.unwrap_or_else(clock::timer_now)).await },
                     if due.is_some() => self.ask_netifd()?,
             }
         }
@@ -374,7 +375,7 @@ impl Session {
     }
 
     fn refresh(&mut self) {
-        self.due.get_or_insert_with(|| Instant::now() + SETTLE);
+        self.due.get_or_insert_with(|| clock::timer_now() + SETTLE);
     }
 
     fn ask_netifd(&mut self) -> Result<(), Error> {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use onebox_linux::clock;
 use onebox_linux::netlink::{Network, Selection, Wan, WanFault, Watcher, wans};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::world::{Namespace, block_on, ip};
 
@@ -12,7 +13,7 @@ const LIMIT: Duration = Duration::from_millis(200);
 
 /// Waits for a state of the network that fits; tells how long that took.
 async fn until(watcher: &mut Watcher, what: &str, fits: impl Fn(&Network) -> bool) -> Duration {
-    let start = Instant::now();
+    let start = clock::timer_now();
     let mut network: Arc<Network> = watcher.current();
     while !fits(&network) {
         network = match timeout(Duration::from_secs(5), watcher.changed()).await {

@@ -20,6 +20,12 @@ pub fn now() -> Time {
     Time(u64::try_from(us).unwrap_or(u64::MAX))
 }
 
+/// The clock of tokio's timers: for a deadline that is handed to `sleep_until`.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock of timers")]
+pub fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The wall clock, microseconds since 1970-01-01 UTC; 0 if it stands before that. A router
 /// without a battery starts with a wrong one.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]

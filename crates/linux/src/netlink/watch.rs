@@ -31,6 +31,7 @@ use super::Network;
 use super::handle::Handle;
 use super::message::{Link, Message, Object, Verb};
 use super::network::{Change, is_default};
+use crate::clock;
 
 /// How long changes may gather before they are told, other than the loss of a link.
 pub const SETTLE: Duration = Duration::from_millis(15);
@@ -78,7 +79,7 @@ impl Watcher {
                         Some(message) => state.fold(&message),
                         None => return,
                     },
-                    () = async { sleep_until(due.unwrap_or_else(Instant::now)).await },
+                    () = async { sleep_until(due.unwrap_or_else(clock::timer_now)).await },
                         if due.is_some() => state.settle().await,
                 }
                 if state.tell {
@@ -164,7 +165,7 @@ impl State {
         // An address takes routes with it when it goes.
         self.routes_stale = true;
         self.tell |= change == Change::Loss;
-        self.due.get_or_insert_with(|| Instant::now() + SETTLE);
+        self.due.get_or_insert_with(|| clock::timer_now() + SETTLE);
     }
 
     async fn settle(&mut self) {
@@ -181,7 +182,7 @@ impl State {
             // Interrupted by a change, or the answer was lost: the next one may be whole.
             Ok(Err(_)) | Err(_) => {
                 self.all_stale = true;
-                self.due = Some(Instant::now() + SETTLE);
+                self.due = Some(clock::timer_now() + SETTLE);
             }
         }
     }
