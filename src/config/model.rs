@@ -168,12 +168,18 @@ pub struct Routing {
     /// `fwmask`, default 0xf0000000: the bits of the mark that are ours; the others are left to
     /// other programs.
     pub fwmask: u32,
-    /// `rule_priority`, 1 to 32764, default 900: first of the two ip rules with which traffic
-    /// enters the tunnel (local networks first, then the table). Below 1001 the tunnel comes
+    /// `rule_priority`, 1 to 32764, default 900: first of the four priorities of the ip rules
+    /// with which traffic enters the tunnel. Below 1001 the tunnel comes
     /// before mwan3, whose rules would send all traffic to a WAN and leave the tunnel without
     /// any; sockets bound to a WAN, such as those of its tracking, still leave by that WAN. Above
     /// 3999, mwan3 decides first.
     pub rule_priority: u32,
+}
+
+impl Default for Routing {
+    fn default() -> Routing {
+        Routing { table: 51, fwmark: 0x1000_0000, fwmask: 0xf000_0000, rule_priority: 900 }
+    }
 }
 
 /// Where the private key is.

@@ -259,6 +259,7 @@ fn socket(fields: &mut Fields, option: &'static str, default: &str) -> PathBuf {
 }
 
 fn routing(fields: &mut Fields) -> Routing {
+    let default = Routing::default();
     let accepted = "a routing table's number from 1 on, but not 253, 254 or 255";
     let table = fields.one("table", accepted, |text| {
         decimal(text).filter(|table| !matches!(table, 0 | 253..=255))
@@ -275,15 +276,16 @@ fn routing(fields: &mut Fields) -> Routing {
         };
         number.filter(|number| *number != 0)
     };
-    let fwmark = fields.one("fwmark", accepted, number).unwrap_or(0x1000_0000);
-    let fwmask = fields.one("fwmask", accepted, number).unwrap_or(0xf000_0000);
+    let fwmark = fields.one("fwmark", accepted, number).unwrap_or(default.fwmark);
+    let fwmask = fields.one("fwmask", accepted, number).unwrap_or(default.fwmask);
     if fwmark & !fwmask != 0 {
         let message = format!("accepted: a mark within the bits of fwmask, {fwmask:#010x}");
         let read = format!("{fwmark:#010x}");
         fields.complain_about(Severity::Error, "fwmark", Some(&read), &message);
     }
-    let rule_priority = fields.number("rule_priority", 1, 32764).unwrap_or(900);
-    Routing { table: table.unwrap_or(51), fwmark, fwmask, rule_priority }
+    let rule_priority = fields.number("rule_priority", 1, 32764);
+    let rule_priority = rule_priority.unwrap_or(default.rule_priority);
+    Routing { table: table.unwrap_or(default.table), fwmark, fwmask, rule_priority }
 }
 
 /// Names that the kernel takes for a device (`dev_valid_name`), in ASCII.
