@@ -48,6 +48,8 @@ pub enum Input {
     WatcherLost(std::io::Error),
     /// The data plane tells something.
     Event(Told),
+    /// The nftables table is in force, or fails.
+    Table(Result<(), nft::Error>),
     /// It is time to look names up again.
     Resolve,
     /// A peer has been silent for long enough.
@@ -151,7 +153,10 @@ impl Tunnel {
     /// Says good-bye to the peers and takes everything back; all but what must not leave past
     /// the tunnel, if that is to stay `barred`.
     pub async fn stop(mut self, barred: bool) {
-        let undone = if barred { self.system.undo_but_routes() } else { self.system.undo().await };
+        let undone = match barred {
+            true => self.system.undo_but_routes().await,
+            false => self.system.undo().await,
+        };
         self.data.stop();
         if let Err(error) = undone {
             log::error!("cleaning up: {error}");
@@ -171,6 +176,7 @@ impl Tunnel {
                 }
             } => changed.map_or_else(Input::WatcherLost, Input::Network),
             Some(told) = self.events.recv() => Input::Event(told),
+            table = self.system.table_changed() => Input::Table(table),
             () = tokio::time::sleep(RESOLVE_AGAIN), if connecting => Input::Resolve,
             () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => Input::Silence,
         }
@@ -191,6 +197,8 @@ impl Tunnel {
                 }
             }
             Input::Event(told) => return self.on_event(told).await,
+            Input::Table(Ok(())) => self.apply().await,
+            Input::Table(Err(error)) => log::error!("{error}"),
             Input::Resolve => self.resolve().await,
             Input::Silence => {
                 let (now, mut closed) = (clock::now(), false);
@@ -510,6 +518,7 @@ fn forget(addresses: &[std::net::IpAddr]) {
 pub async fn clean(config: Option<&Config>) -> Result<(), Error> {
     let routing = config.map(|config| ids(&config.main.routing)).unwrap_or_default();
     let control = config.map_or(Path::new(config::DEFAULT_CONTROL), |c| &c.main.control);
-    System::open(routing, &state_file(control), false).await?;
+    // Once more, to learn what could not be removed.
+    System::open(routing, &state_file(control), false).await?.undo().await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Nothing is left behind, and nothing foreign is taken away.
 
-use onebox_linux::nft::{self, Forward, Protocol, Tables};
+use onebox_linux::nft::{self, Forward, Nft, Protocol, Tables};
 use onebox_linux::system::{Ids, System};
 use onebox_linux::tun::Tun;
 
@@ -56,6 +56,7 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             desired.forwarding = true;
             let mut crashed = System::open(Ids::default(), &state.0, false).await.unwrap();
             crashed.apply(&desired).await.unwrap();
+            crashed.table_settled().await.unwrap();
             assert_eq!(forwarding(), "1\n1\n2\n");
             assert!(command("nft", "list table inet onebox").0);
             // No undo, as after kill -9; the device stays to make it harder.
@@ -68,6 +69,9 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             assert!(!state.0.exists());
 
             next.apply(&desired).await.unwrap();
+            next.table_settled().await.unwrap();
+            // Connection tracking has its switch only once a table needs it.
+            next.apply(&desired).await.unwrap();
             next.undo().await.unwrap();
             assert_eq!((seen(), forwarding()), before);
         });
@@ -78,11 +82,20 @@ fn after_a_crash_only_what_is_ours_is_removed() {
 fn the_table_is_in_force_and_goes() {
     let Some(namespace) = Namespace::new() else { return };
     namespace.run(|| {
-        let text = nft::ruleset("onebox0", &tables());
-        nft::check(&text).unwrap();
+        let all = nft::ruleset("onebox0", &tables());
+        let clamp = nft::ruleset("onebox0", &Tables { mss_clamp: true, ..Tables::default() });
+        let set = |ruleset| {
+            block_on(async {
+                let mut nft = Nft::start();
+                nft.set(ruleset);
+                nft.settled().await.unwrap();
+            });
+        };
+        let check = |text: &str| block_on(nft::check(text));
+        check(all.text()).unwrap();
         assert!(!command("nft", "list table inet onebox").0, "checking puts nothing in force");
         assert!(command("nft", "add table inet foreign").0);
-        nft::replace("onebox0", &tables()).unwrap();
+        set(Some(all));
         let (_, listed) = command("nft", "list table inet onebox");
         for rule in [
             "tcp option maxseg size set rt mtu",
@@ -93,13 +106,13 @@ fn the_table_is_in_force_and_goes() {
             assert!(listed.contains(rule), "{rule} is not in {listed}");
         }
         // The second takes the place of the first.
-        nft::replace("onebox0", &Tables { mss_clamp: true, ..Tables::default() }).unwrap();
+        set(Some(clamp));
         let (_, listed) = command("nft", "list table inet onebox");
         assert!(listed.contains("maxseg") && !listed.contains("dnat"));
-        let refused = nft::check("table inet onebox { nonsense }").unwrap_err();
+        let refused = check("table inet onebox { nonsense }").unwrap_err();
         assert!(matches!(refused, nft::Error::Refused(_)), "{refused}");
-        nft::remove().unwrap();
-        nft::remove().unwrap();
+        set(None);
+        set(None);
         assert!(!command("nft", "list table inet onebox").0);
         assert!(command("nft", "list table inet foreign").0);
     });

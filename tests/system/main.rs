@@ -7,6 +7,7 @@
 
 mod clean;
 mod nat;
+mod nft;
 mod routing;
 mod tun;
 mod udp;

@@ -27,6 +27,7 @@ fn apply(namespace: &Namespace, tun: &Tun, desired: Desired) {
         block_on(async {
             let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
+            system.table_settled().await.unwrap();
         });
     });
 }

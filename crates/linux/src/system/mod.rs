@@ -30,8 +30,7 @@
 //!
 //! Limits: the rules run before those of mwan3 (1001 and up) and pbr (below 30000), so what the
 //! tunnel routes is not theirs to balance any more. An address range that a WAN's provider gave
-//! to the LAN (delegated prefix) goes into the tunnel like all else of the LAN. The nftables
-//! program blocks the calling thread for a few milliseconds.
+//! to the LAN (delegated prefix) goes into the tunnel like all else of the LAN.
 
 mod kernel;
 mod plan;
@@ -41,7 +40,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::netlink::{Network, Wan};
-use super::nft;
+use super::nft::{self, Nft, ruleset};
 use super::sysctl::Sysctls;
 use kernel::Kernel;
 use onebox_core::prefix::{InterfaceAddress, Prefix};
@@ -178,36 +177,38 @@ pub struct System {
     ids: Ids,
     kernel: Kernel,
     sysctls: Sysctls,
-    /// The nftables table in force, with the device's name.
-    tables: Option<(String, nft::Tables)>,
+    nft: Nft,
 }
 
 impl System {
     /// Opens a connection to the kernel and removes what an earlier run has left behind, without
     /// its routes and rules if they are `barred`: the next [`apply`](Self::apply) makes them
     /// right, and nothing leaves meanwhile. `state` is a file on a RAM disk for the former values
-    /// of switches. Needs a tokio runtime with IO.
+    /// of switches. Needs a tokio runtime with IO and time.
     ///
     /// # Errors
-    /// See [`Error`]. Without the program `nft` there is no table to remove: no error.
+    /// See [`Error`]. What becomes of the nftables table is logged only: the task goes on trying.
     pub async fn open(ids: Ids, state: &Path, barred: bool) -> Result<System, Error> {
-        let mut system =
-            System { ids, kernel: Kernel::open()?, sysctls: Sysctls::load(state), tables: None };
-        if barred {
-            system.undo_but_routes()?;
-        } else {
-            system.undo().await?;
+        let (kernel, sysctls) = (Kernel::open()?, Sysctls::load(state));
+        let mut system = System { ids, kernel, sysctls, nft: Nft::start() };
+        let undone = if barred { system.undo_but_routes().await } else { system.undo().await };
+        match undone {
+            Err(Error::Nft(error)) => log::error!("{error}"),
+            other => other?,
         }
         Ok(system)
     }
 
     /// Makes the system as desired. May be called again at any time; what is right already is
-    /// not touched, and what somebody has removed is made again.
+    /// not touched, and what somebody has removed is made again. The nftables table is only asked
+    /// for: see [`table_changed`](Self::table_changed).
     ///
     /// # Errors
     /// The first that failed. The rest is made all the same, so that a kernel without IPv6 gets
     /// its IPv4 routes.
     pub async fn apply(&mut self, desired: &Desired) -> Result<(), Error> {
+        // The table first: it takes longest, and what is routed into the tunnel is to find it.
+        self.table(desired);
         let mut result = self.kernel.device(desired).await;
         let keep = |result: &mut Result<(), Error>, next: Result<(), Error>| {
             if result.is_ok() {
@@ -219,20 +220,37 @@ impl System {
         let routes = plan::routes(&self.ids, desired);
         keep(&mut result, self.kernel.routes(&self.ids, &routes).await);
         keep(&mut result, self.kernel.rules(&self.ids, &rules).await);
-        keep(&mut result, self.table(desired));
-        // Last: a switch of connection tracking exists once a table needs that.
         keep(&mut result, self.switches(desired));
         result
     }
 
-    /// Takes everything back that is ours.
+    /// Waits for news of the nftables table: it is in force, or fails. May be cancelled. Once it
+    /// is in force, [`apply`](Self::apply) is due again: connection tracking has switches only
+    /// when a table needs it.
+    ///
+    /// # Errors
+    /// Why it fails. It is tried again.
+    pub async fn table_changed(&mut self) -> Result<(), nft::Error> {
+        self.nft.changed().await
+    }
+
+    /// Waits until the nftables table is in force or known to fail, for a bounded time; see
+    /// [`Nft::settled`].
+    ///
+    /// # Errors
+    /// Why it fails. It is tried again.
+    pub async fn table_settled(&mut self) -> Result<(), nft::Error> {
+        self.nft.settled().await
+    }
+
+    /// Takes everything back that is ours, and waits for it.
     ///
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo(&mut self) -> Result<(), Error> {
         let rules = self.kernel.rules(&self.ids, &[]).await;
         let routes = self.kernel.routes(&self.ids, &[]).await;
-        rules.and(routes).and(self.undo_but_routes())
+        rules.and(routes).and(self.undo_but_routes().await)
     }
 
     /// Takes back what is ours but for routes and rules: what is barred stays so until the next
@@ -240,34 +258,20 @@ impl System {
     ///
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
-    pub fn undo_but_routes(&mut self) -> Result<(), Error> {
-        self.tables = None;
-        let tables = match nft::remove() {
-            Err(nft::Error::Missing) => Ok(()),
-            other => other.map_err(Error::from),
-        };
+    pub async fn undo_but_routes(&mut self) -> Result<(), Error> {
+        self.nft.set(None);
+        let tables = self.table_settled().await.map_err(Error::from);
         let switches = self.sysctls.restore();
         let switches =
             switches.map_err(|error| Error::Sysctl { key: "(former values)".to_owned(), error });
         tables.and(switches)
     }
 
-    fn table(&mut self, desired: &Desired) -> Result<(), Error> {
-        match &desired.tables {
-            Some(tables) => {
-                let wanted = (desired.device.clone(), tables.clone());
-                if self.tables.as_ref() != Some(&wanted) {
-                    nft::replace(&desired.device, tables)?;
-                    self.tables = Some(wanted);
-                }
-            }
-            None if self.tables.is_some() => {
-                nft::remove()?;
-                self.tables = None;
-            }
-            None => {}
+    fn table(&mut self, desired: &Desired) {
+        let wanted = desired.tables.as_ref().map(|tables| ruleset(&desired.device, tables));
+        if self.nft.wish() != Some(wanted.clone()) {
+            self.nft.set(wanted);
         }
-        Ok(())
     }
 
     fn switches(&mut self, desired: &Desired) -> Result<(), Error> {

@@ -1,21 +1,7 @@
-//! The one nftables table that is ours, `inet onebox`.
-//!
-//! Why: a server translates the tunnel's addresses to its own and hands ports on; both sides
-//! lower the MSS of TCP through the tunnel, or connections behind a blocked ICMP would stall.
-//!
-//! How: [`ruleset`] is a pure function from [`Tables`] to text; [`replace`] feeds it to the `nft`
-//! program, which swaps the whole table in one transaction; [`remove`] takes it away. Text
-//! through the program and not netlink: every OpenWrt since 22.03 and every Debian has it, it
-//! costs a few milliseconds at start and reload, and the rules can be read and checked by hand.
-//!
-//! Limits: `accept` here ends only our own chain. A firewall in another table that drops
-//! forwarded packets (fw4 without a zone for the tunnel, ufw) still drops them; it is not ours
-//! to change. The calls block for the time that the program takes.
+//! What the table does, as the text that makes it.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Stdio};
 
 use onebox_core::prefix::Prefix;
 
@@ -61,22 +47,20 @@ pub struct Tables {
     pub accept_forward: bool,
 }
 
-/// What went wrong with nftables.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The program is not installed.
-    #[error("the program `nft` is missing (install the package nftables)")]
-    Missing,
-    /// The program could not be run.
-    #[error("cannot run `nft`: {0}")]
-    Run(#[from] io::Error),
-    /// The kernel or the program refused the rules.
-    #[error("`nft` refused the rules: {0}")]
-    Refused(String),
+/// The text for `nft` that puts a table of ours in the place of the former one, in one
+/// transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset(String);
+
+impl Ruleset {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
 }
 
-/// The text that replaces our table by one that does `tables` for the tunnel's `device`.
-pub fn ruleset(device: &str, tables: &Tables) -> String {
+/// The ruleset that does `tables` for the tunnel's `device`.
+pub fn ruleset(device: &str, tables: &Tables) -> Ruleset {
     let device = quoted(device);
     // The first line makes the second succeed when there is no table yet.
     let mut text =
@@ -129,12 +113,12 @@ pub fn ruleset(device: &str, tables: &Tables) -> String {
         &source,
     );
     text.push_str("}\n");
-    text
+    Ruleset(text)
 }
 
-/// The text that removes our table, and succeeds when there is none.
-fn removal() -> String {
-    format!("table inet {TABLE}\ndelete table inet {TABLE}\n")
+/// The one that removes our table, and succeeds when there is none.
+pub(super) fn removal() -> Ruleset {
+    Ruleset(format!("table inet {TABLE}\ndelete table inet {TABLE}\n"))
 }
 
 fn chain(text: &mut String, name: &str, hook: &str, rules: &[String]) {
@@ -185,55 +169,6 @@ fn quoted(device: &str) -> String {
     format!("\"{safe}\"")
 }
 
-/// Puts the table for `tables` in the place of the former one, in one transaction.
-///
-/// # Errors
-/// See [`Error`]; the former table then stays.
-pub fn replace(device: &str, tables: &Tables) -> Result<(), Error> {
-    run(&["-f", "-"], &ruleset(device, tables))
-}
-
-/// Removes the table if it is there.
-///
-/// # Errors
-/// See [`Error`].
-pub fn remove() -> Result<(), Error> {
-    run(&["-f", "-"], &removal())
-}
-
-/// Lets `nft` check a ruleset without putting it in force.
-///
-/// # Errors
-/// See [`Error`].
-pub fn check(ruleset: &str) -> Result<(), Error> {
-    run(&["-c", "-f", "-"], ruleset)
-}
-
-fn run(arguments: &[&str], input: &str) -> Result<(), Error> {
-    let spawned = Command::new("nft")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing),
-        Err(error) => return Err(error.into()),
-    };
-    let written = match child.stdin.take() {
-        Some(mut stdin) => stdin.write_all(input.as_bytes()),
-        None => Ok(()),
-    };
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        let first = message.lines().next().unwrap_or("no message");
-        return Err(Error::Refused(first.to_owned()));
-    }
-    Ok(written?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,7 +186,8 @@ table inet onebox {
 \t}
 }
 ";
-        assert_eq!(ruleset("onebox0", &Tables { mss_clamp: true, ..Tables::default() }), expected);
+        let tables = Tables { mss_clamp: true, ..Tables::default() };
+        assert_eq!(ruleset("onebox0", &tables).text(), expected);
     }
 
     #[test]
@@ -303,7 +239,7 @@ table inet onebox {
 \t}
 }
 ";
-        assert_eq!(ruleset("onebox0", &tables), expected);
+        assert_eq!(ruleset("onebox0", &tables).text(), expected);
     }
 
     #[test]
@@ -313,7 +249,8 @@ table inet onebox {
             masquerade_into_tunnel: vec!["10.99.0.2".parse().unwrap()],
             ..Tables::default()
         };
-        let text = ruleset("onebox0", &tables);
+        let ruleset = ruleset("onebox0", &tables);
+        let text = ruleset.text();
         assert!(
             text.contains(
                 "\t\toifname \"onebox0\" ip saddr != { 10.99.0.2 } snat ip to 10.99.0.2\n"

@@ -1,0 +1,230 @@
+//! The table as it was asked for last, made so beside everything else.
+//!
+//! Why: the program takes milliseconds as a rule, seconds on a router that is busy, and for ever
+//! when something is wrong; whoever asks has other things to do.
+//!
+//! How: one task has the program run, one run after the other, always for the newest wish; those
+//! in between are passed over. A run that fails is told once, and tried again every
+//! [`RETRY`] or with the next wish.
+//!
+//! Limits: a run that has begun is not broken off by another wish, so that the newest is in force
+//! or known to fail after two deadlines of the program at most.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::program::{Error, Program};
+use super::ruleset::{Ruleset, removal};
+
+/// Time until a run that failed is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How the table is to be. Numbers tell wishes apart.
+#[derive(Debug, Clone)]
+struct Wish {
+    number: u64,
+    /// None: no table.
+    ruleset: Option<Ruleset>,
+}
+
+/// What became of a wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Outcome {
+    number: u64,
+    result: Result<(), Error>,
+}
+
+/// The task; it ends when this is dropped, and so does a program that runs.
+#[derive(Debug)]
+pub struct Nft {
+    wishes: watch::Sender<Wish>,
+    outcomes: watch::Receiver<Outcome>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Nft {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Nft {
+    /// Starts the task, which leaves the table alone until the first wish. Needs a tokio runtime
+    /// with IO and time.
+    pub fn start() -> Nft {
+        Nft::with(Program::default(), RETRY)
+    }
+
+    fn with(program: Program, retry: Duration) -> Nft {
+        let (wishes, wished) = watch::channel(Wish { number: 0, ruleset: None });
+        let (told, outcomes) = watch::channel(Outcome { number: 0, result: Ok(()) });
+        let task = tokio::spawn(work(program, retry, wished, told));
+        Nft { wishes, outcomes, task }
+    }
+
+    /// Asks for a table, or for none, in the place of whatever there is.
+    pub fn set(&self, ruleset: Option<Ruleset>) {
+        self.wishes.send_modify(|wish| *wish = Wish { number: wish.number + 1, ruleset });
+    }
+
+    /// What was asked for last. None before the first time.
+    pub fn wish(&self) -> Option<Option<Ruleset>> {
+        let wish = self.wishes.borrow();
+        (wish.number > 0).then(|| wish.ruleset.clone())
+    }
+
+    /// Waits until something else is known about the newest wish than what was told last: it is
+    /// in force, or fails. May be cancelled.
+    ///
+    /// # Errors
+    /// Why it fails; it is tried again.
+    pub async fn changed(&mut self) -> Result<(), Error> {
+        loop {
+            if self.outcomes.changed().await.is_err() {
+                // The task ends with us only.
+                std::future::pending::<()>().await;
+            }
+            let outcome = self.outcomes.borrow_and_update().clone();
+            if outcome.number == self.wishes.borrow().number {
+                return outcome.result;
+            }
+        }
+    }
+
+    /// Waits until the newest wish is in force or known to fail; not longer than two deadlines
+    /// of the program.
+    ///
+    /// # Errors
+    /// Why it fails; it is tried again.
+    pub async fn settled(&mut self) -> Result<(), Error> {
+        let number = self.wishes.borrow().number;
+        match self.outcomes.wait_for(|outcome| outcome.number == number).await {
+            Ok(outcome) => outcome.result.clone(),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+async fn work(
+    program: Program,
+    retry: Duration,
+    mut wishes: watch::Receiver<Wish>,
+    outcomes: watch::Sender<Outcome>,
+) {
+    let mut failed = false;
+    loop {
+        let next = wishes.changed();
+        let next = if failed { timeout(retry, next).await.unwrap_or(Ok(())) } else { next.await };
+        if next.is_err() {
+            return;
+        }
+        let Wish { number, ruleset } = wishes.borrow_and_update().clone();
+        let remove = ruleset.is_none();
+        let ruleset = ruleset.unwrap_or_else(removal);
+        let result = match program.run(&["-f", "-"], ruleset.text()).await {
+            // Whoever has no such program has no such table.
+            Err(Error::Missing) if remove => Ok(()),
+            result => result,
+        };
+        failed = result.is_err();
+        let new = Outcome { number, result };
+        outcomes.send_if_modified(|outcome| {
+            let changed = *outcome != new;
+            *outcome = new;
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::program::tests::{Script, block_on};
+    use super::super::{Tables, ruleset};
+    use super::*;
+
+    fn ruleset_for(device: &str) -> Option<Ruleset> {
+        Some(ruleset(device, &Tables { mss_clamp: true, ..Tables::default() }))
+    }
+
+    #[test]
+    fn the_newest_wish_wins_and_runs_do_not_overlap() {
+        // A run that finds another one going on says so.
+        let script = Script::new(
+            "newest",
+            "mkdir running || echo overlap >> log; cat > input; grep -m 1 -o 'wan[0-9]*' input >> log
+             sleep 0.3; rmdir running",
+        );
+        block_on(async {
+            let mut nft = Nft::with(script.program(), RETRY);
+            assert_eq!(nft.wish(), None);
+            nft.set(ruleset_for("wan1"));
+            while script.read("log").is_empty() {
+                tokio::task::yield_now().await;
+            }
+            for number in 2..=9 {
+                nft.set(ruleset_for(&format!("wan{number}")));
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(nft.wish(), Some(ruleset_for("wan9")));
+            nft.settled().await.unwrap();
+            assert_eq!(script.read("log"), "wan1\nwan9\n");
+        });
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_tried_again() {
+        let script = Script::new(
+            "again",
+            "cat > input; echo >> runs; [ -e good ] && exit 0; echo 'not now' >&2; exit 1",
+        );
+        block_on(async {
+            let mut nft = Nft::with(script.program(), Duration::from_millis(20));
+            nft.set(ruleset_for("wan1"));
+            let refused = Error::Refused("not now".to_owned());
+            assert_eq!(nft.changed().await, Err(refused));
+            while script.read("runs").len() < 4 {
+                let more = timeout(Duration::from_millis(20), nft.changed()).await;
+                assert!(more.is_err(), "{more:?}");
+            }
+            std::fs::write(script.0.join("good"), "").unwrap();
+            assert_eq!(nft.changed().await, Ok(()));
+        });
+    }
+
+    #[test]
+    fn without_the_program_there_is_nothing_to_remove() {
+        let script = Script::new("none", "");
+        let program = Program { name: script.0.join("none").into(), ..script.program() };
+        block_on(async {
+            let mut nft = Nft::with(program, RETRY);
+            nft.set(None);
+            assert_eq!(nft.settled().await, Ok(()));
+            nft.set(ruleset_for("wan1"));
+            assert_eq!(nft.settled().await, Err(Error::Missing));
+        });
+    }
+
+    #[test]
+    fn the_thread_goes_on_while_the_program_runs() {
+        let script = Script::new("thread", "cat > input; sleep 0.5");
+        block_on(async {
+            let mut nft = Nft::with(script.program(), RETRY);
+            nft.set(ruleset_for("wan1"));
+            let mut turns = 0;
+            let count = async {
+                loop {
+                    turns += 1;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::select! {
+                result = nft.settled() => result.unwrap(),
+                () = count => {}
+            }
+            assert!(turns > 10, "{turns}");
+        });
+    }
+}
