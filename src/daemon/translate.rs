@@ -7,7 +7,7 @@ use crate::endpoint::{self, Endpoint, PeerSettings};
 use crate::engine;
 use crate::prefix::{InterfaceAddress, Prefix};
 use crate::time::{MS, SEC};
-use onebox_linux::system::Ids;
+use onebox_linux::ids::Ids;
 use onebox_linux::{clock, nft};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ pub(super) fn barred<'a>(peers: impl Iterator<Item = &'a config::Peer>) -> Vec<P
 }
 
 /// Where former values of switches are kept: beside the control socket, on a RAM disk, so that
-/// several programs on one host keep theirs apart.
+/// programs in several network namespaces of one host keep theirs apart.
 pub(super) fn state_file(control: &Path) -> PathBuf {
     crate::control::real_path(control).with_extension("sysctl")
 }
@@ -62,7 +62,6 @@ pub(super) fn ids(routing: &config::Routing) -> Ids {
         priority: routing.rule_priority,
         mark: routing.fwmark,
         mask: routing.fwmask,
-        ..Ids::default()
     }
 }
 

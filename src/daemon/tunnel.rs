@@ -516,9 +516,9 @@ fn forget(addresses: &[std::net::IpAddr]) {
 /// # Errors
 /// The system refuses something.
 pub async fn clean(config: Option<&Config>) -> Result<(), Error> {
-    let routing = config.map(|config| ids(&config.main.routing)).unwrap_or_default();
+    let routing = config.map(|config| config.main.routing).unwrap_or_default();
     let control = config.map_or(Path::new(config::DEFAULT_CONTROL), |c| &c.main.control);
     // Once more, to learn what could not be removed.
-    System::open(routing, &state_file(control), false).await?.undo().await?;
+    System::open(ids(&routing), &state_file(control), false).await?.undo().await?;
     Ok(())
 }

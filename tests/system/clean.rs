@@ -1,11 +1,12 @@
 //! Nothing is left behind, and nothing foreign is taken away.
 
+use onebox_linux::ids::Ids;
 use onebox_linux::nft::{self, Forward, Nft, Protocol, Tables};
-use onebox_linux::system::{Ids, System};
+use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
 use crate::routing::{full_tunnel, two_wans};
-use crate::world::{Namespace, StateFile, block_on, command, ip};
+use crate::world::{Namespace, StateFile, block_on, command, ids, ip};
 
 fn tables() -> Tables {
     Tables {
@@ -39,10 +40,10 @@ fn after_a_crash_only_what_is_ours_is_removed() {
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
         // Somebody else's, in our table and at our priority.
-        ip("rule add from 203.0.113.9 lookup 51830 priority 902");
-        ip("-6 rule add from 2001:db8:9::9 lookup 51830 priority 903");
-        ip("route add 203.0.113.0/24 dev wan1 table 51830");
-        ip("-6 route add 2001:db8:77::/64 dev wan1 table 51830");
+        ip("rule add from 203.0.113.9 lookup 51 priority 902");
+        ip("-6 rule add from 2001:db8:9::9 lookup 51 priority 903");
+        ip("route add 203.0.113.0/24 dev wan1 table 51");
+        ip("-6 route add 2001:db8:77::/64 dev wan1 table 51");
         let seen = || {
             let all = ip("rule show") + &ip("-6 rule show") + &ip("route show table all");
             let all = all + &ip("-6 route show table all");
@@ -54,7 +55,7 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             let mut desired = full_tunnel(&tun).await;
             desired.tables = Some(tables());
             desired.forwarding = true;
-            let mut crashed = System::open(Ids::default(), &state.0, false).await.unwrap();
+            let mut crashed = System::open(ids(), &state.0, false).await.unwrap();
             crashed.apply(&desired).await.unwrap();
             crashed.table_settled().await.unwrap();
             assert_eq!(forwarding(), "1\n1\n2\n");
@@ -63,7 +64,7 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             drop(crashed);
             assert_ne!(seen(), before.0);
 
-            let mut next = System::open(Ids::default(), &state.0, false).await.unwrap();
+            let mut next = System::open(ids(), &state.0, false).await.unwrap();
             assert_eq!((seen(), forwarding()), before);
             assert!(!command("nft", "list table inet onebox").0);
             assert!(!state.0.exists());
@@ -74,6 +75,51 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             next.apply(&desired).await.unwrap();
             next.undo().await.unwrap();
             assert_eq!((seen(), forwarding()), before);
+        });
+    });
+}
+
+/// A configuration with other numbers, or one that does not parse, finds what the former has set:
+/// at a start, at one that bars all else, and when it only cleans.
+#[test]
+fn after_a_crash_what_other_numbers_have_set_is_found() {
+    let Some((client, _internet)) = two_wans() else { return };
+    client.run(|| {
+        let state = StateFile::new();
+        let all = || {
+            ip("rule show")
+                + &ip("-6 rule show")
+                + &ip("route show table all")
+                + &ip("-6 route show table all")
+        };
+        block_on(async {
+            let tun = Tun::open("onebox0", true).unwrap();
+            let mut desired = full_tunnel(&tun).await;
+            desired.barred = desired.routes.clone();
+            // What the device itself brings is there before and after.
+            let mut first = System::open(ids(), &state.0, false).await.unwrap();
+            first
+                .apply(&Desired { routes: vec![], barred: vec![], wans: vec![], ..desired.clone() })
+                .await
+                .unwrap();
+            let before = all();
+            drop(first);
+
+            let other = Ids { table: 99_999, priority: 400, mark: 0x0a00_0000, mask: 0x0f00_0000 };
+            for barred in [false, true] {
+                let mut crashed = System::open(other, &state.0, false).await.unwrap();
+                crashed.apply(&desired).await.unwrap();
+                assert!(ip("rule show").contains("400:") && all().contains("table 99999"));
+                drop(crashed);
+                let mut next = System::open(ids(), &state.0, barred).await.unwrap();
+                assert_eq!(barred, ip("rule show").contains("403:"), "what is barred stays");
+                next.apply(&desired).await.unwrap();
+                let rules = ip("rule show");
+                assert!(rules.contains("903:") && !rules.contains("403:"), "{rules}");
+                assert!(!all().contains("99999"));
+                next.undo().await.unwrap();
+                assert_eq!(all(), before);
+            }
         });
     });
 }

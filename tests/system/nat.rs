@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use onebox_linux::nft::{Forward, Protocol, Tables};
-use onebox_linux::system::{Desired, Ids, System};
+use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
 use crate::tun::{MTU, Pump, open};
-use crate::world::{Namespace, StateFile, block_on};
+use crate::world::{Namespace, StateFile, block_on, ids};
 
 const SIZE: usize = 300_000;
 
@@ -25,7 +25,7 @@ fn apply(namespace: &Namespace, tun: &Tun, desired: Desired) {
     namespace.run(move || {
         let state = StateFile::new();
         block_on(async {
-            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
+            let mut system = System::open(ids(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
             system.table_settled().await.unwrap();
         });

@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket as PlainSocket};
 use std::time::Duration;
 
+use onebox_linux::ids::wan_table;
 use onebox_linux::netlink::{Selection, Watcher, wans};
-use onebox_linux::system::{Desired, Ids, System, wan_routes};
+use onebox_linux::system::{Desired, System, wan_routes};
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Family, Options, UdpSocket};
 
-use crate::world::{Namespace, StateFile, block_on, command, eventually, ip};
+use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip};
 
 /// The server's addresses, behind both WANs.
 const SERVER: [&str; 2] = ["198.51.100.1", "2001:db8:ffff::1"];
@@ -77,7 +78,7 @@ fn everything_goes_where_it_should_and_comes_back() {
         block_on(async {
             let tun = Tun::open("onebox0", true).unwrap();
             let mut desired = full_tunnel(&tun).await;
-            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
+            let mut system = System::open(ids(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
             let rules_in_force = rules();
             system.apply(&desired).await.unwrap();
@@ -87,7 +88,7 @@ fn everything_goes_where_it_should_and_comes_back() {
 
             for server in SERVER {
                 assert_eq!(device_to(server), "onebox0");
-                let marked = |wan: &str| format!("{server} mark 0x6f000000 oif {wan}");
+                let marked = |wan: &str| format!("{server} mark {:#x} oif {wan}", ids().mark);
                 assert_eq!(device_to(&marked("wan1")), "wan1");
                 assert_eq!(device_to(&marked("wan2")), "wan2");
             }
@@ -104,7 +105,7 @@ fn everything_goes_where_it_should_and_comes_back() {
             system.apply(&desired).await.unwrap();
             let rules_now = rules();
             assert!(rules_now.contains("10.1.0.9") && !rules_now.contains("10.1.0.2 "));
-            let wan_table = 5_183_000 + desired.wans[0].ifindex;
+            let wan_table = wan_table(desired.wans[0].ifindex);
             assert!(ip(&format!("route show table {wan_table}")).contains("10.1.0.254"));
 
             // The tunnel is down: the main table decides.
@@ -138,7 +139,7 @@ fn a_socket_leaves_by_its_wan_whatever_the_routes_say() {
         let tun = Tun::open("onebox0", true).unwrap();
         let system = block_on(async {
             let desired = full_tunnel(&tun).await;
-            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
+            let mut system = System::open(ids(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
             system
         });
@@ -152,7 +153,7 @@ fn a_socket_leaves_by_its_wan_whatever_the_routes_say() {
             client.run(move || {
                 let options = Options {
                     device: Some(wan.to_owned()),
-                    mark: Ids::default().mark,
+                    mark: ids().mark,
                     ..Options::default()
                 };
                 let socket = UdpSocket::open(family, &options).unwrap();
@@ -183,7 +184,7 @@ fn answers_leave_by_the_wan_that_was_asked() {
         let tun = Tun::open("onebox0", true).unwrap();
         let system = block_on(async {
             let desired = full_tunnel(&tun).await;
-            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
+            let mut system = System::open(ids(), &state.0, false).await.unwrap();
             system.apply(&desired).await.unwrap();
             system
         });

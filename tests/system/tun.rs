@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use onebox::buffer::Pool;
-use onebox_linux::system::{Desired, Ids, System};
+use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
-use crate::world::{Namespace, StateFile, block_on, command};
+use crate::world::{Namespace, StateFile, block_on, command, ids};
 use std::os::fd::AsFd;
 
 /// The MTU of the devices in bytes.
@@ -26,7 +26,7 @@ pub fn open(host: u8, offload: bool) -> Option<(Namespace, Tun)> {
         let state = StateFile::new();
         let tun = Tun::open("onebox0", offload).unwrap();
         block_on(async {
-            let mut system = System::open(Ids::default(), &state.0, false).await.unwrap();
+            let mut system = System::open(ids(), &state.0, false).await.unwrap();
             let desired = Desired {
                 device: tun.name().to_owned(),
                 ifindex: tun.ifindex(),

@@ -8,6 +8,14 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, gettid};
+use onebox::config::Routing;
+use onebox_linux::ids::Ids;
+
+/// The numbers of a configuration that says nothing of them.
+pub fn ids() -> Ids {
+    let Routing { table, fwmark, fwmask, rule_priority } = Routing::default();
+    Ids { table, priority: rule_priority, mark: fwmark, mask: fwmask }
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod coalesce;
 pub mod conntrack;
+pub mod ids;
 pub mod netlink;
 pub mod nft;
 pub mod sysctl;

@@ -14,7 +14,8 @@ use nix::errno::Errno;
 use rtnetlink::AddressMessageBuilder;
 use tokio::task::JoinHandle;
 
-use super::{Desired, Error, Ids, OwnRoute, Owner, Rule};
+use super::{Desired, Error, OwnRoute, Owner, Rule};
+use crate::ids::PROTOCOL;
 use crate::netlink::handle::{Error as Netlink, Handle};
 use crate::netlink::message::{Link, Object};
 use onebox_core::prefix::InterfaceAddress;
@@ -131,8 +132,8 @@ impl Kernel {
     }
 
     /// Makes our routes those of `wanted`.
-    pub(super) async fn routes(&self, ids: &Ids, wanted: &[OwnRoute]) -> Result<(), Error> {
-        let have = self.own_routes(ids).await?;
+    pub(super) async fn routes(&self, wanted: &[OwnRoute]) -> Result<(), Error> {
+        let have = self.own_routes().await?;
         let mut result = Ok(());
         // A route to the same place has to go before its successor can come.
         for (route, message) in &have {
@@ -143,22 +144,22 @@ impl Kernel {
         }
         for route in wanted {
             if !have.iter().any(|(there, _)| there == route) {
-                let add = self.handle.add(Object::Route(route.message(ids))).await;
+                let add = self.handle.add(Object::Route(route.message())).await;
                 result = result.and(unless(&[], add, || describe("add", route)));
             }
         }
         result
     }
 
-    async fn own_routes(&self, ids: &Ids) -> Result<Vec<(OwnRoute, RouteMessage)>, Error> {
+    async fn own_routes(&self) -> Result<Vec<(OwnRoute, RouteMessage)>, Error> {
         let mut list = Vec::new();
         for family in FAMILIES {
             let mut filter = RouteMessage::default();
             filter.header.address_family = family;
-            filter.header.protocol = RouteProtocol::from(ids.protocol);
+            filter.header.protocol = RouteProtocol::from(PROTOCOL);
             let read = self.handle.each(Object::Route(filter), |object| {
                 if let Object::Route(message) = object {
-                    list.extend(OwnRoute::read(ids, &message).map(|route| (route, message)));
+                    list.extend(OwnRoute::read(&message).map(|route| (route, message)));
                 }
             });
             unless(&NO_FAMILY, read.await, || "read routes".to_owned())?;
@@ -167,7 +168,7 @@ impl Kernel {
     }
 
     /// Makes our rules those of `wanted`.
-    pub(super) async fn rules(&self, ids: &Ids, wanted: &[Rule]) -> Result<(), Error> {
+    pub(super) async fn rules(&self, wanted: &[Rule]) -> Result<(), Error> {
         let mut have = Vec::new();
         let mut result = Ok(());
         for family in FAMILIES {
@@ -175,7 +176,7 @@ impl Kernel {
             filter.header.family = family;
             let read = self.handle.each(Object::Rule(filter), |object| {
                 if let Object::Rule(message) = object {
-                    have.extend(Rule::read(ids, &message).map(|rule| (rule, message)));
+                    have.extend(Rule::read(&message).map(|rule| (rule, message)));
                 }
             });
             unless(&NO_FAMILY, read.await, || "read rules".to_owned())?;
@@ -184,7 +185,7 @@ impl Kernel {
             if !have.iter().any(|(there, _)| there == rule) {
                 // A kernel without IPv6 has no IPv6 to send astray.
                 let fine: &[Errno] = if rule.v4 { &[] } else { &NO_FAMILY };
-                let added = self.handle.add(Object::Rule(rule.message(ids))).await;
+                let added = self.handle.add(Object::Rule(rule.message())).await;
                 result = result.and(unless(fine, added, || format!("add the rule {rule:?}")));
             }
         }

@@ -4,7 +4,7 @@
 //! own packets out of itself, and leaves nothing behind, not even after a crash.
 //!
 //! How: [`System::apply`] takes the whole desired state and makes the difference to what the
-//! kernel has. Four kinds of rules, for both families, in this order from priority P on:
+//! kernel has. The rules, for both families, in this order from priority P on:
 //!
 //! | Priority | Rule | For |
 //! |---|---|---|
@@ -18,19 +18,21 @@
 //! table would not do: it would take the best WAN, whatever the source address, and strict
 //! reverse path filtering would drop what arrives by the others.
 //!
-//! Everything carries our protocol number ([`Ids::protocol`]), as rules (`FRA_PROTOCOL`) and as
-//! routes (`rtm_protocol`). Only what carries it and lies in our tables or priorities is ever
-//! removed; rules and routes of others in the same table stay. While the tunnel is down, the
-//! caller applies a state without routes: rule P+3 then finds nothing and the main table decides.
-//! Or it has barred what must not leave any other way: a route to nowhere, behind ours in the same
-//! table, does not go away with the device, so that it holds after a crash as well.
+//! All numbers come from [`ids`](crate::ids). Rules and routes carry our protocol number; whatever
+//! carries it is ours, in any table and with any priority, so that after a crash what another
+//! configuration has set is found as well. Rules and routes of others in the same table stay.
+//! While the tunnel is down, the caller applies a state without routes: rule P+3 then finds
+//! nothing and the main table decides. Or it has barred what must not leave any other way: a route
+//! to nowhere, behind ours in the same table, does not go away with the device, so that it holds
+//! after a crash as well.
 //!
 //! Where netifd owns the device, addresses and routes into the tunnel are its own, in the main
-//! table; of the rules only P and P+2 are made, unless something is barred.
+//! table; of the rules only P and the first of P+2 are made, unless something is barred.
 //!
 //! Limits: the rules run before those of mwan3 (1001 and up) and pbr (below 30000), so what the
 //! tunnel routes is not theirs to balance any more. An address range that a WAN's provider gave
-//! to the LAN (delegated prefix) goes into the tunnel like all else of the LAN.
+//! to the LAN (delegated prefix) goes into the tunnel like all else of the LAN. There is one such
+//! program in a network namespace: a second one would take the first one's routes for its own.
 
 mod kernel;
 mod plan;
@@ -39,44 +41,13 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::ids::Ids;
 use super::netlink::{Network, Wan};
 use super::nft::{self, Nft, ruleset};
 use super::sysctl::Sysctls;
 use kernel::Kernel;
 use onebox_core::prefix::{InterfaceAddress, Prefix};
 pub use plan::{OwnRoute, Rule, RuleKind};
-
-/// The numbers that tell our rules and routes from others'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ids {
-    /// Table of the routes into the tunnel.
-    pub table: u32,
-    /// First of 65,536 tables, one per WAN: this plus the WAN's interface index.
-    pub wan_table: u32,
-    /// Priority of the first of our four kinds of rules.
-    pub priority: u32,
-    /// Mark on the tunnel's own packets.
-    pub mark: u32,
-    /// The bits of the mark that are ours.
-    pub mask: u32,
-    /// Protocol number of our rules and routes.
-    pub protocol: u8,
-}
-
-impl Default for Ids {
-    /// Away from mwan3 (mask 0x3f00, rules from 1001), pbr (mask 0xff0000) and the protocol
-    /// numbers in use (iproute2 `rt_protos`).
-    fn default() -> Ids {
-        Ids {
-            table: 51_830,
-            wan_table: 5_183_000,
-            priority: 900,
-            mark: 0x6f00_0000,
-            mask: 0xff00_0000,
-            protocol: 0x6f,
-        }
-    }
-}
 
 /// Whose the TUN device's state, addresses and routes are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -218,8 +189,8 @@ impl System {
         // Routes before the rules that lead to them, and the other way round when they go.
         let rules = plan::rules(&self.ids, desired);
         let routes = plan::routes(&self.ids, desired);
-        keep(&mut result, self.kernel.routes(&self.ids, &routes).await);
-        keep(&mut result, self.kernel.rules(&self.ids, &rules).await);
+        keep(&mut result, self.kernel.routes(&routes).await);
+        keep(&mut result, self.kernel.rules(&rules).await);
         keep(&mut result, self.switches(desired));
         result
     }
@@ -248,8 +219,8 @@ impl System {
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo(&mut self) -> Result<(), Error> {
-        let rules = self.kernel.rules(&self.ids, &[]).await;
-        let routes = self.kernel.routes(&self.ids, &[]).await;
+        let rules = self.kernel.rules(&[]).await;
+        let routes = self.kernel.routes(&[]).await;
         rules.and(routes).and(self.undo_but_routes().await)
     }
 

@@ -12,7 +12,8 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
 use netlink_packet_route::{AddressFamily, IpProtocol};
 
-use super::{Desired, Ids, Owner};
+use super::{Desired, Owner};
+use crate::ids::{Ids, Mark, PROTOCOL, Rank, is_ours, wan_table};
 use onebox_core::prefix::{self, Prefix};
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
@@ -66,19 +67,6 @@ const BARRED_METRIC: u32 = u32::MAX - 1;
 /// Of DNS.
 const DNS_PORT: u16 = 53;
 
-impl Ids {
-    /// The table of a WAN.
-    pub(super) fn table_of(&self, ifindex: u32) -> u32 {
-        self.wan_table.saturating_add(ifindex & 0xffff)
-    }
-
-    /// Whether a table may hold routes of ours.
-    fn has_table(&self, table: u32) -> bool {
-        table == self.table
-            || (self.wan_table..=self.wan_table.saturating_add(0xffff)).contains(&table)
-    }
-}
-
 /// The rules of the desired state. None while there is nothing to route.
 pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
     let mut list = Vec::new();
@@ -89,20 +77,22 @@ pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
     // Where netifd routes, its routes are in the main table.
     let own = desired.owner == Owner::Us || barred;
     for v4 in [true, false] {
-        let mut rule = |offset: u32, table: u32, kind: RuleKind| {
-            list.push(Rule { v4, priority: ids.priority.saturating_add(offset), table, kind });
+        let mut rule = |rank: Rank, table: u32, kind: RuleKind| {
+            list.push(Rule { v4, priority: ids.priority(rank), table, kind });
         };
-        rule(0, MAIN, RuleKind::Mark(ids.mark, ids.mask));
+        if let Some(mark) = ids.mark(Mark::Tunnel) {
+            rule(Rank::OwnPackets, MAIN, RuleKind::Mark(mark, ids.mask));
+        }
         if own {
-            rule(1, MAIN, RuleKind::Specific);
-            rule(3, ids.table, RuleKind::All);
+            rule(Rank::Specific, MAIN, RuleKind::Specific);
+            rule(Rank::Tunnel, ids.table, RuleKind::All);
         }
         if own && desired.lookups {
-            rule(2, MAIN, RuleKind::Lookups);
+            rule(Rank::ByWan, MAIN, RuleKind::Lookups);
         }
         for wan in &desired.wans {
             for source in wan.sources.iter().filter(|source| source.is_ipv4() == v4) {
-                rule(2, ids.table_of(wan.ifindex), RuleKind::From(*source));
+                rule(Rank::ByWan, wan_table(wan.ifindex), RuleKind::From(*source));
             }
         }
     }
@@ -132,7 +122,7 @@ pub(super) fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
     let wans = desired.wans.iter().filter_map(|wan| {
         let v4 = wan.sources.first()?.is_ipv4();
         Some(OwnRoute {
-            table: ids.table_of(wan.ifindex),
+            table: wan_table(wan.ifindex),
             destination: if v4 { Prefix::ALL_V4 } else { Prefix::ALL_V6 },
             ifindex: wan.ifindex,
             gateway: wan.gateway,
@@ -151,7 +141,7 @@ fn family(v4: bool) -> AddressFamily {
 
 impl Rule {
     /// The message that adds it.
-    pub(super) fn message(&self, ids: &Ids) -> RuleMessage {
+    pub(super) fn message(&self) -> RuleMessage {
         let mut message = RuleMessage::default();
         message.header.family = family(self.v4);
         message.header.action = RuleAction::ToTable;
@@ -161,7 +151,7 @@ impl Rule {
         message.attributes = vec![
             RuleAttribute::Priority(self.priority),
             RuleAttribute::Table(self.table),
-            RuleAttribute::Protocol(RouteProtocol::from(ids.protocol)),
+            RuleAttribute::Protocol(RouteProtocol::from(PROTOCOL)),
         ];
         match self.kind {
             RuleKind::Mark(mark, mask) => message
@@ -187,20 +177,20 @@ impl Rule {
 
     /// Reads a rule of ours; None if it is somebody else's. One that carries our number but that
     /// we would not make reads as something that is not desired.
-    pub(super) fn read(ids: &Ids, message: &RuleMessage) -> Option<Rule> {
+    pub(super) fn read(message: &RuleMessage) -> Option<Rule> {
         let mut rule = Rule {
             v4: message.header.family == AddressFamily::Inet,
             priority: 0,
             table: u32::from(message.header.table),
             kind: RuleKind::All,
         };
-        let (mut protocol, mut mark, mut mask, mut source) = (0, None, u32::MAX, None);
+        let (mut ours, mut mark, mut mask, mut source) = (false, None, u32::MAX, None);
         let (mut specific, mut lookups) = (false, false);
         for attribute in &message.attributes {
             match attribute {
                 RuleAttribute::Priority(value) => rule.priority = *value,
                 RuleAttribute::Table(value) => rule.table = *value,
-                RuleAttribute::Protocol(value) => protocol = u8::from(*value),
+                RuleAttribute::Protocol(value) => ours = is_ours(*value),
                 RuleAttribute::FwMark(value) => mark = Some(*value),
                 RuleAttribute::FwMask(value) => mask = *value,
                 RuleAttribute::Source(value) => source = Some(*value),
@@ -216,18 +206,17 @@ impl Rule {
             (None, None) if lookups => RuleKind::Lookups,
             (None, None) => RuleKind::All,
         };
-        let place = (ids.priority..=ids.priority.saturating_add(3)).contains(&rule.priority);
-        (protocol == ids.protocol && place).then_some(rule)
+        ours.then_some(rule)
     }
 }
 
 impl OwnRoute {
     /// The message that adds it.
-    pub(super) fn message(&self, ids: &Ids) -> RouteMessage {
+    pub(super) fn message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
         message.header.address_family = family(self.destination.is_ipv4());
         message.header.destination_prefix_length = self.destination.length();
-        message.header.protocol = RouteProtocol::from(ids.protocol);
+        message.header.protocol = RouteProtocol::from(PROTOCOL);
         message.header.kind = RouteType::Unicast;
         message.header.scope = RouteScope::Link;
         if self.barred {
@@ -263,7 +252,7 @@ impl OwnRoute {
     }
 
     /// Reads a route of ours; None if it is somebody else's.
-    pub(super) fn read(ids: &Ids, message: &RouteMessage) -> Option<OwnRoute> {
+    pub(super) fn read(message: &RouteMessage) -> Option<OwnRoute> {
         let v4 = message.header.address_family == AddressFamily::Inet;
         let any: IpAddr =
             if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -283,7 +272,7 @@ impl OwnRoute {
                 _ => {}
             }
         }
-        let ours = u8::from(message.header.protocol) == ids.protocol && ids.has_table(table);
+        let ours = is_ours(message.header.protocol);
         let destination = Prefix::new(address, message.header.destination_prefix_length)?;
         let barred = message.header.kind == RouteType::Unreachable;
         // The kernel shows such a route of IPv6 with the loopback device.
@@ -296,6 +285,7 @@ impl OwnRoute {
 mod tests {
     use super::super::WanRoute;
     use super::*;
+    use crate::ids::tests::IDS;
 
     fn desired() -> Desired {
         let wan = |ifindex: u32, gateway: &str, source: &str| WanRoute {
@@ -317,8 +307,7 @@ mod tests {
 
     #[test]
     fn rules_come_in_their_order() {
-        let ids = Ids::default();
-        let told: Vec<_> = rules(&ids, &desired())
+        let told: Vec<_> = rules(&IDS, &desired())
             .iter()
             .filter(|rule| rule.v4)
             .map(|rule| (rule.priority, rule.table, rule.kind))
@@ -326,56 +315,67 @@ mod tests {
         assert_eq!(
             told,
             [
-                (900, 254, RuleKind::Mark(0x6f00_0000, 0xff00_0000)),
+                (900, 254, RuleKind::Mark(0x1000_0000, 0xf000_0000)),
                 (901, 254, RuleKind::Specific),
                 (902, 5_183_002, RuleKind::From("10.1.0.2".parse().unwrap())),
-                (903, 51_830, RuleKind::All),
+                (903, 51, RuleKind::All),
             ]
         );
-        assert!(rules(&ids, &Desired::default()).is_empty());
+        assert!(rules(&IDS, &Desired::default()).is_empty());
     }
 
     #[test]
     fn where_netifd_routes_only_what_is_barred_is_ours() {
-        let ids = Ids::default();
         let mut desired =
             Desired { owner: Owner::Netifd, lookups: true, barred: vec![], ..desired() };
         let kinds = |desired: &Desired| {
-            let all = rules(&ids, desired);
+            let all = rules(&IDS, desired);
             all.iter().filter(|rule| rule.v4).map(|rule| rule.priority).collect::<Vec<_>>()
         };
         assert_eq!(kinds(&desired), [900, 902]);
-        assert!(routes(&ids, &desired).iter().all(|route| route.table != ids.table));
+        assert!(routes(&IDS, &desired).iter().all(|route| route.table != IDS.table));
         desired.barred = vec![Prefix::ALL_V4];
         assert_eq!(kinds(&desired), [900, 901, 902, 902, 903]);
-        let own = routes(&ids, &desired).into_iter().filter(|route| route.table == ids.table);
+        let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
     }
 
     #[test]
     fn messages_read_back_as_what_they_were() {
-        let ids = Ids::default();
         let desired = || Desired { lookups: true, ..desired() };
-        for rule in rules(&ids, &desired()) {
-            assert_eq!(Rule::read(&ids, &rule.message(&ids)), Some(rule));
+        for rule in rules(&IDS, &desired()) {
+            assert_eq!(Rule::read(&rule.message()), Some(rule));
         }
-        for route in routes(&ids, &desired()) {
-            assert_eq!(OwnRoute::read(&ids, &route.message(&ids)), Some(route));
+        for route in routes(&IDS, &desired()) {
+            assert_eq!(OwnRoute::read(&route.message()), Some(route));
         }
     }
 
     #[test]
     fn what_does_not_carry_our_number_is_not_ours() {
-        let ids = Ids::default();
-        let other = Ids { protocol: 4, ..ids };
-        let elsewhere = Ids { priority: 100, table: 100, wan_table: 100_000, ..ids };
-        for rule in rules(&ids, &desired()) {
-            assert_eq!(Rule::read(&ids, &rule.message(&other)), None);
-            assert_eq!(Rule::read(&elsewhere, &rule.message(&ids)), None);
+        let other = RouteProtocol::from(PROTOCOL + 1);
+        for rule in rules(&IDS, &desired()) {
+            let mut message = rule.message();
+            message.attributes.retain(|a| !matches!(a, RuleAttribute::Protocol(_)));
+            assert_eq!(Rule::read(&message), None);
+            message.attributes.push(RuleAttribute::Protocol(other));
+            assert_eq!(Rule::read(&message), None);
         }
-        for route in routes(&ids, &desired()) {
-            assert_eq!(OwnRoute::read(&ids, &route.message(&other)), None);
-            assert_eq!(OwnRoute::read(&elsewhere, &route.message(&ids)), None);
+        for route in routes(&IDS, &desired()) {
+            let mut message = route.message();
+            message.header.protocol = other;
+            assert_eq!(OwnRoute::read(&message), None);
+        }
+    }
+
+    #[test]
+    fn what_carries_our_number_is_ours_wherever_it_is() {
+        let elsewhere = Ids { priority: 100, table: 100_000, ..IDS };
+        for rule in rules(&elsewhere, &desired()) {
+            assert_eq!(Rule::read(&rule.message()), Some(rule));
+        }
+        for route in routes(&elsewhere, &desired()) {
+            assert_eq!(OwnRoute::read(&route.message()), Some(route));
         }
     }
 }
