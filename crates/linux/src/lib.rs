@@ -1,9 +1,18 @@
 //! The system: sockets, the TUN device, netlink, nftables, sysctls.
 //!
 //! Everything that touches the kernel is here and nowhere else, each part behind a small
-//! interface of plain data: [`netlink`] tells which WANs there are, [`system`] makes addresses,
-//! routes, rules, sysctls and the nftables table what they should be and takes them back,
-//! [`conntrack`] lets connections begin anew where their way has changed, [`tun`] and [`udp`] move batches of packets.
+//! interface of plain data.
+//!
+//! | Room | What is done in it |
+//! |---|---|
+//! | [`tun`], [`udp`], [`coalesce`] | batches of packets, in and out of the TUN device and the sockets |
+//! | [`netlink`] | tells which WANs there are, and when that changes |
+//! | [`system`] | makes addresses, routes, rules, switches and the nftables table what they should be, and takes them back |
+//! | [`ids`] | gives out the marks, tables, priorities and the protocol number that are ours |
+//! | [`nft`] | the nftables table: its text, and the program that puts it in force |
+//! | [`sysctl`] | the kernel's switches, and where they were |
+//! | [`conntrack`] | lets connections begin anew where their way has changed |
+//! | [`clock`] | the one place that reads clocks and asks for randomness |
 
 pub mod clock;
 pub mod coalesce;

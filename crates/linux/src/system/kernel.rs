@@ -1,7 +1,4 @@
-//! Makes the kernel's addresses, routes and rules those of a list.
-//!
-//! Each time what is there is read, what is missing added, what is too much removed. That costs
-//! a few messages more than remembering, and is right after whatever anybody else has done.
+//! The kernel's addresses, routes and rules, as kinds of entries.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,8 +11,12 @@ use nix::errno::Errno;
 use rtnetlink::AddressMessageBuilder;
 use tokio::task::JoinHandle;
 
-use super::{Desired, Error, OwnRoute, Owner, Rule};
-use crate::ids::PROTOCOL;
+use super::Error;
+use super::diff::{Entry, Kind};
+use super::plan::Device;
+use super::route::OwnRoute;
+use super::rule::Rule;
+use crate::ids;
 use crate::netlink::handle::{Error as Netlink, Handle};
 use crate::netlink::message::{Link, Object};
 use onebox_core::prefix::InterfaceAddress;
@@ -66,98 +67,81 @@ impl Kernel {
         Ok(Kernel { handle, task: tokio::spawn(connection) })
     }
 
-    /// Addresses, MTU and state of the TUN device.
-    pub(super) async fn device(&self, desired: &Desired) -> Result<(), Error> {
-        let ours = desired.owner == Owner::Us;
-        let mtu = (desired.mtu != 0).then_some(desired.mtu);
-        let link = if ours {
-            Link::up(desired.ifindex, mtu)
-        } else {
-            Link::with_mtu(desired.ifindex, mtu)
+    /// MTU of the TUN device, and that it is switched on if its addresses are ours.
+    pub(super) async fn device(&self, device: &Device) -> Result<(), Error> {
+        let link = match device.addresses {
+            Some(_) => Link::up(device.ifindex, device.mtu),
+            None => Link::with_mtu(device.ifindex, device.mtu),
         };
         let set = self.handle.change(Object::Link(link)).await;
-        let mut result = set.map_err(|e| failed(format!("set up {}", desired.device), e));
-        if !ours {
-            return result;
-        }
-        let have = self.addresses(desired.ifindex).await?;
-        for wanted in &desired.addresses {
-            let there = have.iter().any(|(prefix, _)| prefix == wanted);
-            if !there {
-                let add = self.handle.add(Object::Address(address(desired.ifindex, wanted))).await;
-                let what = || format!("give {} the address {wanted}", desired.device);
-                result = result.and(unless(&[Errno::EEXIST], add, what));
-            }
-        }
-        for (prefix, message) in have {
-            if !desired.addresses.contains(&prefix) {
-                let del = self.handle.remove(Object::Address(message)).await;
-                let what = || format!("take the address {prefix} from {}", desired.device);
-                result = result.and(unless(&GONE, del, what));
-            }
-        }
-        result
+        set.map_err(|error| failed(format!("set up {}", device.name), error))
     }
+}
 
-    async fn addresses(
-        &self,
-        ifindex: u32,
-    ) -> Result<Vec<(InterfaceAddress, AddressMessage)>, Error> {
-        let mut all = Vec::new();
-        let read = self.handle.each(Object::Address(AddressMessage::default()), |object| {
-            all.extend(match object {
-                Object::Address(message) if message.header.index == ifindex => Some(message),
-                _ => None,
-            });
+impl Entry for InterfaceAddress {
+    /// IPv6 takes an address once, IPv4 once with each length.
+    type Key = (IpAddr, u8);
+    fn key(&self) -> (IpAddr, u8) {
+        (self.address, if self.address.is_ipv4() { self.length } else { 0 })
+    }
+}
+
+/// The addresses of global scope of a device that is ours.
+pub(super) struct Addresses<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) device: &'a Device,
+}
+
+impl Kind for Addresses<'_> {
+    type Entry = InterfaceAddress;
+    type Found = AddressMessage;
+
+    async fn read(&mut self) -> Result<Vec<(InterfaceAddress, AddressMessage)>, Error> {
+        let mut list = Vec::new();
+        let all = Object::Address(AddressMessage::default());
+        let read = self.kernel.handle.each(all, |object| {
+            if let Object::Address(message) = object
+                && message.header.index == self.device.ifindex
+                && message.header.scope == AddressScope::Universe
+            {
+                list.extend(read_address(&message).map(|address| (address, message)));
+            }
         });
         read.await.map_err(|error| failed("read addresses", error))?;
-        let mut list = Vec::new();
-        for message in all {
-            if message.header.scope != AddressScope::Universe {
-                continue;
-            }
-            let own = |attribute: &AddressAttribute| match attribute {
-                AddressAttribute::Local(ip) => Some((0, *ip)),
-                AddressAttribute::Address(ip) => Some((1, *ip)),
-                _ => None,
-            };
-            // The local address before the other side's.
-            let ip: Option<(u8, IpAddr)> = message.attributes.iter().filter_map(own).min();
-            if let Some((_, ip)) = ip {
-                let own = InterfaceAddress { address: ip, length: message.header.prefix_len };
-                list.push((own, message));
-            }
-        }
         Ok(list)
     }
 
-    /// Makes our routes those of `wanted`.
-    pub(super) async fn routes(&self, wanted: &[OwnRoute]) -> Result<(), Error> {
-        let have = self.own_routes().await?;
-        let mut result = Ok(());
-        // A route to the same place has to go before its successor can come.
-        for (route, message) in &have {
-            if !wanted.contains(route) {
-                let del = self.handle.remove(Object::Route(message.clone())).await;
-                result = result.and(unless(&GONE, del, || describe("remove", route)));
-            }
-        }
-        for route in wanted {
-            if !have.iter().any(|(there, _)| there == route) {
-                let add = self.handle.add(Object::Route(route.message())).await;
-                result = result.and(unless(&[], add, || describe("add", route)));
-            }
-        }
-        result
+    async fn add(&mut self, address: &InterfaceAddress) -> Result<(), Error> {
+        let message = address_message(self.device.ifindex, address);
+        let added = self.kernel.handle.add(Object::Address(message)).await;
+        let what = || format!("give {} the address {address}", self.device.name);
+        unless(&[Errno::EEXIST], added, what)
     }
 
-    async fn own_routes(&self) -> Result<Vec<(OwnRoute, RouteMessage)>, Error> {
+    async fn remove(
+        &mut self,
+        address: &InterfaceAddress,
+        found: AddressMessage,
+    ) -> Result<(), Error> {
+        let removed = self.kernel.handle.remove(Object::Address(found)).await;
+        unless(&GONE, removed, || format!("take the address {address} from {}", self.device.name))
+    }
+}
+
+/// Our routes, in all tables.
+pub(super) struct Routes<'a>(pub(super) &'a Kernel);
+
+impl Kind for Routes<'_> {
+    type Entry = OwnRoute;
+    type Found = RouteMessage;
+
+    async fn read(&mut self) -> Result<Vec<(OwnRoute, RouteMessage)>, Error> {
         let mut list = Vec::new();
         for family in FAMILIES {
             let mut filter = RouteMessage::default();
             filter.header.address_family = family;
-            filter.header.protocol = RouteProtocol::from(PROTOCOL);
-            let read = self.handle.each(Object::Route(filter), |object| {
+            filter.header.protocol = RouteProtocol::from(ids::PROTOCOL);
+            let read = self.0.handle.each(Object::Route(filter), |object| {
                 if let Object::Route(message) = object {
                     list.extend(OwnRoute::read(&message).map(|route| (route, message)));
                 }
@@ -167,44 +151,65 @@ impl Kernel {
         Ok(list)
     }
 
-    /// Makes our rules those of `wanted`.
-    pub(super) async fn rules(&self, wanted: &[Rule]) -> Result<(), Error> {
-        let mut have = Vec::new();
-        let mut result = Ok(());
+    async fn add(&mut self, route: &OwnRoute) -> Result<(), Error> {
+        let added = self.0.handle.add(Object::Route(route.message())).await;
+        unless(&[], added, || format!("add {route}"))
+    }
+
+    async fn remove(&mut self, route: &OwnRoute, found: RouteMessage) -> Result<(), Error> {
+        let removed = self.0.handle.remove(Object::Route(found)).await;
+        unless(&GONE, removed, || format!("remove {route}"))
+    }
+}
+
+/// Our rules, with all priorities.
+pub(super) struct Rules<'a>(pub(super) &'a Kernel);
+
+impl Kind for Rules<'_> {
+    type Entry = Rule;
+    type Found = RuleMessage;
+
+    async fn read(&mut self) -> Result<Vec<(Rule, RuleMessage)>, Error> {
+        let mut list = Vec::new();
         for family in FAMILIES {
             let mut filter = RuleMessage::default();
             filter.header.family = family;
-            let read = self.handle.each(Object::Rule(filter), |object| {
+            let read = self.0.handle.each(Object::Rule(filter), |object| {
                 if let Object::Rule(message) = object {
-                    have.extend(Rule::read(&message).map(|rule| (rule, message)));
+                    list.extend(Rule::read(&message).map(|rule| (rule, message)));
                 }
             });
             unless(&NO_FAMILY, read.await, || "read rules".to_owned())?;
         }
-        for rule in wanted {
-            if !have.iter().any(|(there, _)| there == rule) {
-                // A kernel without IPv6 has no IPv6 to send astray.
-                let fine: &[Errno] = if rule.v4 { &[] } else { &NO_FAMILY };
-                let added = self.handle.add(Object::Rule(rule.message())).await;
-                result = result.and(unless(fine, added, || format!("add the rule {rule:?}")));
-            }
-        }
-        let mut kept: Vec<Rule> = Vec::new();
-        for (rule, message) in have {
-            // A second one of the same is too much, too.
-            if wanted.contains(&rule) && !kept.contains(&rule) {
-                kept.push(rule);
-                continue;
-            }
-            let del = self.handle.remove(Object::Rule(message)).await;
-            result = result.and(unless(&GONE, del, || format!("remove the rule {rule:?}")));
-        }
-        result
+        Ok(list)
+    }
+
+    async fn add(&mut self, rule: &Rule) -> Result<(), Error> {
+        // A kernel without IPv6 has no IPv6 to send astray.
+        let fine: &[Errno] = if rule.v4 { &[] } else { &NO_FAMILY };
+        let added = self.0.handle.add(Object::Rule(rule.message())).await;
+        unless(fine, added, || format!("add the rule {rule:?}"))
+    }
+
+    async fn remove(&mut self, rule: &Rule, found: RuleMessage) -> Result<(), Error> {
+        let removed = self.0.handle.remove(Object::Rule(found)).await;
+        unless(&GONE, removed, || format!("remove the rule {rule:?}"))
     }
 }
 
+fn read_address(message: &AddressMessage) -> Option<InterfaceAddress> {
+    let own = |attribute: &AddressAttribute| match attribute {
+        AddressAttribute::Local(ip) => Some((0, *ip)),
+        AddressAttribute::Address(ip) => Some((1, *ip)),
+        _ => None,
+    };
+    // The local address before the other side's.
+    let (_, address) = message.attributes.iter().filter_map(own).min()?;
+    Some(InterfaceAddress { address, length: message.header.prefix_len })
+}
+
 /// The message that gives a device an address.
-fn address(ifindex: u32, wanted: &InterfaceAddress) -> AddressMessage {
+fn address_message(ifindex: u32, wanted: &InterfaceAddress) -> AddressMessage {
     match wanted.address {
         IpAddr::V4(ip) => AddressMessageBuilder::<Ipv4Addr>::new()
             .index(ifindex)
@@ -215,12 +220,4 @@ fn address(ifindex: u32, wanted: &InterfaceAddress) -> AddressMessage {
             .address(ip, wanted.length)
             .build(),
     }
-}
-
-fn describe(verb: &str, route: &OwnRoute) -> String {
-    let OwnRoute { table, destination, ifindex, barred, .. } = route;
-    if *barred {
-        return format!("{verb} the bar to {destination} in table {table}");
-    }
-    format!("{verb} the route to {destination} by device {ifindex} in table {table}")
 }

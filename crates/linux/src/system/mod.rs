@@ -3,8 +3,10 @@
 //! Why: the tunnel takes over a host's default route without touching its main table, keeps its
 //! own packets out of itself, and leaves nothing behind, not even after a crash.
 //!
-//! How: [`System::apply`] takes the whole desired state and makes the difference to what the
-//! kernel has. The rules, for both families, in this order from priority P on:
+//! How: [`System::apply`] takes the whole desired state. `plan` says what that means entry by
+//! entry, `diff` what has to be done for it, the same for each kind of entries; `kernel` and
+//! `switches` read and write the kinds. The nftables table is made by a task of its own, see
+//! [`nft`]. The rules, for both families, in this order from priority P on:
 //!
 //! | Priority | Rule | For |
 //! |---|---|---|
@@ -34,20 +36,28 @@
 //! to the LAN (delegated prefix) goes into the tunnel like all else of the LAN. There is one such
 //! program in a network namespace: a second one would take the first one's routes for its own.
 
+mod diff;
 mod kernel;
 mod plan;
+mod route;
+mod rule;
+mod switches;
 
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use netlink_packet_route::AddressFamily;
+
 use super::ids::Ids;
 use super::netlink::{Network, Wan};
-use super::nft::{self, Nft, ruleset};
+use super::nft::{self, Nft, Ruleset};
 use super::sysctl::Sysctls;
-use kernel::Kernel;
+use diff::{Entry, Kind, reconcile};
+use kernel::{Addresses, Kernel, Routes, Rules};
 use onebox_core::prefix::{InterfaceAddress, Prefix};
-pub use plan::{OwnRoute, Rule, RuleKind};
+use plan::Entries;
+use switches::Switches;
 
 /// Whose the TUN device's state, addresses and routes are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -142,6 +152,32 @@ pub enum Error {
     },
 }
 
+/// The nftables table as a kind of entries, of which there is one at most.
+impl Entry for Option<Ruleset> {
+    type Key = ();
+    fn key(&self) {}
+}
+
+impl Kind for Nft {
+    type Entry = Option<Ruleset>;
+    type Found = ();
+
+    /// What was asked for last: the task sees to it.
+    async fn read(&mut self) -> Result<Vec<(Option<Ruleset>, ())>, Error> {
+        Ok(self.wish().map(|ruleset| (ruleset, ())).into_iter().collect())
+    }
+
+    async fn add(&mut self, ruleset: &Option<Ruleset>) -> Result<(), Error> {
+        self.set(ruleset.clone());
+        Ok(())
+    }
+
+    async fn remove(&mut self, _: &Option<Ruleset>, (): ()) -> Result<(), Error> {
+        self.set(None);
+        Ok(())
+    }
+}
+
 /// What we have done to the system.
 #[derive(Debug)]
 pub struct System {
@@ -178,21 +214,11 @@ impl System {
     /// The first that failed. The rest is made all the same, so that a kernel without IPv6 gets
     /// its IPv4 routes.
     pub async fn apply(&mut self, desired: &Desired) -> Result<(), Error> {
+        let entries = Entries::of(&self.ids, desired);
         // The table first: it takes longest, and what is routed into the tunnel is to find it.
-        self.table(desired);
-        let mut result = self.kernel.device(desired).await;
-        let keep = |result: &mut Result<(), Error>, next: Result<(), Error>| {
-            if result.is_ok() {
-                *result = next;
-            }
-        };
-        // Routes before the rules that lead to them, and the other way round when they go.
-        let rules = plan::rules(&self.ids, desired);
-        let routes = plan::routes(&self.ids, desired);
-        keep(&mut result, self.kernel.routes(&routes).await);
-        keep(&mut result, self.kernel.rules(&rules).await);
-        keep(&mut result, self.switches(desired));
-        result
+        let asked = self.table_and_switches(&entries).await;
+        let device = self.device(&entries).await;
+        device.and(self.routing(&entries).await).and(asked)
     }
 
     /// Waits for news of the nftables table: it is in force, or fails. May be cancelled. Once it
@@ -219,9 +245,8 @@ impl System {
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo(&mut self) -> Result<(), Error> {
-        let rules = self.kernel.rules(&[]).await;
-        let routes = self.kernel.routes(&[]).await;
-        rules.and(routes).and(self.undo_but_routes().await)
+        let routing = self.routing(&Entries::default()).await;
+        routing.and(self.undo_but_routes().await)
     }
 
     /// Takes back what is ours but for routes and rules: what is barred stays so until the next
@@ -230,57 +255,34 @@ impl System {
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo_but_routes(&mut self) -> Result<(), Error> {
-        self.nft.set(None);
-        let tables = self.table_settled().await.map_err(Error::from);
-        let switches = self.sysctls.restore();
-        let switches =
-            switches.map_err(|error| Error::Sysctl { key: "(former values)".to_owned(), error });
-        tables.and(switches)
+        let undone = self.table_and_switches(&Entries::default()).await;
+        let table = self.table_settled().await;
+        undone.and(table.map_err(Error::from))
     }
 
-    fn table(&mut self, desired: &Desired) {
-        let wanted = desired.tables.as_ref().map(|tables| ruleset(&desired.device, tables));
-        if self.nft.wish() != Some(wanted.clone()) {
-            self.nft.set(wanted);
-        }
+    async fn device(&mut self, entries: &Entries) -> Result<(), Error> {
+        let Some(device) = &entries.device else { return Ok(()) };
+        let set = self.kernel.device(device).await;
+        let Some(addresses) = &device.addresses else { return set };
+        set.and(reconcile(&mut Addresses { kernel: &self.kernel, device }, addresses).await)
     }
 
-    fn switches(&mut self, desired: &Desired) -> Result<(), Error> {
-        let failed = |key: &str| {
-            let key = key.to_owned();
-            move |error| Error::Sysctl { key, error }
-        };
-        // Answers to what arrived by the tunnel may be meant to leave by a WAN: loose.
-        let filter = format!("net/ipv4/conf/{}/rp_filter", desired.device);
-        let filter = self.sysctls.set_own(&filter, "2").map_err(failed(&filter));
-        if desired.tables.is_some() {
-            // After an outage of the tunnel the kernel has seen data whose acknowledgements it has
-            // not, takes the connection's packets for invalid and sends them on untranslated: with
-            // an inner address, to nobody. There is no such switch without connection tracking.
-            let liberal = "net/netfilter/nf_conntrack_tcp_be_liberal";
-            match self.sysctls.set(liberal, "1") {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(failed(liberal))?,
-            }
-        }
-        if !desired.forwarding {
-            return filter;
-        }
-        // A host that forwards ignores router advertisements unless told otherwise, and would
-        // lose its IPv6 default route.
-        for wan in &desired.wans {
-            let key = format!("net/ipv6/conf/{}/accept_ra", wan.device);
-            if self.sysctls.get(&key).is_ok_and(|value| value == "1") {
-                self.sysctls.set(&key, "2").map_err(failed(&key))?;
-            }
-        }
-        let v4 = "net/ipv4/ip_forward";
-        self.sysctls.set(v4, "1").map_err(failed(v4))?;
-        let v6 = "net/ipv6/conf/all/forwarding";
-        match self.sysctls.set(v6, "1") {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other.map_err(failed(v6))?,
-        }
-        filter
+    async fn routing(&mut self, entries: &Entries) -> Result<(), Error> {
+        // Routes before the rules that lead to them.
+        let routes = reconcile(&mut Routes(&self.kernel), &entries.routes).await;
+        routes.and(reconcile(&mut Rules(&self.kernel), &entries.rules).await)
     }
+
+    async fn table_and_switches(&mut self, entries: &Entries) -> Result<(), Error> {
+        let table = reconcile(&mut self.nft, std::slice::from_ref(&entries.table)).await;
+        let mut desired = entries.switches.clone();
+        desired.retain(|switch| self.sysctls.applies(switch));
+        let keep = entries.device.is_some();
+        let mut switches = Switches { sysctls: &mut self.sysctls, desired: &desired, keep };
+        table.and(reconcile(&mut switches, &desired).await)
+    }
+}
+
+fn family(v4: bool) -> AddressFamily {
+    if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }

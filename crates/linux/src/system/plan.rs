@@ -1,74 +1,65 @@
-//! Which rules and routes the desired state means, and how the kernel writes them.
-//!
-//! Pure: from [`Desired`] to lists, and between lists and netlink messages both ways, so that
-//! what the kernel has can be compared with what it should have.
+//! What the desired state means for the kernel, entry by entry.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use netlink_packet_route::route::RouteHeader;
 
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-    RouteType,
-};
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
-use netlink_packet_route::{AddressFamily, IpProtocol};
-
+use super::route::OwnRoute;
+use super::rule::{Rule, RuleKind};
 use super::{Desired, Owner};
-use crate::ids::{Ids, Mark, PROTOCOL, Rank, is_ours, wan_table};
-use onebox_core::prefix::{self, Prefix};
+use crate::ids::{Ids, Mark, Rank, wan_table};
+use crate::nft::{Ruleset, ruleset};
+use crate::sysctl::{self, Switch};
+use onebox_core::prefix::{InterfaceAddress, Prefix};
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
-/// One of our rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rule {
-    /// IPv4, else IPv6.
-    pub v4: bool,
-    /// Lower comes first.
-    pub priority: u32,
-    /// The table that it leads to.
-    pub table: u32,
-    /// What it applies to.
-    pub kind: RuleKind,
+/// What is to be there of ours. The default is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Entries {
+    /// The TUN device.
+    pub(super) device: Option<Device>,
+    /// Routes, in all tables.
+    pub(super) routes: Vec<OwnRoute>,
+    /// Rules.
+    pub(super) rules: Vec<Rule>,
+    /// The nftables table, if there is to be one.
+    pub(super) table: Option<Ruleset>,
+    /// Switches that are to be turned.
+    pub(super) switches: Vec<Switch>,
 }
 
-/// What a rule applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RuleKind {
-    /// Packets with this mark under this mask.
-    Mark(u32, u32),
-    /// Everything that finds more than a default route.
-    Specific,
-    /// Packets from this address.
-    From(IpAddr),
-    /// This host's own questions to name servers.
-    Lookups,
-    /// Everything.
-    All,
+/// How the TUN device is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    /// Its name.
+    pub(super) name: String,
+    /// Its index.
+    pub(super) ifindex: u32,
+    /// Its MTU in bytes; None leaves it.
+    pub(super) mtu: Option<u32>,
+    /// It is switched on and has these addresses; None leaves both to somebody else.
+    pub(super) addresses: Option<Vec<InterfaceAddress>>,
 }
 
-/// One of our routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct OwnRoute {
-    /// The table that it lies in.
-    pub table: u32,
-    /// Where it leads.
-    pub destination: Prefix,
-    /// By which device.
-    pub ifindex: u32,
-    /// By which gateway, if any.
-    pub gateway: Option<IpAddr>,
-    /// Nowhere: whoever sends there is told so. It does not go away with a device, and counts
-    /// only where there is no other.
-    pub barred: bool,
+impl Entries {
+    /// What `desired` means with these numbers.
+    pub(super) fn of(ids: &Ids, desired: &Desired) -> Entries {
+        Entries {
+            device: Some(Device {
+                name: desired.device.clone(),
+                ifindex: desired.ifindex,
+                mtu: (desired.mtu != 0).then_some(desired.mtu),
+                addresses: (desired.owner == Owner::Us).then(|| desired.addresses.clone()),
+            }),
+            routes: routes(ids, desired),
+            rules: rules(ids, desired),
+            table: desired.tables.as_ref().map(|tables| ruleset(&desired.device, tables)),
+            switches: switches(desired),
+        }
+    }
 }
 
-/// The metric of routes to nowhere: worse than any other, better than none.
-const BARRED_METRIC: u32 = u32::MAX - 1;
-/// Of DNS.
-const DNS_PORT: u16 = 53;
-
-/// The rules of the desired state. None while there is nothing to route.
-pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
+/// None while there is nothing to route.
+fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
     let mut list = Vec::new();
     let (routes, barred) = (!desired.routes.is_empty(), !desired.barred.is_empty());
     if !routes && !barred && desired.wans.is_empty() {
@@ -97,28 +88,25 @@ pub(super) fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
         }
     }
     list.sort_unstable();
-    list.dedup();
     list
 }
 
-/// The routes of the desired state.
-pub(super) fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
-    let tunnel = desired.routes.iter().map(|&destination| OwnRoute {
+fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
+    let own = desired.owner == Owner::Us || !desired.barred.is_empty();
+    let tunnel = desired.routes.iter().filter(|_| own).map(|&destination| OwnRoute {
         table: ids.table,
         destination,
         ifindex: desired.ifindex,
         gateway: None,
         barred: false,
     });
-    let tunnel = tunnel.filter(|_| desired.owner == Owner::Us || !desired.barred.is_empty()).chain(
-        desired.barred.iter().map(|&destination| OwnRoute {
-            table: ids.table,
-            destination,
-            ifindex: 0,
-            gateway: None,
-            barred: true,
-        }),
-    );
+    let barred = desired.barred.iter().map(|&destination| OwnRoute {
+        table: ids.table,
+        destination,
+        ifindex: 0,
+        gateway: None,
+        barred: true,
+    });
     let wans = desired.wans.iter().filter_map(|wan| {
         let v4 = wan.sources.first()?.is_ipv4();
         Some(OwnRoute {
@@ -129,163 +117,37 @@ pub(super) fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
             barred: false,
         })
     });
-    let mut list: Vec<OwnRoute> = tunnel.chain(wans).collect();
+    let mut list: Vec<OwnRoute> = tunnel.chain(barred).chain(wans).collect();
     list.sort_unstable();
-    list.dedup();
     list
 }
 
-fn family(v4: bool) -> AddressFamily {
-    if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 }
-}
-
-impl Rule {
-    /// The message that adds it.
-    pub(super) fn message(&self) -> RuleMessage {
-        let mut message = RuleMessage::default();
-        message.header.family = family(self.v4);
-        message.header.action = RuleAction::ToTable;
-        if let Ok(table) = u8::try_from(self.table) {
-            message.header.table = table;
-        }
-        message.attributes = vec![
-            RuleAttribute::Priority(self.priority),
-            RuleAttribute::Table(self.table),
-            RuleAttribute::Protocol(RouteProtocol::from(PROTOCOL)),
-        ];
-        match self.kind {
-            RuleKind::Mark(mark, mask) => message
-                .attributes
-                .extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]),
-            RuleKind::Specific => message.attributes.push(RuleAttribute::SuppressPrefixLen(0)),
-            RuleKind::From(source) => {
-                message.header.src_len = prefix::width(source);
-                message.attributes.push(RuleAttribute::Source(source));
-            }
-            RuleKind::Lookups => message.attributes.extend([
-                RuleAttribute::Iifname("lo".to_owned()),
-                RuleAttribute::IpProtocol(IpProtocol::Udp),
-                RuleAttribute::DestinationPortRange(RulePortRange {
-                    start: DNS_PORT,
-                    end: DNS_PORT,
-                }),
-            ]),
-            RuleKind::All => {}
-        }
-        message
+fn switches(desired: &Desired) -> Vec<Switch> {
+    // Answers to what arrived by the tunnel may be meant to leave by a WAN: loose.
+    let mut list = vec![Switch::of_own_device(sysctl::rp_filter(&desired.device), "2")];
+    if desired.tables.is_some() {
+        // After an outage of the tunnel the kernel has seen data whose acknowledgements it has
+        // not, takes the connection's packets for invalid and sends them on untranslated: with
+        // an inner address, to nobody. There is no such switch without connection tracking.
+        list.push(Switch::new(sysctl::CONNTRACK_LIBERAL, "1"));
     }
-
-    /// Reads a rule of ours; None if it is somebody else's. One that carries our number but that
-    /// we would not make reads as something that is not desired.
-    pub(super) fn read(message: &RuleMessage) -> Option<Rule> {
-        let mut rule = Rule {
-            v4: message.header.family == AddressFamily::Inet,
-            priority: 0,
-            table: u32::from(message.header.table),
-            kind: RuleKind::All,
-        };
-        let (mut ours, mut mark, mut mask, mut source) = (false, None, u32::MAX, None);
-        let (mut specific, mut lookups) = (false, false);
-        for attribute in &message.attributes {
-            match attribute {
-                RuleAttribute::Priority(value) => rule.priority = *value,
-                RuleAttribute::Table(value) => rule.table = *value,
-                RuleAttribute::Protocol(value) => ours = is_ours(*value),
-                RuleAttribute::FwMark(value) => mark = Some(*value),
-                RuleAttribute::FwMask(value) => mask = *value,
-                RuleAttribute::Source(value) => source = Some(*value),
-                RuleAttribute::SuppressPrefixLen(0) => specific = true,
-                RuleAttribute::DestinationPortRange(range) => lookups = range.start == DNS_PORT,
-                _ => {}
-            }
-        }
-        rule.kind = match (mark, source) {
-            (Some(mark), _) => RuleKind::Mark(mark, mask),
-            (None, Some(source)) => RuleKind::From(source),
-            (None, None) if specific => RuleKind::Specific,
-            (None, None) if lookups => RuleKind::Lookups,
-            (None, None) => RuleKind::All,
-        };
-        ours.then_some(rule)
+    if desired.forwarding {
+        // A host that forwards ignores router advertisements unless told otherwise, and would
+        // lose its IPv6 default route.
+        let wans = desired.wans.iter().map(|wan| Switch::new(sysctl::accept_ra(&wan.device), "2"));
+        list.extend(wans.map(|switch| switch.only_from("1")));
+        list.extend([sysctl::FORWARD_V4, sysctl::FORWARD_V6].map(|key| Switch::new(key, "1")));
     }
-}
-
-impl OwnRoute {
-    /// The message that adds it.
-    pub(super) fn message(&self) -> RouteMessage {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(self.destination.is_ipv4());
-        message.header.destination_prefix_length = self.destination.length();
-        message.header.protocol = RouteProtocol::from(PROTOCOL);
-        message.header.kind = RouteType::Unicast;
-        message.header.scope = RouteScope::Link;
-        if self.barred {
-            message.header.kind = RouteType::Unreachable;
-            message.header.scope = RouteScope::Universe;
-        }
-        if let Ok(table) = u8::try_from(self.table) {
-            message.header.table = table;
-        }
-        message.attributes = vec![
-            RouteAttribute::Table(self.table),
-            RouteAttribute::Destination(self.destination.address().into()),
-            if self.barred {
-                RouteAttribute::Priority(BARRED_METRIC)
-            } else {
-                RouteAttribute::Oif(self.ifindex)
-            },
-        ];
-        if let Some(gateway) = self.gateway {
-            message.header.scope = RouteScope::Universe;
-            // The main table has accepted this gateway: no need to look for it again, and it
-            // may be one that only a device route leads to.
-            message.header.flags = RouteFlags::Onlink;
-            let v4 = self.destination.is_ipv4();
-            message.attributes.push(match gateway {
-                IpAddr::V6(v6) if v4 => {
-                    RouteAttribute::Via(netlink_packet_route::route::RouteVia::Inet6(v6))
-                }
-                same => RouteAttribute::Gateway(same.into()),
-            });
-        }
-        message
-    }
-
-    /// Reads a route of ours; None if it is somebody else's.
-    pub(super) fn read(message: &RouteMessage) -> Option<OwnRoute> {
-        let v4 = message.header.address_family == AddressFamily::Inet;
-        let any: IpAddr =
-            if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let (mut table, mut address) = (u32::from(message.header.table), any);
-        let (mut ifindex, mut gateway) = (0, None);
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Table(value) => table = *value,
-                RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = (*ip).into(),
-                RouteAttribute::Destination(RouteAddress::Inet6(ip)) => address = (*ip).into(),
-                RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gateway = Some((*ip).into()),
-                RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => gateway = Some((*ip).into()),
-                RouteAttribute::Via(netlink_packet_route::route::RouteVia::Inet6(ip)) => {
-                    gateway = Some((*ip).into());
-                }
-                RouteAttribute::Oif(value) => ifindex = *value,
-                _ => {}
-            }
-        }
-        let ours = is_ours(message.header.protocol);
-        let destination = Prefix::new(address, message.header.destination_prefix_length)?;
-        let barred = message.header.kind == RouteType::Unreachable;
-        // The kernel shows such a route of IPv6 with the loopback device.
-        let ifindex = if barred { 0 } else { ifindex };
-        ours.then_some(OwnRoute { table, destination, ifindex, gateway, barred })
-    }
+    list
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::WanRoute;
     use super::*;
-    use crate::ids::tests::IDS;
+    use crate::ids::{PROTOCOL, tests::IDS};
+    use netlink_packet_route::route::RouteProtocol;
+    use netlink_packet_route::rule::RuleAttribute;
 
     fn desired() -> Desired {
         let wan = |ifindex: u32, gateway: &str, source: &str| WanRoute {
@@ -338,6 +200,20 @@ mod tests {
         assert_eq!(kinds(&desired), [900, 901, 902, 902, 903]);
         let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(Entries::of(&IDS, &desired).device.unwrap().addresses, None);
+    }
+
+    #[test]
+    fn only_a_server_forwards_and_no_switch_is_unknown() {
+        let keys = |desired: &Desired| -> Vec<String> {
+            switches(desired).into_iter().map(|switch| switch.key).collect()
+        };
+        assert_eq!(keys(&desired()), ["net/ipv4/conf/onebox0/rp_filter"]);
+        let server =
+            Desired { forwarding: true, tables: Some(crate::nft::Tables::default()), ..desired() };
+        let all = switches(&server);
+        assert_eq!(all.len(), 6);
+        assert!(all.iter().all(|switch| switch.of_own_device || sysctl::is_known(&switch.key)));
     }
 
     #[test]

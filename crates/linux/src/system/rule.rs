@@ -1,0 +1,123 @@
+//! Our rules, and how the kernel writes them.
+//!
+//! Pure: between [`Rule`] and netlink messages both ways, so that what the kernel has can be
+//! compared with what it should have.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::route::RouteProtocol;
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
+use netlink_packet_route::{AddressFamily, IpProtocol};
+
+use super::diff::Entry;
+use crate::ids;
+use onebox_core::prefix;
+
+/// Of DNS.
+const DNS_PORT: u16 = 53;
+
+/// One of our rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rule {
+    /// IPv4, else IPv6.
+    pub(super) v4: bool,
+    /// Lower comes first.
+    pub(super) priority: u32,
+    /// The table that it leads to.
+    pub(super) table: u32,
+    /// What it applies to.
+    pub(super) kind: RuleKind,
+}
+
+/// What a rule applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RuleKind {
+    /// Packets with this mark under this mask.
+    Mark(u32, u32),
+    /// Everything that finds more than a default route.
+    Specific,
+    /// Packets from this address.
+    From(IpAddr),
+    /// This host's own questions to name servers.
+    Lookups,
+    /// Everything.
+    All,
+}
+
+impl Entry for Rule {
+    type Key = Rule;
+    fn key(&self) -> Rule {
+        *self
+    }
+}
+
+impl Rule {
+    /// The message that adds it.
+    pub(super) fn message(&self) -> RuleMessage {
+        let mut message = RuleMessage::default();
+        message.header.family = super::family(self.v4);
+        message.header.action = RuleAction::ToTable;
+        if let Ok(table) = u8::try_from(self.table) {
+            message.header.table = table;
+        }
+        message.attributes = vec![
+            RuleAttribute::Priority(self.priority),
+            RuleAttribute::Table(self.table),
+            RuleAttribute::Protocol(RouteProtocol::from(ids::PROTOCOL)),
+        ];
+        match self.kind {
+            RuleKind::Mark(mark, mask) => message
+                .attributes
+                .extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]),
+            RuleKind::Specific => message.attributes.push(RuleAttribute::SuppressPrefixLen(0)),
+            RuleKind::From(source) => {
+                message.header.src_len = prefix::width(source);
+                message.attributes.push(RuleAttribute::Source(source));
+            }
+            RuleKind::Lookups => message.attributes.extend([
+                RuleAttribute::Iifname("lo".to_owned()),
+                RuleAttribute::IpProtocol(IpProtocol::Udp),
+                RuleAttribute::DestinationPortRange(RulePortRange {
+                    start: DNS_PORT,
+                    end: DNS_PORT,
+                }),
+            ]),
+            RuleKind::All => {}
+        }
+        message
+    }
+
+    /// Reads a rule of ours; None if it is somebody else's. One that carries our number but that
+    /// we would not make reads as something that is not desired.
+    pub(super) fn read(message: &RuleMessage) -> Option<Rule> {
+        let mut rule = Rule {
+            v4: message.header.family == AddressFamily::Inet,
+            priority: 0,
+            table: u32::from(message.header.table),
+            kind: RuleKind::All,
+        };
+        let (mut ours, mut mark, mut mask, mut source) = (false, None, u32::MAX, None);
+        let (mut specific, mut lookups) = (false, false);
+        for attribute in &message.attributes {
+            match attribute {
+                RuleAttribute::Priority(value) => rule.priority = *value,
+                RuleAttribute::Table(value) => rule.table = *value,
+                RuleAttribute::Protocol(value) => ours = ids::is_ours(*value),
+                RuleAttribute::FwMark(value) => mark = Some(*value),
+                RuleAttribute::FwMask(value) => mask = *value,
+                RuleAttribute::Source(value) => source = Some(*value),
+                RuleAttribute::SuppressPrefixLen(0) => specific = true,
+                RuleAttribute::DestinationPortRange(range) => lookups = range.start == DNS_PORT,
+                _ => {}
+            }
+        }
+        rule.kind = match (mark, source) {
+            (Some(mark), _) => RuleKind::Mark(mark, mask),
+            (None, Some(source)) => RuleKind::From(source),
+            (None, None) if specific => RuleKind::Specific,
+            (None, None) if lookups => RuleKind::Lookups,
+            (None, None) => RuleKind::All,
+        };
+        ours.then_some(rule)
+    }
+}
