@@ -16,13 +16,11 @@
 //! not set (before [`CLOCK_SET_S`]), or stands before the period that is in the account, no
 //! account begins anew.
 
-mod calendar;
-
 use super::files;
 use crate::config::Wan;
+use crate::status::calendar::Date;
 use crate::status::{Peer, Status};
 use crate::time::{SEC, Time};
-use calendar::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
