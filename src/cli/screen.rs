@@ -10,6 +10,7 @@
 //!
 //! Limits: a character is taken to be one column wide; names with others are cut early or late.
 
+use crate::status::{PathState, PeerState, State};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, Write, stdin, stdout};
 
@@ -42,7 +43,7 @@ pub(super) enum Style {
 }
 
 impl Style {
-    fn sequence(self) -> &'static str {
+    pub(super) fn sequence(self) -> &'static str {
         match self {
             Style::Plain => "",
             Style::Bold => "\x1b[1m",
@@ -54,12 +55,30 @@ impl Style {
         }
     }
 
-    /// That of a state.
-    pub(super) fn of_state(state: &str) -> Style {
+    /// That of a path's state.
+    pub(super) fn of_path(state: PathState) -> Style {
         match state {
-            "active" | "up" => Style::Good,
-            "down" => Style::Bad,
-            "backup" => Style::Spare,
+            PathState::Active => Style::Good,
+            PathState::Down => Style::Bad,
+            PathState::Backup => Style::Spare,
+            _ => Style::Doubtful,
+        }
+    }
+
+    /// That of a peer's state.
+    pub(super) fn of_peer(state: PeerState) -> Style {
+        match state {
+            PeerState::Up => Style::Good,
+            PeerState::Down => Style::Bad,
+            _ => Style::Doubtful,
+        }
+    }
+
+    /// That of the state of all.
+    pub(super) fn of_state(state: State) -> Style {
+        match state {
+            State::Up => Style::Good,
+            State::Down => Style::Bad,
             _ => Style::Doubtful,
         }
     }

@@ -1,6 +1,7 @@
 //! The status in words and aligned columns.
 
-use crate::status::{Path, Peer, Status};
+use super::screen::Style;
+use crate::status::{Path, PathState, Peer, PeerState, Role, State, Status};
 use std::fmt::Write;
 
 /// Titles of the columns; the first and the last two read from the left.
@@ -25,6 +26,10 @@ const LAST_COLUMNS: usize = 9;
 /// The whole text, every line ended.
 pub(super) fn table(status: &Status, colour: bool) -> String {
     let mut out = headline(status);
+    for problem in &status.problems {
+        let _ = writeln!(out, "Problem: {}", plain(&problem.words));
+        let _ = writeln!(out, "         {}", plain(&problem.remedy));
+    }
     for peer in &status.peers {
         out.push('\n');
         out.push_str(&peer_line(peer));
@@ -65,27 +70,27 @@ fn headline(status: &Status) -> String {
 /// The state in one sentence.
 pub(super) fn sentence(status: &Status) -> String {
     let links: Vec<&Path> = status.peers.iter().flat_map(|peer| &peer.paths).collect();
-    let used = links.iter().filter(|path| path.state == "active").count();
+    let used = links.iter().filter(|path| path.state == PathState::Active).count();
     let all = links.len();
-    match status.state.as_str() {
-        "disabled" => "Disabled in the configuration".to_owned(),
-        "connecting" if status.role == "server" => {
+    match status.state {
+        State::Disabled => "Disabled in the configuration".to_owned(),
+        State::Connecting if status.role == Role::Server => {
             format!("Waiting for {}", count(status.peers.len(), "peer"))
         }
-        "connecting" => format!("Connecting over {}", count(all, "link")),
-        "down" if status.role == "server" => {
+        State::Connecting => format!("Connecting over {}", count(all, "link")),
+        State::Down if status.role == Role::Server => {
             format!("None of {} is connected", count(status.peers.len(), "peer"))
         }
-        "up" if status.role == "server" => {
-            let up = status.peers.iter().filter(|peer| peer.state == "up").count();
+        State::Up if status.role == Role::Server => {
+            let up = status.peers.iter().filter(|peer| peer.state == PeerState::Up).count();
             format!("{up} of {} connected", count(status.peers.len(), "peer"))
         }
-        "up" if used == 0 => {
+        State::Up if used == 0 => {
             format!("Up over a backup link, none of {} is active", count(all, "link"))
         }
-        "up" if all == 1 => "Up over the only link".to_owned(),
-        "up" => format!("Bonded over {used} of {}", count(all, "link")),
-        _ => format!("Down, none of {} works", count(all, "link")),
+        State::Up if all == 1 => "Up over the only link".to_owned(),
+        State::Up => format!("Bonded over {used} of {}", count(all, "link")),
+        State::Down | State::Unknown => format!("Down, none of {} works", count(all, "link")),
     }
 }
 
@@ -117,8 +122,8 @@ fn paths(out: &mut String, paths: &[Path], colour: bool) {
         }
     }
     line(out, &TITLES.map(str::to_owned), &widths, None);
-    for row in &rows {
-        let paint = colour.then(|| paint(&row[1]));
+    for (row, path) in rows.iter().zip(paths) {
+        let paint = colour.then(|| Style::of_path(path.state).sequence());
         line(out, row, &widths, paint);
     }
 }
@@ -129,7 +134,7 @@ fn row(path: &Path) -> [String; 11] {
     let capacity = |kbps| if kbps == 0 { "?".to_owned() } else { mbit(kbps) };
     [
         path.wan.clone(),
-        path.state.clone(),
+        path.state.to_string(),
         format!("{:.1}", path.rtt_ms),
         format!("{:.1}", path.jitter_ms),
         format!("{:.1}/{:.1}", path.loss_up_percent, path.loss_down_percent),
@@ -140,16 +145,6 @@ fn row(path: &Path) -> [String; 11] {
         if path.device.is_empty() { path.remote.clone() } else { path.device.clone() },
         path.reason.clone(),
     ]
-}
-
-/// The escape sequence for a state (ECMA-48, SGR): green works, yellow may work, red does not.
-fn paint(state: &str) -> &'static str {
-    match state {
-        "active" => "\x1b[32m",
-        "down" => "\x1b[31m",
-        "backup" => "\x1b[36m",
-        _ => "\x1b[33m",
-    }
 }
 
 fn line(out: &mut String, cells: &[String; 11], widths: &[usize; 11], paint: Option<&str>) {
@@ -216,12 +211,13 @@ pub(super) fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::ShownProblem;
 
-    fn path(wan: &str, state: &str, reason: &str) -> Path {
+    fn path(wan: &str, state: PathState, reason: &str) -> Path {
         Path {
             wan: wan.to_owned(),
             device: format!("{wan}0"),
-            state: state.to_owned(),
+            state,
             reason: reason.to_owned(),
             rtt_ms: 12.34,
             jitter_ms: 0.5,
@@ -236,13 +232,13 @@ mod tests {
 
     fn status() -> Status {
         let paths = vec![
-            path("dsl", "active", "carries traffic"),
-            path("lte", "active", "carries traffic"),
-            path("sat", "down", "no answer for 4 s"),
+            path("dsl", PathState::Active, "carries traffic"),
+            path("lte", PathState::Active, "carries traffic"),
+            path("sat", PathState::Down, "no answer for 4 s"),
         ];
         let peer = Peer {
             name: "vps".to_owned(),
-            state: "up".to_owned(),
+            state: PeerState::Up,
             endpoint: "192.0.2.1:51830".to_owned(),
             last_handshake_s: Some(61),
             rx_bytes: 1_234_567,
@@ -250,8 +246,8 @@ mod tests {
             ..Peer::default()
         };
         Status {
-            role: "client".to_owned(),
-            state: "up".to_owned(),
+            role: Role::Client,
+            state: State::Up,
             uptime_s: 90_000,
             device: "onebox0".to_owned(),
             mtu: 1420,
@@ -290,15 +286,28 @@ Together 0.0/0.0 Mbit/s up/down, best link alone 0.0/0.0; packets wait at most 0
     fn other_states_are_told_in_words() {
         let mut status = status();
         status.peers[0].paths.clear();
-        status.state = "disabled".to_owned();
+        status.state = State::Disabled;
         assert!(table(&status, false).starts_with("Disabled in the configuration, "));
-        status.state = "down".to_owned();
+        status.state = State::Down;
         assert!(table(&status, false).starts_with("Down, none of 0 links works, "));
-        status.state = "up".to_owned();
-        status.role = "server".to_owned();
+        status.state = State::Up;
+        status.role = Role::Server;
         assert!(table(&status, false).starts_with("1 of 1 peer connected, "));
         status.drops.insert("replayed".to_owned(), 3);
         assert!(table(&status, false).ends_with("Dropped packets: replayed 3\n"));
+    }
+
+    #[test]
+    fn problems_come_first_with_what_to_do() {
+        let mut status = status();
+        status.problems.push(ShownProblem {
+            words: "there is no ubus".to_owned(),
+            remedy: "see that\nubusd runs".to_owned(),
+            ..ShownProblem::default()
+        });
+        let text = table(&status, false);
+        let expected = "Problem: there is no ubus\n         see that?ubusd runs\n\nvps: up at ";
+        assert!(text.split_once('\n').unwrap().1.starts_with(expected), "{text}");
     }
 
     #[test]

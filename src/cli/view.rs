@@ -6,7 +6,7 @@
 
 use super::screen::{Line, Style};
 use super::table::{bytes, mbit, sentence, span};
-use crate::status::{Change, Event, History, Path, Peer, Status};
+use crate::status::{Change, Event, History, Path, PathState, Peer, Status};
 
 /// Peers that are shown with their paths.
 const WITH_PATHS: usize = 3;
@@ -74,14 +74,19 @@ impl View {
     fn head(&self, width: usize) -> Vec<Line> {
         let status = &self.status;
         let left =
-            Line::of(Style::Bold, "onebox ").with(Style::of_state(&status.state), sentence(status));
+            Line::of(Style::Bold, "onebox ").with(Style::of_state(status.state), sentence(status));
         let right = format!("{}, up {}", status.version, span(status.uptime_s));
         let gap = width.saturating_sub(left.width() + right.chars().count()).max(2);
         let addresses = status.addresses.join(", ");
-        vec![
+        let mut lines = vec![
             left.with(Style::Plain, " ".repeat(gap)).with(Style::Dim, right),
             Line::of(Style::Dim, format!("{} {addresses}, MTU {}", status.device, status.mtu)),
-        ]
+        ];
+        for problem in &status.problems {
+            lines.push(Line::of(Style::Bad, format!("Problem: {}", problem.words)));
+            lines.push(Line::of(Style::Dim, format!("         {}", problem.remedy)));
+        }
+        lines
     }
 
     /// The rates of all together in the last minute, if this is the only peer.
@@ -134,7 +139,7 @@ impl View {
             let bar = |rate, capacity| bar(rate, capacity, self.ascii);
             lines.push(
                 Line::of(Style::Bold, format!("  {:wide$}  ", path.wan))
-                    .with(Style::of_state(&path.state), format!("{:8}  ", path.state))
+                    .with(Style::of_path(path.state), format!("{:8}  ", path.state))
                     .with(Style::Plain, format!("{:>6.1}  {loss:>4.1}%  ", path.rtt_ms))
                     .with(Style::Plain, format!("{:>7} ", mbit(path.rate_down_kbps)))
                     .with(Style::Good, bar(path.rate_down_kbps, path.capacity_down_kbps))
@@ -156,14 +161,15 @@ impl View {
         );
         let mut lines = vec![Line::of(Style::Dim, title)];
         for peer in peers {
-            let active: Vec<&Path> = peer.paths.iter().filter(|p| p.state == "active").collect();
+            let active = peer.paths.iter().filter(|path| path.state == PathState::Active);
+            let active: Vec<&Path> = active.collect();
             let rtt = active.iter().map(|p| p.rtt_ms).filter(|rtt| *rtt > 0.0).reduce(f64::min);
             let paths = format!("{}/{}", active.len(), peer.paths.len());
             let rtt = rtt.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1}"));
             let bond = &peer.bond;
             lines.push(
                 Line::of(Style::Bold, format!("  {:wide$}  ", peer.name))
-                    .with(Style::of_state(&peer.state), format!("{:10}  ", peer.state))
+                    .with(Style::of_peer(peer.state), format!("{:10}  ", peer.state))
                     .with(Style::Plain, format!("{paths:>5}  {rtt:>6}  "))
                     .with(Style::Plain, format!("{:>7}  ", mbit(bond.goodput_down_kbps)))
                     .with(Style::Plain, format!("{:>7}  ", mbit(bond.goodput_up_kbps)))
@@ -180,11 +186,13 @@ impl View {
         let many = self.status.peers.len() > 1;
         let mut lines = Vec::new();
         for event in self.events.iter().rev().take(max.saturating_sub(1)) {
-            let (what, state, why) = match &event.change {
-                Change::Peer { peer, state } => (peer.clone(), state, ""),
+            let (what, style, state, why) = match &event.change {
+                Change::Peer { peer, state } => {
+                    (peer.clone(), Style::of_peer(*state), state.as_str(), "")
+                }
                 Change::Path { peer, wan, state, reason, .. } => {
                     let what = if many { format!("{peer} {wan}") } else { wan.clone() };
-                    (what, state, reason.as_str())
+                    (what, Style::of_path(*state), state.as_str(), reason.as_str())
                 }
             };
             let ago = span(self.now_s.saturating_sub(event.time_s));
@@ -192,7 +200,7 @@ impl View {
             lines.push(
                 Line::of(Style::Dim, format!("  {ago:>12} ago  "))
                     .with(Style::Plain, format!("{what} "))
-                    .with(Style::of_state(state), state.as_str())
+                    .with(style, state)
                     .with(Style::Dim, why),
             );
         }
@@ -215,7 +223,7 @@ fn peer_line(peer: &Peer) -> Line {
         bytes(peer.tx_bytes)
     );
     Line::of(Style::Bold, format!("{} ", peer.name))
-        .with(Style::of_state(&peer.state), peer.state.as_str())
+        .with(Style::of_peer(peer.state), peer.state.as_str())
         .with(Style::Dim, moved)
 }
 
@@ -244,12 +252,12 @@ fn bar(rate: u64, capacity: u64, ascii: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Bond, Series};
+    use crate::status::{Bond, PeerState, Role, Series, ShownProblem, State};
 
-    fn path(wan: &str, state: &str, reason: &str) -> Path {
+    fn path(wan: &str, state: PathState, reason: &str) -> Path {
         Path {
             wan: wan.to_owned(),
-            state: state.to_owned(),
+            state,
             reason: reason.to_owned(),
             rtt_ms: 23.4,
             rate_down_kbps: 40_000,
@@ -261,10 +269,13 @@ mod tests {
     fn peer(name: &str) -> Peer {
         Peer {
             name: name.to_owned(),
-            state: "up".to_owned(),
+            state: PeerState::Up,
             endpoint: "192.0.2.1:51830".to_owned(),
             last_handshake_s: Some(61),
-            paths: vec![path("dsl", "active", "in use"), path("lte", "backup", "quota used up")],
+            paths: vec![
+                path("dsl", PathState::Active, "in use"),
+                path("lte", PathState::Backup, "quota used up"),
+            ],
             bond: Bond {
                 goodput_down_kbps: 90_000,
                 best_single_down_kbps: 50_000,
@@ -276,21 +287,23 @@ mod tests {
 
     fn view(peers: usize) -> View {
         let names = (0..peers).map(|n| format!("site{n}"));
-        let change = |wan: &str, state: &str| Change::Path {
+        let change = Change::Path {
             peer: "site0".to_owned(),
-            wan: wan.to_owned(),
+            wan: "dsl".to_owned(),
             device: String::new(),
-            state: state.to_owned(),
+            state: PathState::Active,
             reason: "because".to_owned(),
+            reason_code: String::new(),
+            reason_value: None,
         };
-        let event = |id, change| Event { id, time_s: 1000 + id, change };
+        let event = |id| Event { id, time_s: 1000 + id, change: change.clone() };
         let past = vec![0, 10_000, 50_000, 90_000];
         let total = Series { down_kbps: past.clone(), up_kbps: vec![0; 4], ..Series::default() };
         View {
             status: Status {
                 version: "0.1.0".to_owned(),
-                role: if peers > 1 { "server" } else { "client" }.to_owned(),
-                state: "up".to_owned(),
+                role: if peers > 1 { Role::Server } else { Role::Client },
+                state: State::Up,
                 device: "onebox0".to_owned(),
                 addresses: vec!["10.99.0.2/24".to_owned()],
                 mtu: 1420,
@@ -298,7 +311,7 @@ mod tests {
                 ..Status::default()
             },
             history: History { end_s: 1010, step_s: 1, series: vec![total] },
-            events: (1..=50).map(|id| event(id, change("dsl", "active"))).collect(),
+            events: (1..=50).map(event).collect(),
             now_s: 1100,
             trouble: None,
             ascii: false,
@@ -335,9 +348,25 @@ q or Ctrl-C ends";
     }
 
     #[test]
+    fn problems_are_below_the_state() {
+        let mut view = view(1);
+        view.status.problems.push(ShownProblem {
+            words: "there is no ubus".to_owned(),
+            remedy: "see that ubusd runs".to_owned(),
+            ..ShownProblem::default()
+        });
+        let text = text(&view, (100, 24));
+        assert!(
+            text.contains("\nProblem: there is no ubus\n         see that ubusd runs\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn any_size_is_kept_to() {
         for peers in [0, 1, 2, 3, 4, 40] {
-            let view = view(peers);
+            let mut view = view(peers);
+            view.status.problems.resize(peers, ShownProblem::default());
             for width in [0, 1, 10, 43, 44, 45, 80, 300] {
                 for height in [1, 2, 3, 5, 10, 24, 100] {
                     let lines = view.lines((width, height));

@@ -16,9 +16,14 @@ pub enum ClientError {
     /// Nobody listens on the socket.
     #[error("not running")]
     NotRunning,
-    /// The program refused; in its words.
-    #[error("{0}")]
-    Refused(String),
+    /// The program refused.
+    #[error("{words}")]
+    Refused {
+        /// Why, in its words.
+        words: String,
+        /// The code of its [`RequestError`](super::RequestError); empty of an older program.
+        code: String,
+    },
     /// The program's answer makes no sense.
     #[error("the answer of the running program is not understood: {0}")]
     Answer(String),
@@ -56,7 +61,8 @@ pub fn request(path: &Path, request: &Request) -> Result<Value, ClientError> {
     if answer.ok {
         Ok(answer.result.unwrap_or_default())
     } else {
-        Err(ClientError::Refused(answer.error.unwrap_or_default()))
+        let (words, code) = (answer.error.unwrap_or_default(), answer.code.unwrap_or_default());
+        Err(ClientError::Refused { words, code })
     }
 }
 

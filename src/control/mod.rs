@@ -4,7 +4,8 @@
 //! shell with `socat` and `jsonfilter` can ask as well.
 //!
 //! How: a unix stream socket. A request is one line, `{"command":"status"}`; the answer is one
-//! line, `{"ok":true,"result":…}` or `{"ok":false,"error":"…"}`, and the connection is closed.
+//! line, `{"ok":true,"result":…}` or `{"ok":false,"error":"in words","code":"snake_case"}`, and the
+//! connection is closed. The codes are those of [`RequestError`].
 //! [`server`] is the program's side, on tokio; [`client`] is the command line's, blocking.
 //!
 //! Limits: only the user of the program may connect (mode 0600). A request line has at most
@@ -12,10 +13,12 @@
 //! at once, others wait.
 
 pub mod client;
+pub mod error;
 pub mod server;
 pub mod ubus;
 
 pub use crate::config::Mode;
+pub use error::RequestError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,9 @@ pub const READ_S_MAX: u64 = 5;
 pub const ANSWER_S_MAX: u64 = 30;
 /// Connections that are served at the same time.
 pub const CONNECTIONS_MAX: usize = 16;
+
+/// What [`Request::History`] takes as its step.
+pub const STEP: &str = "step is 1 or 60";
 
 /// Where a socket is: a symbolic link leads to it, which whoever may write in the link's folder
 /// can make for a program that may not.
@@ -102,13 +108,21 @@ struct Answer {
     result: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The error's code; an older program gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
 }
 
 impl Answer {
-    fn new(outcome: Result<Value, String>) -> Answer {
+    fn new(outcome: Result<Value, RequestError>) -> Answer {
         match outcome {
-            Ok(result) => Answer { ok: true, result: Some(result), error: None },
-            Err(error) => Answer { ok: false, result: None, error: Some(error) },
+            Ok(result) => Answer { ok: true, result: Some(result), error: None, code: None },
+            Err(error) => Answer {
+                ok: false,
+                result: None,
+                error: Some(error.to_string()),
+                code: Some(error.code().to_owned()),
+            },
         }
     }
 }

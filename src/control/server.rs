@@ -1,6 +1,10 @@
 //! The program's side of the control socket.
 
-use super::{ANSWER_S_MAX, Answer, CONNECTIONS_MAX, READ_S_MAX, REQUEST_MAX, Request};
+use super::{
+    ANSWER_S_MAX, Answer, CONNECTIONS_MAX, READ_S_MAX, REQUEST_MAX, Request, RequestError,
+};
+use crate::status::{Problem, Problems};
+use onebox_linux::clock;
 use serde_json::Value;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -17,13 +21,13 @@ use tokio::time::timeout;
 /// How long the end may wait for answers on their way.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A request, and where its answer goes: the result, or words on why not.
+/// A request, and where its answer goes: the result, or why not.
 #[derive(Debug)]
 pub struct Call {
     /// What is asked.
     pub request: Request,
     /// Takes the answer. Dropped without one, the asker is told that the program is ending.
-    pub reply: oneshot::Sender<Result<Value, String>>,
+    pub reply: oneshot::Sender<Result<Value, RequestError>>,
 }
 
 /// Why the control socket could not be opened.
@@ -104,8 +108,8 @@ impl ControlServer {
     }
 
     /// Serves until it is dropped, or nobody takes calls any more; what is answered already is
-    /// still sent then.
-    pub async fn run(&self, handler: mpsc::Sender<Call>) {
+    /// still sent then. That nobody can connect is a problem.
+    pub async fn run(&self, handler: mpsc::Sender<Call>, problems: Problems) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
@@ -115,6 +119,8 @@ impl ControlServer {
                 accepted = self.listener.accept() => accepted,
                 () = handler.closed() => break,
             };
+            let path = self.path().display().to_string();
+            problems.note(clock::now(), Problem::ControlSocket, &path, &accepted);
             match accepted {
                 Ok((stream, _)) => {
                     let handler = handler.clone();
@@ -180,10 +186,10 @@ async fn serve(mut stream: UnixStream, handler: &mpsc::Sender<Call>) -> io::Resu
     let outcome = if line.ends_with(b"\n") {
         match serde_json::from_slice(&line) {
             Ok(request) => ask(request, handler).await,
-            Err(error) => Err(format!("not a request: {error}")),
+            Err(error) => Err(RequestError::NotARequest(error)),
         }
     } else {
-        Err(format!("not a request: no line of at most {REQUEST_MAX} bytes"))
+        Err(RequestError::NoLine)
     };
     let mut answer = serde_json::to_vec(&Answer::new(outcome)).map_err(io::Error::other)?;
     answer.push(b'\n');
@@ -195,15 +201,12 @@ async fn serve(mut stream: UnixStream, handler: &mpsc::Sender<Call>) -> io::Resu
 ///
 /// # Errors
 ///
-/// In words: it is refused, takes too long, or the program is ending.
-pub async fn ask(request: Request, handler: &mpsc::Sender<Call>) -> Result<Value, String> {
-    let ending = || "the program is ending".to_owned();
+/// It is refused, takes too long, or the program is ending.
+pub async fn ask(request: Request, handler: &mpsc::Sender<Call>) -> Result<Value, RequestError> {
     let (reply, answer) = oneshot::channel();
     let exchange = async {
-        handler.send(Call { request, reply }).await.map_err(|_| ending())?;
-        answer.await.map_err(|_| ending())?
+        handler.send(Call { request, reply }).await.map_err(|_| RequestError::Ending)?;
+        answer.await.map_err(|_| RequestError::Ending)?
     };
-    timeout(Duration::from_secs(ANSWER_S_MAX), exchange)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer within {ANSWER_S_MAX} s")))
+    timeout(Duration::from_secs(ANSWER_S_MAX), exchange).await.unwrap_or(Err(RequestError::Late))
 }

@@ -1,6 +1,7 @@
 use super::client::{self, ClientError};
 use super::server::{BindError, Call, ControlServer};
 use super::*;
+use crate::status::Problems;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +23,8 @@ fn with_server(path: &Path, test: impl FnOnce(&Path) + Send + 'static) {
     runtime.block_on(async {
         let server = ControlServer::bind(&path).unwrap();
         let (sender, mut calls) = mpsc::channel::<Call>(1);
-        let mut server = Some(tokio::spawn(async move { server.run(sender).await }));
+        let mut server =
+            Some(tokio::spawn(async move { server.run(sender, Problems::default()).await }));
         let asked = path.clone();
         let mut test = tokio::task::spawn_blocking(move || test(&asked));
         loop {
@@ -31,7 +33,9 @@ fn with_server(path: &Path, test: impl FnOnce(&Path) + Send + 'static) {
                 Some(Call { request, reply }) = calls.recv() => {
                     let stop = request == Request::Stop { restart: false };
                     reply.send(match request {
-                        Request::Reconnect { .. } => Err("no peer\nat all".to_owned()),
+                        Request::Reconnect { .. } => {
+                            Err(RequestError::Configuration(vec!["no".into(), "at all".into()]))
+                        },
                         other => Ok(serde_json::to_value(other).unwrap()),
                     }).unwrap();
                     if let Some(server) = server.take_if(|_| stop) {
@@ -57,7 +61,10 @@ fn requests_and_answers_make_the_round() {
         let asked = Request::Reconnect { peer: None };
         assert_eq!(serde_json::to_value(&asked).unwrap(), json!({"command": "reconnect"}));
         let refused = client::request(path, &asked).unwrap_err();
-        assert_eq!(refused.to_string(), "no peer\nat all");
+        assert_eq!(refused.to_string(), "no\nat all");
+        assert!(
+            matches!(refused, ClientError::Refused { code, .. } if code == "bad_configuration")
+        );
     });
     assert!(!path.exists());
 }
@@ -79,6 +86,7 @@ fn what_is_no_request_is_refused_in_words() {
             raw(path, b"{\"command\":\"dance\"}\n").starts_with("{\"ok\":false,\"error\":\"not")
         );
         assert!(raw(path, b"junk\n").contains("not a request"));
+        assert!(raw(path, b"junk\n").ends_with("\"code\":\"bad_request\"}\n"));
         assert!(raw(path, b"{\"command\":\"status\"}").contains("no line of at most 65536 bytes"));
         assert_eq!(raw(path, b""), "");
         // Too long: refused or cut off, and the server goes on.

@@ -17,9 +17,9 @@
 //! lost. Rights are the bus's: root may all, others what its access list allows.
 
 use super::server::{Call, ask};
-use super::{Mode, Request};
+use super::{Mode, Request, RequestError, STEP};
 use crate::config::DEFAULT_UBUS_SOCKET;
-use crate::status::Change;
+use crate::status::{Change, Problem, Problems};
 use onebox_linux::clock;
 use onebox_openwrt::netifd::{self, Interfaces, Link, State};
 use onebox_openwrt::ubus::blobmsg::Type;
@@ -78,14 +78,18 @@ pub struct Ubus {
 }
 
 impl Ubus {
-    /// Starts the task. `calls` takes what is asked of the program.
-    pub fn start(socket: &Path, calls: mpsc::Sender<Call>) -> Ubus {
+    /// Starts the task. `calls` takes what is asked of the program. That there is no bus is a problem
+    /// on OpenWrt, and where the configuration names one.
+    pub fn start(socket: &Path, calls: mpsc::Sender<Call>, problems: Problems) -> Ubus {
+        problems.clear_all(Problem::UbusMissing);
+        problems.clear_all(Problem::UbusDenied);
         let (interfaces_in, interfaces) = watch::channel(None);
         let (changes, changes_out) = mpsc::channel(CHANGES_MAX);
         let mut sockets = vec![socket.to_owned()];
         if socket == Path::new(DEFAULT_UBUS_SOCKET) {
             sockets.push(PathBuf::from(OTHER_SOCKET));
         }
+        let expected = sockets.len() == 1 || Path::new("/etc/openwrt_release").exists();
         let (link, link_out) = watch::channel(None);
         let (told_in, told) = watch::channel(None);
         let bus = Bus {
@@ -95,6 +99,8 @@ impl Ubus {
             interfaces: interfaces_in,
             link: link_out,
             told: told_in,
+            expected,
+            problems,
         };
         Ubus { interfaces, changes, link, told, task: tokio::spawn(bus.run()) }
     }
@@ -155,6 +161,9 @@ struct Bus {
     link: watch::Receiver<Option<Link>>,
     /// What netifd was told of it.
     told: watch::Sender<Option<Link>>,
+    /// Whether there should be a bus.
+    expected: bool,
+    problems: Problems,
 }
 
 impl Bus {
@@ -168,7 +177,11 @@ impl Bus {
                 wait = RETRY_MIN;
                 said.clear();
             }
-            let why = format!("no ubus at {}: {error}", self.sockets[0].display());
+            let socket = self.sockets[0].display().to_string();
+            if self.expected {
+                self.problems.raise(clock::now(), Problem::UbusMissing, &socket, &error);
+            }
+            let why = format!("no ubus at {socket}: {error}");
             if why != said {
                 log::info!("{why}");
                 said = why;
@@ -211,8 +224,11 @@ impl Bus {
         };
         session.find_netifd().await?;
         log::info!("on ubus at {}", socket.display());
+        self.problems.clear_all(Problem::UbusMissing);
+        self.problems.clear_all(Problem::UbusDenied);
         if !session.denied.is_empty() {
             let list = session.denied.join(", ");
+            self.problems.raise(clock::now(), Problem::UbusDenied, "", &list);
             log::warn!("ubus refuses {list}: is the name taken, or the access list missing?");
         }
         session.serve(self).await
@@ -260,7 +276,7 @@ fn allowed<T>(
 }
 
 /// A call and its outcome.
-type Done = (Invocation, Result<Value, String>);
+type Done = (Invocation, Result<Value, RequestError>);
 
 struct Session {
     client: Client,
@@ -440,9 +456,10 @@ impl Session {
 
     fn called(&mut self, call: Invocation, bus: &Bus) -> Result<(), Error> {
         let request = match request(&call) {
-            Ok(request) if self.jobs.len() < CALLS_MAX => request,
-            Ok(_) => return self.client.answer(&call, None, Status::NO_MEMORY),
-            Err(status) => return self.client.answer(&call, None, status),
+            Ok(Some(request)) if self.jobs.len() < CALLS_MAX => request,
+            Ok(Some(_)) => return self.client.answer(&call, None, Status::NO_MEMORY),
+            Ok(None) => return self.client.answer(&call, None, Status::METHOD_NOT_FOUND),
+            Err(error) => return self.answer((call, Err(error))),
         };
         let calls = bus.calls.clone();
         self.jobs.spawn(async move {
@@ -457,47 +474,52 @@ impl Session {
             Ok(status) if call.method == "paths" => (Some(paths(&status)), Status::OK),
             Ok(Value::Object(table)) => (Some(table), Status::OK),
             Ok(_) => (None, Status::OK),
-            Err(words) => {
-                let table = Map::from_iter([("error".to_owned(), Value::from(words))]);
-                // Only these name something that may not be there.
-                let named = ["reconnect", "set_path"].contains(&call.method.as_str());
-                let status = if named { Status::NOT_FOUND } else { Status::UNKNOWN_ERROR };
-                (Some(table), status)
+            Err(error) => {
+                let words = [("error", error.to_string()), ("code", error.code().to_owned())];
+                let table = words.map(|(key, value)| (key.to_owned(), Value::from(value)));
+                (Some(Map::from_iter(table)), error.status())
             }
         };
         self.client.answer(&call, result.as_ref(), status)
     }
 }
 
-/// What a call asks for. Arguments that no method has are left alone: rpcd adds one of its own.
-fn request(call: &Invocation) -> Result<Request, Status> {
-    let arguments = call.table().map_err(|_| Status::INVALID_ARGUMENT)?;
-    let text = |name: &str| match arguments.get(name) {
+/// What a call asks for; none if there is no such method. Arguments that no method has are left
+/// alone: rpcd adds one of its own.
+fn request(call: &Invocation) -> Result<Option<Request>, RequestError> {
+    const SINCE: &str = "since is seconds since 1970";
+    const MODE: &str = "mode is active, backup or off";
+    const WAN: &str = "wan is the name of a WAN";
+    let wrong = RequestError::BadArgument;
+    let arguments = call.table().map_err(|_| wrong("the arguments are malformed"))?;
+    let text = |name: &str, accepted| match arguments.get(name) {
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(Status::INVALID_ARGUMENT),
+        Some(_) => Err(wrong(accepted)),
         None => Ok(None),
     };
-    let number = |name: &str| match arguments.get(name) {
-        Some(number) => number.as_u64().map(Some).ok_or(Status::INVALID_ARGUMENT),
+    let number = |name: &str, accepted| match arguments.get(name) {
+        Some(number) => number.as_u64().map(Some).ok_or(wrong(accepted)),
         None => Ok(None),
     };
-    match call.method.as_str() {
-        "history" => match number("step")? {
-            step @ (None | Some(1 | 60)) => Ok(Request::History { since: number("since")?, step }),
-            Some(_) => Err(Status::INVALID_ARGUMENT),
+    Ok(Some(match call.method.as_str() {
+        "history" => match number("step", STEP)? {
+            step @ (None | Some(1 | 60)) => {
+                Request::History { since: number("since", SINCE)?, step }
+            }
+            Some(_) => return Err(wrong(STEP)),
         },
-        "events" => Ok(Request::Events { since: number("since")? }),
-        "status" | "paths" => Ok(Request::Status),
-        "reload" => Ok(Request::Reload),
-        "reconnect" => Ok(Request::Reconnect { peer: text("peer")? }),
+        "events" => Request::Events { since: number("since", SINCE)? },
+        "status" | "paths" => Request::Status,
+        "reload" => Request::Reload,
+        "reconnect" => Request::Reconnect { peer: text("peer", "peer is the name of a peer")? },
         "set_path" => {
-            let wan = text("wan")?.ok_or(Status::INVALID_ARGUMENT)?;
-            let mode = text("mode")?.ok_or(Status::INVALID_ARGUMENT)?;
+            let wan = text("wan", WAN)?.ok_or(wrong(WAN))?;
+            let mode = text("mode", MODE)?.ok_or(wrong(MODE))?;
             let mode: Result<Mode, _> = serde_json::from_value(Value::String(mode));
-            Ok(Request::SetPath { wan, mode: mode.map_err(|_| Status::INVALID_ARGUMENT)? })
+            Request::SetPath { wan, mode: mode.map_err(|_| wrong(MODE))? }
         }
-        _ => Err(Status::METHOD_NOT_FOUND),
-    }
+        _ => return Ok(None),
+    }))
 }
 
 /// All paths of a status in one list, each with the name of its peer.

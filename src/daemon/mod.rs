@@ -20,11 +20,11 @@ mod wans;
 use crate::config::{Config, Diagnostic, Severity, WanLink, diff, has_errors};
 use crate::control::server::{BindError, Call, ControlServer};
 use crate::control::ubus::Ubus;
-use crate::control::{Reloaded, Request};
+use crate::control::{Reloaded, Request, RequestError, STEP};
 use crate::endpoint::{PeerError, PeerState};
 use crate::status::events::Journal;
 use crate::status::history::Recorder;
-use crate::status::{Change, Status};
+use crate::status::{self, Change, PathState, Problem, Problems, State, Status};
 use crate::time::{SEC, Time};
 use onebox_linux::{clock, system};
 use onebox_openwrt::netifd::Interfaces;
@@ -86,6 +86,15 @@ pub enum Error {
     DataPlane,
 }
 
+impl From<Error> for RequestError {
+    fn from(error: Error) -> RequestError {
+        match error {
+            Error::DataPlane => RequestError::DataPlane,
+            error => RequestError::Refused(error.to_string()),
+        }
+    }
+}
+
 impl Error {
     fn io(what: &str, error: std::io::Error) -> Error {
         Error::Io { what: what.to_owned(), error }
@@ -116,13 +125,14 @@ pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
         let (calls_in, calls) = mpsc::channel(1);
         let mut daemon =
             Daemon::start(config_path.to_owned(), config, calls_in.clone(), calls).await?;
+        let problems = daemon.problems.clone();
         // Beside the end as well: who has asked for it waits for an answer, and for the end.
         let whole = async move {
             let restart = daemon.serve().await?;
             daemon.stop(restart).await;
             Ok(())
         };
-        tokio::join!(whole, control.run(calls_in)).0
+        tokio::join!(whole, control.run(calls_in, problems)).0
     })
 }
 
@@ -170,6 +180,7 @@ struct Daemon {
     quotas: Quotas,
     recorder: Recorder,
     journal: Journal,
+    problems: Problems,
 }
 
 impl Daemon {
@@ -179,7 +190,8 @@ impl Daemon {
         calls_in: mpsc::Sender<Call>,
         calls: mpsc::Receiver<Call>,
     ) -> Result<Daemon, Error> {
-        let mut ubus = Ubus::start(&config.main.ubus_socket, calls_in.clone());
+        let problems = Problems::default();
+        let mut ubus = Ubus::start(&config.main.ubus_socket, calls_in.clone(), problems.clone());
         // A tunnel that begins with the right devices need not move its paths at once.
         let by_name = |wan: &crate::config::Wan| matches!(wan.link, WanLink::Interface(_));
         let interfaces = match config.wans().iter().any(by_name) {
@@ -187,8 +199,8 @@ impl Daemon {
             false => Arc::default(),
         };
         let started = clock::now();
-        let quotas = Quotas::open(state_directory(&config), started);
-        let tunnel = start_tunnel(&config, &interfaces).await?;
+        let quotas = Quotas::open(state_directory(&config), started, problems.clone());
+        let tunnel = start_tunnel(&config, &interfaces, &problems).await?;
         log::info!("onebox {} is running", env!("CARGO_PKG_VERSION"));
         let (recorder, journal) = (Recorder::default(), Journal::default());
         Ok(Daemon {
@@ -203,6 +215,7 @@ impl Daemon {
             quotas,
             recorder,
             journal,
+            problems,
         })
     }
 
@@ -291,19 +304,22 @@ impl Daemon {
 
     /// Tells a change of state, and writes it down.
     fn tell(&mut self, mut change: Change) {
-        if let Change::Path { wan, state, reason, .. } = &mut change
-            && state == "backup"
+        if let Change::Path { peer, wan, device, state: PathState::Backup, .. } = &change
             && let Some(quota) = self.quotas.reason(wan)
         {
-            *reason = quota;
+            let (peer, wan, device) = (peer.clone(), wan.clone(), device.clone());
+            change = Change::path(peer, wan, device, PathState::Backup, Some(quota));
         }
         self.journal.note(clock::unix_us() / SEC, &change);
         self.ubus.tell(change);
     }
 
-    async fn handle_request(&mut self, request: Request) -> Result<serde_json::Value, String> {
+    async fn handle_request(
+        &mut self,
+        request: Request,
+    ) -> Result<serde_json::Value, RequestError> {
         let json = |result: Result<serde_json::Value, serde_json::Error>| {
-            result.map_err(|error| error.to_string())
+            result.map_err(RequestError::Answer)
         };
         match request {
             Request::Status => json(serde_json::to_value(self.status().await?)),
@@ -311,7 +327,7 @@ impl Daemon {
                 let minutes = match step.unwrap_or(1) {
                     1 => false,
                     60 => true,
-                    _ => return Err("step is 1 or 60".to_owned()),
+                    _ => return Err(RequestError::BadArgument(STEP)),
                 };
                 json(serde_json::to_value(self.recorder.history(since.unwrap_or(0), minutes)))
             }
@@ -320,50 +336,52 @@ impl Daemon {
             }
             Request::Reload => json(serde_json::to_value(self.reload().await?)),
             Request::Reconnect { peer } => {
-                let tunnel = self.tunnel.as_ref().ok_or("the tunnel is disabled")?;
+                let tunnel = self.tunnel.as_ref().ok_or(RequestError::Disabled)?;
                 if tunnel.reconnect(peer.as_deref()) {
                     Ok(serde_json::Value::Null)
                 } else {
-                    Err(format!("there is no peer '{}'", peer.unwrap_or_default()))
+                    Err(RequestError::UnknownPeer(peer.unwrap_or_default()))
                 }
             }
             Request::SetPath { wan, mode } => {
-                let tunnel = self.tunnel.as_mut().ok_or("the tunnel is disabled")?;
+                let tunnel = self.tunnel.as_mut().ok_or(RequestError::Disabled)?;
                 if tunnel.set_mode(&wan, mode).await {
                     Ok(serde_json::Value::Null)
                 } else {
-                    Err(format!("there is no WAN '{wan}'"))
+                    Err(RequestError::UnknownWan(wan))
                 }
             }
             Request::Stop { .. } => Ok(serde_json::Value::Null),
         }
     }
 
-    async fn status(&self) -> Result<Status, String> {
+    async fn status(&self) -> Result<Status, Error> {
         let mut status = match &self.tunnel {
-            Some(tunnel) => tunnel.status().await.map_err(|error| error.to_string())?,
-            None => Status { state: "disabled".to_owned(), ..Status::default() },
+            Some(tunnel) => tunnel.status().await?,
+            None => Status { state: State::Disabled, ..Status::default() },
         };
         self.quotas.show(self.config.wans(), &mut status);
+        let now = clock::now();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            role: self.config.main.role.as_str().to_owned(),
-            uptime_s: clock::now().since(self.started) / SEC,
+            role: status::Role::from(&self.config.main.role),
+            uptime_s: now.since(self.started) / SEC,
+            problems: self.problems.shown(now, clock::unix_us() / SEC),
             ..status
         })
     }
 
     /// Reads the configuration again and applies what has changed. Refused as a whole when it has
     /// errors.
-    async fn reload(&mut self) -> Result<Reloaded, String> {
-        let (config, diagnostics) = load(&self.path).map_err(|error| error.to_string())?;
+    async fn reload(&mut self) -> Result<Reloaded, RequestError> {
+        let (config, diagnostics) = load(&self.path)?;
         let lines = |severity| {
             let chosen = diagnostics.iter().filter(move |d| d.severity == severity);
             chosen.map(|d| describe(&self.path, d)).collect::<Vec<_>>()
         };
         let config = match config {
             Some(config) if !has_errors(&diagnostics) => config,
-            _ => return Err(lines(Severity::Error).join("\n")),
+            _ => return Err(RequestError::Configuration(lines(Severity::Error))),
         };
         let warnings = lines(Severity::Warning);
         let change = diff(&self.config, &config);
@@ -375,18 +393,20 @@ impl Daemon {
         let outcome = if change.is_empty() {
             Ok(())
         } else if let (Some(tunnel), true) = (&mut self.tunnel, change.restart.is_empty()) {
-            tunnel.reconfigure(config.clone(), &change).await.map_err(|error| error.to_string())
+            tunnel.reconfigure(config.clone(), &change).await
         } else {
             self.replace_tunnel(&config).await
         };
         self.tell_peers(&before);
         outcome?;
         if config.main.ubus_socket != self.config.main.ubus_socket {
-            self.ubus = Ubus::start(&config.main.ubus_socket, self.calls_in.clone());
+            self.ubus =
+                Ubus::start(&config.main.ubus_socket, self.calls_in.clone(), self.problems.clone());
         }
         if config.main.state_dir != self.config.main.state_dir {
             self.quotas.save(clock::now());
-            self.quotas = Quotas::open(state_directory(&config), clock::now());
+            self.quotas =
+                Quotas::open(state_directory(&config), clock::now(), self.problems.clone());
         }
         self.config = config;
         for sentence in &changes {
@@ -406,28 +426,29 @@ impl Daemon {
         for (name, state) in before {
             let new = now.get(name).copied().unwrap_or(PeerState::Down);
             if new != *state {
-                let (peer, state) = (name.clone(), new.as_str().to_owned());
-                self.tell(Change::Peer { peer, state });
+                self.tell(Change::Peer { peer: name.clone(), state: new.into() });
             }
         }
     }
 
     /// Starts the tunnel anew; when that fails, with the old configuration.
-    async fn replace_tunnel(&mut self, config: &Config) -> Result<(), String> {
+    async fn replace_tunnel(&mut self, config: &Config) -> Result<(), Error> {
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.stop(translate::stays_barred(&self.config, config)).await;
         }
-        match start_tunnel(config, &self.interfaces).await {
+        self.problems.clear(Problem::TunnelStopped, "");
+        match start_tunnel(config, &self.interfaces, &self.problems).await {
             Ok(tunnel) => {
                 self.tunnel = tunnel;
                 Ok(())
             }
             Err(error) => {
-                self.tunnel = start_tunnel(&self.config, &self.interfaces)
-                    .await
+                let again = start_tunnel(&self.config, &self.interfaces, &self.problems).await;
+                self.problems.note(clock::now(), Problem::TunnelStopped, "", &again);
+                self.tunnel = again
                     .inspect_err(|again| log::error!("and the old configuration: {again}"))
                     .unwrap_or(None);
-                Err(error.to_string())
+                Err(error)
             }
         }
     }
@@ -452,11 +473,12 @@ pub fn clean(config_path: &Path) -> Result<(), Error> {
 async fn start_tunnel(
     config: &Config,
     interfaces: &Arc<Interfaces>,
+    problems: &Problems,
 ) -> Result<Option<Tunnel>, Error> {
     if !config.main.enabled {
         return Ok(None);
     }
-    Tunnel::start(config.clone(), interfaces.clone()).await.map(Some)
+    Tunnel::start(config.clone(), interfaces.clone(), problems.clone()).await.map(Some)
 }
 
 /// Waits for the tunnel, for ever when there is none.

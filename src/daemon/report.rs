@@ -3,24 +3,12 @@
 use super::wans::Wans;
 use crate::dataplane::Report;
 use crate::endpoint::{self, PeerSnapshot, PeerState, Via};
-use crate::engine::{self, PathState};
+use crate::engine;
 use crate::status::history::Rates;
-use crate::status::{Bond, Path, Peer};
+use crate::status::{self, Bond, Path, Peer, Reason};
 use crate::time::SEC;
 use crate::wire::PathId;
 use std::collections::BTreeMap;
-
-/// The names of path states.
-pub fn state_name(state: PathState) -> &'static str {
-    match state {
-        PathState::Probing => "probing",
-        PathState::Active => "active",
-        PathState::Backup => "backup",
-        PathState::Suspect => "suspect",
-        PathState::Held => "held",
-        PathState::Down => "down",
-    }
-}
 
 fn ms(us: u64) -> f64 {
     us as f64 / 1000.0
@@ -45,7 +33,7 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
     let (tx_best, rx_best) = (tx_best.unwrap_or(0), rx_best.unwrap_or(0));
     Peer {
         name: name.to_owned(),
-        state: peer_state(snapshot).to_owned(),
+        state: peer_state(snapshot),
         endpoint: via.map(|via| via.remote().to_string()).unwrap_or_default(),
         last_handshake_s: snapshot.handshake.map(|t| report.now.since(t) / SEC),
         rx_bytes: snapshot.rx_bytes,
@@ -61,6 +49,7 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
             duplicated: engine.duplicated,
             released_late: engine.released_late,
         },
+        last_error: None,
     }
 }
 
@@ -72,10 +61,10 @@ pub fn total(report: &Report, router: bool) -> Rates {
 }
 
 /// A router that has never been there is not down, it has yet to come.
-fn peer_state(snapshot: &PeerSnapshot) -> &'static str {
+fn peer_state(snapshot: &PeerSnapshot) -> status::PeerState {
     match (snapshot.state, snapshot.handshake) {
-        (PeerState::Down, None) => PeerState::Connecting.as_str(),
-        (state, _) => state.as_str(),
+        (PeerState::Down, None) => status::PeerState::Connecting,
+        (state, _) => state.into(),
     }
 }
 
@@ -92,13 +81,12 @@ fn path(
     let (rate_up, rate_down) = pair(p.tx_rate, p.rx_rate);
     let (capacity_up, capacity_down) = pair(p.tx_capacity, p.rx_capacity);
     let device = entry.and_then(|e| e.wan.as_ref()).map(|w| w.device.clone());
-    Path {
+    let mut path = Path {
         wan: entry.map_or_else(|| format!("path{}", p.id.0), |e| e.name.clone()),
         device: device.unwrap_or_default(),
         local: local(p.id, via, entry, report),
         remote: via.map(|via| via.remote().to_string()).unwrap_or_default(),
-        state: state_name(p.state).to_owned(),
-        reason: p.reason.to_string(),
+        state: p.state.into(),
         rtt_ms: ms(p.rtt_us),
         rtt_min_ms: ms(p.rtt_min_us),
         jitter_ms: ms(p.jitter_us),
@@ -111,8 +99,10 @@ fn path(
         mtu: u32::from(p.mtu),
         rx_bytes: p.rx_bytes,
         tx_bytes: p.tx_bytes,
-        quota_used_mb: 0,
-    }
+        ..Path::default()
+    };
+    path.set_reason(Reason::Engine(p.reason));
+    path
 }
 
 /// The address and port that a path is sent from: of the WAN on a router, the one that was asked
@@ -135,18 +125,18 @@ fn local(
     source.map(|s| std::net::SocketAddr::new(s.address, port).to_string()).unwrap_or_default()
 }
 
-/// What was dropped, by reason.
+/// What was dropped, by the code of its reason. The reason in words is the same with spaces.
 pub fn drops(report: &Report) -> BTreeMap<String, u64> {
     let mut drops: BTreeMap<String, u64> =
-        report.endpoint.drops.iter().map(|(d, n)| (d.as_str().to_owned(), n)).collect();
+        report.endpoint.drops.iter().map(|(d, n)| (d.code().to_owned(), n)).collect();
     let mut add = |name: &str, n: u64| *drops.entry(name.to_owned()).or_default() += n;
-    add("tun packet too long", report.tun.too_long);
-    add("tun packet malformed", report.tun.malformed);
-    add("tun packet refused", report.tun.refused);
+    add("tun_packet_too_long", report.tun.too_long);
+    add("tun_packet_malformed", report.tun.malformed);
+    add("tun_packet_refused", report.tun.refused);
     for peer in &report.endpoint.peers {
-        add("queue management", peer.engine.dropped_aqm);
-        add("queue full", peer.engine.dropped_full);
-        add("packet too long", peer.engine.too_long);
+        add("queue_management", peer.engine.dropped_aqm);
+        add("queue_full", peer.engine.dropped_full);
+        add("packet_too_long", peer.engine.too_long);
     }
     drops
 }

@@ -21,9 +21,9 @@ use crate::config::{self, Config, Host, Outage, PublicKey, Role};
 use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
 use crate::status::history::{Rates, SERIES_MAX};
-use crate::status::{self, Change, Status};
+use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
 use onebox_linux::netlink::{Network, Wan, Watcher};
-use onebox_linux::system::{Desired, Owner, System, wan_routes};
+use onebox_linux::system::{self, Desired, Owner, System, wan_routes};
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Options, UdpSocket};
 use onebox_linux::{clock, conntrack, nft};
@@ -72,6 +72,7 @@ pub struct Tunnel {
     peers: Peers,
     /// Whether there has been a connection.
     connected: bool,
+    problems: Problems,
 }
 
 impl Tunnel {
@@ -79,7 +80,11 @@ impl Tunnel {
     ///
     /// # Errors
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
-    pub async fn start(config: Config, interfaces: Arc<Interfaces>) -> Result<Tunnel, Error> {
+    pub async fn start(
+        config: Config,
+        interfaces: Arc<Interfaces>,
+        problems: Problems,
+    ) -> Result<Tunnel, Error> {
         let key = private_key(&config.main.private_key)?;
         let (ids, state) = (ids(&config.main.routing), state_file(&config.main.control));
         let system = System::open(ids, &state, kill_switch(&config)).await?;
@@ -128,6 +133,7 @@ impl Tunnel {
             data,
             events,
             peers,
+            problems,
         };
         match tunnel.begin().await {
             Ok(()) => Ok(tunnel),
@@ -188,10 +194,15 @@ impl Tunnel {
             Input::Network(network) => self.follow(network).await,
             Input::WatcherLost(error) => {
                 log::warn!("netlink: {error}; starting anew");
-                match Watcher::start(&self.config.main.device).await {
+                let again = Watcher::start(&self.config.main.device).await;
+                let now = clock::now();
+                let news = self.problems.note(now, Problem::NetworkUnwatched, "", &again);
+                match again {
                     Ok(watcher) => self.watcher = Some(watcher),
                     Err(error) => {
-                        log::error!("netlink: {error}");
+                        if news {
+                            log::error!("netlink: {error}");
+                        }
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 }
@@ -231,8 +242,7 @@ impl Tunnel {
         match event {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
-                let change =
-                    Change::Peer { peer: peer.name.clone(), state: state.as_str().to_owned() };
+                let change = Change::Peer { peer: peer.name.clone(), state: state.into() };
                 let up = state == PeerState::Up;
                 self.connected |= up;
                 // The router's own lookups are another matter with a connection and without.
@@ -249,11 +259,11 @@ impl Tunnel {
             }
             endpoint::Event::PathChanged(path, state) => {
                 let (wan, device) = self.wans.names(path);
-                let state = report::state_name(state).to_owned();
-                let reason = reason.map(|reason| reason.to_string()).unwrap_or_default();
-                let why = if reason.is_empty() { String::new() } else { format!(", {reason}") };
+                let state = status::PathState::from(state);
+                let reason = reason.map(status::Reason::Engine);
+                let why = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
                 log::info!("{}: {wan} is {state}{why}", peer.name);
-                Some(Change::Path { peer: peer.name.clone(), wan, device, state, reason })
+                Some(Change::path(peer.name.clone(), wan, device, state, reason))
             }
             endpoint::Event::AddressChanged(path, via) => {
                 log::debug!("{}: path {} leads to {}", peer.name, path.0, via.remote());
@@ -301,7 +311,7 @@ impl Tunnel {
         }
         for peer in &self.config.peers {
             if let Some(id) = self.peers.id(&peer.name) {
-                let addresses = resolve(&peer.endpoints).await;
+                let addresses = resolve(&peer.endpoints, &self.problems).await;
                 if !addresses.is_empty() {
                     self.data.send(Command::SetEndpoints(id, addresses));
                 }
@@ -309,11 +319,20 @@ impl Tunnel {
         }
     }
 
-    /// Makes the system as it should be; what it refuses is logged.
+    /// Makes the system as it should be; what it refuses is told.
     async fn apply(&mut self) {
         self.update_desired();
-        if let Err(error) = self.system.apply(&self.desired).await {
-            log::error!("{error}");
+        let outcome = self.system.apply(&self.desired).await;
+        let refused = outcome.err().map(|error| (of_system(&error), error));
+        for problem in [Problem::RoutesRefused, Problem::FirewallRefused, Problem::SwitchRefused] {
+            match &refused {
+                Some((which, error)) if *which == problem => {
+                    if self.problems.raise(clock::now(), problem, "", error) {
+                        log::error!("{error}");
+                    }
+                }
+                _ => self.problems.clear(problem, ""),
+            }
         }
     }
 
@@ -377,19 +396,31 @@ impl Tunnel {
             }
         };
         let state = match self.is_up() {
-            true => "up",
-            false if self.connected => "down",
-            false => "connecting",
+            true => State::Up,
+            false if self.connected => State::Down,
+            false => State::Connecting,
         };
+        let drop_codes = report::drops(&report);
         Ok(Status {
-            state: state.to_owned(),
+            state,
             device: self.desired.device.clone(),
             mtu: self.desired.mtu,
             addresses: self.config.main.addresses.iter().map(ToString::to_string).collect(),
             peers,
-            drops: report::drops(&report),
+            drops: drop_codes.iter().map(|(code, n)| (code.replace('_', " "), *n)).collect(),
+            drop_codes,
             ..Status::default()
         })
+    }
+
+    /// That the name of a peer's endpoint cannot be resolved, if that is so.
+    fn unresolved(&self, peer: &config::Peer) -> Option<LastError> {
+        let names = peer.endpoints.iter().filter_map(|endpoint| match &endpoint.host {
+            Host::Name(name) => Some(name.as_str()),
+            Host::Address(_) => None,
+        });
+        let names: Vec<&str> = names.collect();
+        self.problems.last_error(clock::now(), Problem::NameUnresolved, &names)
     }
 
     /// How the interface of netifd's is that is ours, if one is.
@@ -402,7 +433,7 @@ impl Tunnel {
 
     /// What all peers carry together, and the first of those that have been there: all of them while
     /// a WAN's volume is counted, else as many as the history has series for.
-    pub async fn sample(&self, counted: bool) -> Result<(Rates, Vec<status::Peer>), Error> {
+    pub async fn sample(&self, counted: bool) -> Result<(Rates, Vec<Peer>), Error> {
         let max = if counted { usize::MAX } else { SERIES_MAX };
         let report = self.ask(|reply| Command::Sample(max, reply)).await?;
         let total = report::total(&report, self.watcher.is_some());
@@ -410,11 +441,15 @@ impl Tunnel {
     }
 
     /// The peers of a report as the status shows them.
-    fn shown<'a>(&'a self, report: &'a Report) -> impl Iterator<Item = status::Peer> + 'a {
+    fn shown<'a>(&'a self, report: &'a Report) -> impl Iterator<Item = Peer> + 'a {
         let wans = self.watcher.is_some().then_some(&self.wans);
+        // Only a router has names to resolve; a server has too many peers to look each up.
+        let named = self.config.peers.iter().filter(|_| wans.is_some());
+        let configured: BTreeMap<_, _> = named.map(|peer| (peer.name.as_str(), peer)).collect();
         report.endpoint.peers.iter().filter_map(move |snapshot| {
             let entry = self.peers.get(snapshot.id)?;
-            Some(report::peer(&entry.name, snapshot, report, wans))
+            let last_error = configured.get(entry.name.as_str()).and_then(|c| self.unresolved(c));
+            Some(Peer { last_error, ..report::peer(&entry.name, snapshot, report, wans) })
         })
     }
 
@@ -496,10 +531,20 @@ impl Tunnel {
         for command in self.wans.forget(&change.wans.removed) {
             self.data.send(command);
         }
+        self.problems.clear_all(Problem::NameUnresolved);
         self.resolve().await;
         self.follow(self.network.clone()).await;
         self.apply().await;
         Ok(())
+    }
+}
+
+/// The problem that such an error is.
+fn of_system(error: &system::Error) -> Problem {
+    match error {
+        system::Error::Netlink { .. } => Problem::RoutesRefused,
+        system::Error::Nft(_) => Problem::FirewallRefused,
+        system::Error::Sysctl { .. } => Problem::SwitchRefused,
     }
 }
 

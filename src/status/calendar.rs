@@ -46,6 +46,16 @@ impl Date {
         Date { year: part(year), month: part(month), day: part(day) }
     }
 
+    /// When it begins, seconds since 1970-01-01 UTC (`days_from_civil` of the same).
+    pub fn start_s(self) -> u64 {
+        let [year, month, day] = [self.year, self.month, self.day].map(u64::from);
+        let year = year - u64::from(month <= 2);
+        let (era, year_of_era) = (year / 400, year % 400);
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        (era * 146_097 + day_of_era).saturating_sub(719_468) * DAY_S
+    }
+
     /// The first day of the period in which this day is, when periods begin on `reset_day`.
     pub fn period_start(self, reset_day: u8) -> Date {
         let this = Date::reset(self.year, self.month, reset_day);
@@ -140,7 +150,7 @@ mod tests {
                 (month, true) => Date { month: month + 1, day: 1, ..before },
                 _ => Date { day: before.day + 1, ..before },
             };
-            assert_eq!(date, next);
+            assert_eq!((date, date.start_s()), (next, day * DAY_S));
             before = date;
         }
         for wrong in ["", "2025", "2025-13-01", "2025-02-29", "2025-00-01", "x-1-1", "2025-1-1-1"] {

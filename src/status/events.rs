@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn the_last_hundred_are_kept_in_order() {
         let mut journal = Journal::default();
-        let change = Change::Peer { peer: "vps".into(), state: "up".into() };
+        let change = Change::Peer { peer: "vps".into(), state: crate::status::PeerState::Up };
         (0..250).for_each(|second| journal.note(1000 + second / 2, &change));
         let all = journal.since(0).events;
         assert_eq!((all.len(), all[0].id, all[99].id, all[99].time_s), (100, 151, 250, 1124));

@@ -1,11 +1,23 @@
 //! What there is to see: the snapshot, and the recent past.
 //!
-//! [`model`] is the status contract as plain data, read by all but the core; [`history`] keeps what a
-//! page draws, [`events`] the last changes of state. [`calendar`] knows days and months.
+//! [`model`] is the status contract as plain data, read by all but the core, with its names of
+//! [`state`]s, [`reason`]s and [`problem`]s; [`history`] keeps what a page draws, [`events`] the last
+//! changes of state. [`calendar`] knows days and months.
 
 pub mod calendar;
 pub mod events;
 pub mod history;
 pub mod model;
+pub mod problem;
+pub mod reason;
+pub mod state;
 
-pub use model::{Bond, Change, Event, Events, History, Path, Peer, Series, Status};
+pub use model::{
+    Bond, Change, Event, Events, History, LastError, Path, Peer, Series, ShownProblem, Status,
+};
+pub use problem::{Problem, Problems};
+pub use reason::Reason;
+pub use state::{PathState, PeerState, Role, State};
+
+#[cfg(test)]
+pub(crate) mod tests;

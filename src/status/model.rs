@@ -5,8 +5,13 @@
 //! milliseconds or seconds as the suffix says, losses percent. "Up" is from the router to the
 //! server and "down" the other way, on both ends.
 //!
+//! Beside sentences are their codes, which stay the same from version to version. What a version has
+//! more than the reader's is passed over, what it has less reads as empty.
+//!
 //! A [`Change`] is what is told on ubus when a state changes.
 
+use super::reason::Reason;
+use super::state::{PathState, PeerState, Role, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -16,9 +21,9 @@ pub struct Status {
     /// Version of the running program.
     pub version: String,
     /// `client` or `server`.
-    pub role: String,
+    pub role: Role,
     /// `disabled`, `connecting`, `up` or `down`.
-    pub state: String,
+    pub state: State,
     /// Seconds since start.
     pub uptime_s: u64,
     /// Name of the TUN device.
@@ -29,8 +34,42 @@ pub struct Status {
     pub addresses: Vec<String>,
     /// The peers in the order of the configuration.
     pub peers: Vec<Peer>,
-    /// Packets that were dropped, by reason.
+    /// Packets that were dropped, by reason in words.
     pub drops: BTreeMap<String, u64>,
+    /// The same by code.
+    #[serde(default)]
+    pub drop_codes: BTreeMap<String, u64>,
+    /// What is wrong now, oldest first.
+    #[serde(default)]
+    pub problems: Vec<ShownProblem>,
+}
+
+/// A [`Problem`](super::problem::Problem) that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownProblem {
+    /// Its code.
+    pub code: String,
+    /// What it is about, such as a name or a file; may be empty.
+    pub subject: String,
+    /// What is wrong, a sentence.
+    pub words: String,
+    /// What to do about it, a sentence.
+    pub remedy: String,
+    /// Since when, seconds since 1970-01-01 UTC.
+    pub since_s: u64,
+}
+
+/// What went wrong last with a peer or a path, and is not mended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// The [`Problem`](super::problem::Problem)'s code.
+    pub code: String,
+    /// What went wrong, a sentence.
+    pub words: String,
+    /// What to do about it, a sentence.
+    pub remedy: String,
+    /// Seconds since it happened last.
+    pub age_s: u64,
 }
 
 /// One peer.
@@ -39,7 +78,7 @@ pub struct Peer {
     /// Its name in the configuration.
     pub name: String,
     /// `connecting`, `up` or `down`.
-    pub state: String,
+    pub state: PeerState,
     /// Where it is reached, or was last seen.
     pub endpoint: String,
     /// Seconds since the last completed handshake; absent before the first.
@@ -52,6 +91,9 @@ pub struct Peer {
     pub paths: Vec<Path>,
     /// What bonding gives.
     pub bond: Bond,
+    /// What went wrong last; absent if nothing is.
+    #[serde(default)]
+    pub last_error: Option<LastError>,
 }
 
 /// One path: a WAN of the router to an address of the server.
@@ -66,9 +108,15 @@ pub struct Path {
     /// Remote address and port.
     pub remote: String,
     /// `probing`, `active`, `backup`, `suspect`, `held` or `down`.
-    pub state: String,
+    pub state: PathState,
     /// Why it is in this state, a sentence.
     pub reason: String,
+    /// The same as a code, see [`reason`](super::reason).
+    #[serde(default)]
+    pub reason_code: String,
+    /// The number in it, if there is one.
+    #[serde(default)]
+    pub reason_value: Option<u64>,
     /// Smoothed round-trip time.
     pub rtt_ms: f64,
     /// Smallest round-trip time of the last seconds.
@@ -95,6 +143,18 @@ pub struct Path {
     pub tx_bytes: u64,
     /// Use of this accounting period in megabytes.
     pub quota_used_mb: u64,
+    /// What went wrong last; absent if nothing is.
+    #[serde(default)]
+    pub last_error: Option<LastError>,
+}
+
+impl Path {
+    /// Says why it is in its state.
+    pub fn set_reason(&mut self, reason: Reason) {
+        self.reason = reason.to_string();
+        self.reason_code = reason.code().to_owned();
+        self.reason_value = reason.value();
+    }
 }
 
 /// What the paths give together.
@@ -131,16 +191,22 @@ pub enum Change {
         /// Network device of the WAN; empty on the server.
         device: String,
         /// The new state, as in [`Path::state`].
-        state: String,
+        state: PathState,
         /// Why, as in [`Path::reason`].
         reason: String,
+        /// As in [`Path::reason_code`].
+        #[serde(default)]
+        reason_code: String,
+        /// As in [`Path::reason_value`].
+        #[serde(default)]
+        reason_value: Option<u64>,
     },
     /// Of a peer.
     Peer {
         /// Its name.
         peer: String,
         /// The new state, as in [`Peer::state`].
-        state: String,
+        state: PeerState,
     },
 }
 
@@ -191,6 +257,25 @@ pub struct Series {
 }
 
 impl Change {
+    /// A path is in another state; `reason` says why, if that is known.
+    pub fn path(
+        peer: String,
+        wan: String,
+        device: String,
+        state: PathState,
+        reason: Option<Reason>,
+    ) -> Change {
+        Change::Path {
+            peer,
+            wan,
+            device,
+            state,
+            reason: reason.map(|reason| reason.to_string()).unwrap_or_default(),
+            reason_code: reason.map(Reason::code).unwrap_or_default().to_owned(),
+            reason_value: reason.and_then(Reason::value),
+        }
+    }
+
     /// The name of the event.
     pub fn name(&self) -> &'static str {
         match self {

@@ -8,8 +8,10 @@ mod watch;
 
 use onebox::config::Mode;
 use onebox::control::server::{Call, ControlServer};
-use onebox::control::{Reloaded, Request};
-use onebox::status::{Events, History, Path as StatusPath, Peer, Status};
+use onebox::control::{Reloaded, Request, RequestError};
+use onebox::status::{
+    Events, History, Path as StatusPath, PathState, Peer, Problems, Role, State, Status,
+};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -220,22 +222,18 @@ fn without_a_running_program_the_exit_code_is_3() {
 }
 
 fn some_status() -> Status {
-    let path = |wan: &str, state: &str| StatusPath {
-        wan: wan.to_owned(),
-        state: state.to_owned(),
-        ..StatusPath::default()
-    };
+    let path =
+        |wan: &str, state| StatusPath { wan: wan.to_owned(), state, ..StatusPath::default() };
     let peer = Peer {
         name: "vps".to_owned(),
-        paths: vec![path("dsl", "active"), path("lte", "active"), path("sat", "held")],
+        paths: vec![
+            path("dsl", PathState::Active),
+            path("lte", PathState::Active),
+            path("sat", PathState::Held),
+        ],
         ..Peer::default()
     };
-    Status {
-        role: "client".to_owned(),
-        state: "up".to_owned(),
-        peers: vec![peer],
-        ..Status::default()
-    }
+    Status { role: Role::Client, state: State::Up, peers: vec![peer], ..Status::default() }
 }
 
 /// Runs a program that answers like the real one while `test` runs; the second reload is refused.
@@ -244,7 +242,7 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
     runtime.block_on(async {
         let server = ControlServer::bind(path).unwrap();
         let (sender, mut calls) = mpsc::channel::<Call>(1);
-        let mut server = Some(tokio::spawn(async move { server.run(sender).await }));
+        let mut server = Some(tokio::spawn(async move { server.run(sender, Problems::default()).await }));
         let mut test = tokio::task::spawn_blocking(test);
         let mut reloads = 0;
         loop {
@@ -262,7 +260,10 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
                             };
                             Ok(serde_json::to_value(done).unwrap())
                         }
-                        Request::Reload => Err("f:1: error: a\nf:2: error: b".to_owned()),
+                        Request::Reload => {
+                            let lines = ["f:1: error: a", "f:2: error: b"].map(str::to_owned);
+                            Err(RequestError::Configuration(lines.to_vec()))
+                        },
                         Request::History { .. } => {
                             Ok(serde_json::to_value(History::default()).unwrap())
                         }
@@ -270,7 +271,7 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
                             Ok(serde_json::to_value(Events::default()).unwrap())
                         }
                         Request::Stop { .. } | Request::Reconnect { .. } => Ok(serde_json::Value::Null),
-                        Request::SetPath { mode: Mode::Off, .. } => Err("no such WAN".to_owned()),
+                        Request::SetPath { mode: Mode::Off, wan } => Err(RequestError::UnknownWan(wan)),
                         Request::SetPath { .. } => Ok(serde_json::Value::Null),
                     };
                     reply.send(answer).unwrap();

@@ -8,6 +8,7 @@ use crate::lab::clock;
 use crate::lab::onebox::{Pair, binary};
 use crate::lab::topology::{INTERNET, Lab, SERVER, Wan};
 use crate::lab::traffic::{Flow, Sends};
+use onebox::status::PathState;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ fn table(pair: &Pair<'_>, flow: &Flow) -> String {
     let mut text =
         "  line       state     rtt ms   now Mbit/s   can Mbit/s   why not\n".to_string();
     for path in pair.router.paths() {
-        let reason = if path.state == "active" { "" } else { &path.reason };
+        let reason = if path.state == PathState::Active { "" } else { &path.reason };
         text += &format!(
             "  {:<10} {:<8} {:>7.1} {:>12.1} {:>12.1}   {reason}\n",
             path.wan,

@@ -8,7 +8,7 @@ use super::netns::Netns;
 use super::programs::{Program, TempDir, poll_until, run};
 use super::topology::{Lab, SERVER, Site};
 use nix::sys::signal::Signal;
-use onebox::status::{Path as PathStatus, Status};
+use onebox::status::{Path as PathStatus, PathState, State, Status};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -281,7 +281,8 @@ impl<'a> Instance<'a> {
         let mut seen = None;
         let up = |status: &Status| {
             let paths = status.peers.iter().flat_map(|peer| &peer.paths);
-            status.state == "up" && paths.filter(|path| path.state == "active").count() >= active
+            status.state == State::Up
+                && paths.filter(|path| path.state == PathState::Active).count() >= active
         };
         let start = super::clock::now();
         while start.elapsed() < limit {

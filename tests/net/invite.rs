@@ -3,6 +3,7 @@
 use crate::lab::onebox::{Instance, START, binary};
 use crate::lab::programs::{interface_bytes, ping};
 use crate::lab::topology::{INTERNET, INTERNET6, Lab, SERVER, SERVER6, Wan};
+use onebox::status::State;
 use std::io::Write;
 use std::process::Stdio;
 
@@ -36,11 +37,11 @@ fn a_code_makes_a_working_bond() {
     };
     let code = invite(&server, "home");
     server.start();
-    assert_eq!(server.status().state, "connecting");
+    assert_eq!(server.status().state, State::Connecting);
 
     // Running, but switched off, as on a router where nothing has been set up yet.
     let router = Instance::started(&lab.site().router, SHIPPED);
-    assert_eq!(router.status().state, "disabled");
+    assert_eq!(router.status().state, State::Disabled);
     let said = join(&router, &code);
     assert!(said.contains(&format!("{SERVER}:51830, [{SERVER6}]:51830")), "{said}");
     assert!(said.contains("the running program has taken it over"), "{said}");

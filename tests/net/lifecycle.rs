@@ -5,6 +5,7 @@ use crate::lab::onebox::{Pair, START, wan_section};
 use crate::lab::programs::poll_until;
 use crate::lab::topology::{INTERNET, Lab, Wan};
 use crate::lab::traffic::{Echo, Flow, Sends};
+use onebox::status::{PathState, State};
 use std::time::Duration;
 
 /// Resident memory that the router's process may have under full load.
@@ -93,7 +94,7 @@ fn reload_keeps_what_runs() {
     let answer = pair.router.command(&["reload"]);
     assert!(answer.status.success(), "{answer:?}");
     poll_until(Duration::from_secs(3), "wan2 is out of use", || {
-        pair.router.path("wan2").is_none_or(|path| path.state == "down").then_some(())
+        pair.router.path("wan2").is_none_or(|path| path.state == PathState::Down).then_some(())
     });
     flow.wait_for(1_000_000, Duration::from_secs(3));
 
@@ -104,7 +105,7 @@ fn reload_keeps_what_runs() {
     let text = String::from_utf8_lossy(&text);
     assert!(!answer.status.success() && text.contains("not-an-address"), "{text}");
     flow.wait_for(1_000_000, Duration::from_secs(3));
-    assert_eq!(pair.router.status().state, "up");
+    assert_eq!(pair.router.status().state, State::Up);
 
     pair.router.write_config(&pair.router_config(&both));
     assert!(pair.router.command(&["reload"]).status.success());

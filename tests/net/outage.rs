@@ -9,6 +9,7 @@ use crate::lab::netns::Netns;
 use crate::lab::onebox::{Instance, Keys, START, peer_of, router_config, server_config};
 use crate::lab::programs::{Capture, poll_until};
 use crate::lab::topology::{Lab, SERVER, SERVER6, Wan};
+use onebox::status::State;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +148,7 @@ fn without_a_server_traffic_leaves_directly_and_comes_back() {
     let (mut server, mut router) = pair(&lab, &after);
     router.start();
     println!("no server yet: direct after {:?}", guest.wait_seen(false, AFTER));
-    assert_eq!(router.status().state, "connecting");
+    assert_eq!(router.status().state, State::Connecting);
     server.start();
     let took = guest.wait_seen(true, START);
     println!("first connection: through the tunnel after {took:?}");
@@ -156,7 +157,7 @@ fn without_a_server_traffic_leaves_directly_and_comes_back() {
         let took = guest.wait_seen(false, Duration::from_secs(10));
         println!("server killed: direct after {took:?}, of which {AFTER:?} are wanted");
         assert!(took < AFTER + Duration::from_secs(3), "{took:?}");
-        assert_eq!(router.status().state, "down");
+        assert_eq!(router.status().state, State::Down);
         server.start();
         let took = guest.wait_seen(true, Duration::from_secs(10));
         println!("server back: through the tunnel after {took:?}");

@@ -5,7 +5,7 @@ use crate::lab::programs::{TempDir, poll_until};
 use crate::lab::topology::{INTERNET, Lab, Wan};
 use crate::lab::traffic::{Flow, Sends};
 use onebox::control::{Request, client};
-use onebox::status::{Change, Event, Events, History};
+use onebox::status::{Change, Event, Events, History, PathState, PeerState};
 use std::time::Duration;
 
 fn events(instance: &Instance<'_>) -> Vec<Event> {
@@ -43,8 +43,8 @@ fn a_quota_that_is_used_up_makes_a_backup() {
     flow.wait_for(2_000_000, Duration::from_secs(5));
     let told = events(&pair.router);
     let full = told.iter().any(|event| {
-        matches!(&event.change, Change::Path { wan, state, reason, .. }
-            if wan == "wan2" && state == "backup" && reason.starts_with("quota used up"))
+        matches!(&event.change, Change::Path { wan, state: PathState::Backup, reason, reason_code, .. }
+            if wan == "wan2" && reason.starts_with("quota used up") && reason_code == "quota_used_up")
     });
     assert!(full, "{told:?}");
     drop(flow);
@@ -89,13 +89,11 @@ fn the_recent_past_is_remembered_on_both_ends() {
     lab.link(1).set("carrier off");
     let lost = poll_until(Duration::from_secs(5), "the loss is told", || {
         events(&pair.router).into_iter().find(|event| {
-            matches!(&event.change, Change::Path { wan, state, .. } if wan == "wan2" && state == "down")
+            matches!(&event.change, Change::Path { wan, state: PathState::Down, .. } if wan == "wan2")
         })
     });
     assert!(lost.time_s > 1_700_000_000);
     assert!(matches!(lost.change, Change::Path { reason, .. } if reason == "link is down"));
     let first = &events(&pair.server)[0];
-    assert!(
-        matches!(&first.change, Change::Peer { peer, state } if peer == "home" && state == "up")
-    );
+    assert!(matches!(&first.change, Change::Peer { peer, state: PeerState::Up } if peer == "home"));
 }

@@ -8,6 +8,7 @@ use crate::lab::onebox::{
 use crate::lab::programs::{Capture, ping, poll_until};
 use crate::lab::topology::{INTERNET, ISP, Lab, SERVER, Wan};
 use crate::lab::traffic::Echo;
+use onebox::status::State;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ fn strangers_get_no_answer() {
         poll_until(START, "the server drops and counts", || {
             (server.drops() >= before + 3).then_some(())
         });
-        assert_ne!(router.status().state, "up");
+        assert_ne!(router.status().state, State::Up);
         assert_eq!(ping(&site.lan, INTERNET, 2, 100, &[]).rtts_ms.len(), 0);
         assert_eq!(answers.stop().len(), 0, "the server answered; log {}", server.log());
         router.stop();

@@ -21,7 +21,7 @@ use lab::programs::{Program, ping, poll_until};
 use lab::topology::{INTERNET, INTERNET6, Lab, Wan};
 use lab::traffic::{Flow, Sends};
 use machine::{Machine, copy_program, missing, which};
-use onebox::status::Status;
+use onebox::status::{PathState, Status};
 use onebox_openwrt::ubus::{Client, Incoming};
 use serde_json::{Map, Value};
 use stand_in::StandIn;
@@ -83,7 +83,7 @@ fn wait_active(machine: &Machine<'_>, wans: &[&str]) -> Status {
         let status = status(machine)?;
         let paths = status.peers.iter().flat_map(|peer| &peer.paths);
         let active: Vec<_> =
-            paths.filter(|p| p.state == "active").map(|p| p.wan.as_str()).collect();
+            paths.filter(|p| p.state == PathState::Active).map(|p| p.wan.as_str()).collect();
         (wans.iter().all(|wan| active.contains(wan)) && active.len() == wans.len())
             .then(|| status.clone())
     })

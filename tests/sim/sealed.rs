@@ -199,7 +199,7 @@ impl Node for Sealed {
         let snapshot = self.endpoint.snapshot(now);
         let describe = |p: &onebox::endpoint::PeerSnapshot| crate::bare::describe(&p.engine);
         let drops = snapshot.drops.iter().filter(|d| d.1 > 0);
-        let drops: Vec<_> = drops.map(|(drop, n)| format!("{} {n}", drop.as_str())).collect();
+        let drops: Vec<_> = drops.map(|(drop, n)| format!("{} {n}", drop.code())).collect();
         let peers: String = snapshot.peers.iter().map(describe).collect();
         format!("{peers} dropped: {}", drops.join(", "))
     }

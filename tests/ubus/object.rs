@@ -86,7 +86,7 @@ fn what_cannot_be_done_is_refused_with_words() {
         let mut caller = bus.client();
         let onebox = caller.wait_for("onebox");
         let mut ask = |method: &str, arguments: Value| caller.call(onebox, method, arguments);
-        let disabled = json!({"error": "the tunnel is disabled"});
+        let disabled = json!({"error": "the tunnel is disabled", "code": "disabled"});
         let path = json!({"wan": "lte", "mode": "backup"});
         assert_eq!(ask("reconnect", json!({})), (Status::NOT_FOUND, disabled.clone()));
         assert_eq!(ask("set_path", path), (Status::NOT_FOUND, disabled));
@@ -100,8 +100,13 @@ fn what_cannot_be_done_is_refused_with_words() {
             ("history", json!({"step": 7})),
             ("events", json!({"since": 1.5})),
         ] {
-            let answer = ask(method, arguments.clone());
-            assert_eq!(answer, (Status::INVALID_ARGUMENT, json!({})), "{method} {arguments}");
+            let (status, table) = ask(method, arguments.clone());
+            assert_eq!(
+                (status, &table["code"]),
+                (Status::INVALID_ARGUMENT, &json!("bad_argument")),
+                "{method} {arguments}"
+            );
+            assert!(table["error"].is_string(), "{method} {arguments}");
         }
         assert_eq!(ask("stop", json!({})), (Status::METHOD_NOT_FOUND, json!({})));
 
@@ -110,7 +115,7 @@ fn what_cannot_be_done_is_refused_with_words() {
         assert_eq!((status, &table["changes"]), (Status::OK, &json!(["log level is DEBUG now"])));
         daemon.configure(&bus.socket(), "\toption mtu many\n");
         let (status, table) = ask("reload", json!({}));
-        assert_eq!(status, Status::UNKNOWN_ERROR);
+        assert_eq!((status, &table["code"]), (Status::UNKNOWN_ERROR, &json!("bad_configuration")));
         let words = table["error"].as_str().unwrap();
         assert!(words.contains("read 'many'") && words.contains(daemon.file().to_str().unwrap()));
         assert_eq!(ask("status", json!({})).0, Status::OK);
@@ -182,7 +187,7 @@ fn being_denied_is_told_once() {
         assert!(log.contains("the event network.interface (permission denied)"), "{log}");
         std::thread::sleep(Duration::from_millis(700));
         assert_eq!(
-            (daemon.said("daemon::ubus: "), daemon.said("ERROR")),
+            (daemon.said("control::ubus: "), daemon.said("ERROR")),
             (2, 0),
             "{}",
             daemon.log()

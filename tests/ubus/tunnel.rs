@@ -4,6 +4,7 @@ use crate::bus::{Bus, Caller, SOON, kinds, on_path};
 use crate::lab::onebox::{Instance, Keys, Peer, START, router_config, server_config};
 use crate::lab::programs::poll_until;
 use crate::lab::topology::{Lab, Wan};
+use onebox::status::State;
 use onebox_openwrt::ubus::{Client, Incoming, Method, Object, Status};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -133,7 +134,7 @@ fn wans_are_found_by_netifd_and_changes_are_told() {
         netifd.change(dump(&[("dsl", "wan1"), ("lte", "wan2")]), Signal::Notification);
         router.wait_path("wan2", &["active"], Duration::from_secs(3));
         let active = json!({"peer": "vps", "wan": "phone", "device": "wan2", "state": "active",
-            "reason": "in use"});
+            "reason": "in use", "reason_code": "in_use", "reason_value": null});
         let expected = event("onebox.path", active);
         // As an event and as a notification.
         caller.hear("the new path", |heard| heard.iter().filter(|e| **e == expected).count() == 2);
@@ -150,10 +151,12 @@ fn wans_are_found_by_netifd_and_changes_are_told() {
         assert_eq!(caller.call(onebox, "set_path", to_backup), (Status::OK, json!({})));
         router.wait_path("wan2", &["backup"], Duration::from_secs(3));
         let unknown = json!({"wan": "moon", "mode": "off"});
-        assert_eq!(caller.call(onebox, "set_path", unknown).0, Status::NOT_FOUND);
+        let (status, table) = caller.call(onebox, "set_path", unknown);
+        assert_eq!((status, &table["code"]), (Status::NOT_FOUND, &json!("unknown_wan")));
 
         let nobody = caller.call(onebox, "reconnect", json!({"peer": "moon"}));
-        assert_eq!(nobody, (Status::NOT_FOUND, json!({"error": "there is no peer 'moon'"})));
+        let words = json!({"error": "there is no peer 'moon'", "code": "unknown_peer"});
+        assert_eq!(nobody, (Status::NOT_FOUND, words));
         let again = caller.call(onebox, "reconnect", json!({"peer": "vps"}));
         assert_eq!(again, (Status::OK, json!({})));
         for state in ["connecting", "up"] {
@@ -175,7 +178,7 @@ fn wans_are_found_by_netifd_and_changes_are_told() {
         // A bus that goes does not concern the tunnel; when it comes, all is as before.
         bus.stop();
         poll_until(SOON, "the bus is missed", || router.log().contains("no ubus").then_some(()));
-        assert_eq!(router.status().state, "up");
+        assert_eq!(router.status().state, State::Up);
         bus.start();
         let netifd = Netifd::start(&bus.socket(), dump(&[("dsl", "wan2"), ("lte", "wan1")]));
         let mut caller: Caller = bus.client();

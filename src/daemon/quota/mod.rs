@@ -19,7 +19,7 @@
 use super::files;
 use crate::config::Wan;
 use crate::status::calendar::Date;
-use crate::status::{Peer, Status};
+use crate::status::{PathState, Peer, Problem, Problems, Reason, Status};
 use crate::time::{SEC, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,11 +62,12 @@ pub struct Quotas {
     book: Book,
     /// Last reading of each path's counter, by peer and WAN.
     counters: BTreeMap<(String, String), u64>,
-    /// WANs whose account is full, and when it begins anew, in words.
-    full: BTreeMap<String, String>,
+    /// WANs whose account is full, and when it begins anew.
+    full: BTreeMap<String, Date>,
     /// Whether the file is older than the book, and since when it is what it is.
     unsaved: bool,
     saved: Time,
+    problems: Problems,
 }
 
 /// Where state is kept unless the configuration says otherwise: on OpenWrt, where `/var` is in
@@ -78,9 +79,13 @@ pub fn default_directory() -> PathBuf {
 
 impl Quotas {
     /// The accounts of this directory. What cannot be read is told and begins at zero.
-    pub fn open(directory: PathBuf, now: Time) -> Quotas {
+    pub fn open(directory: PathBuf, now: Time, problems: Problems) -> Quotas {
         let path = directory.join(FILE);
-        let book = match read(&path) {
+        problems.clear_all(Problem::QuotaUnreadable);
+        problems.clear_all(Problem::QuotaUnsaved);
+        let book = read(&path);
+        problems.note(now, Problem::QuotaUnreadable, &path.display().to_string(), &book);
+        let book = match book {
             Ok(book) => book,
             Err(error) => {
                 log::warn!("{}: {error}; quotas are counted from zero", path.display());
@@ -94,6 +99,7 @@ impl Quotas {
             full: BTreeMap::new(),
             unsaved: false,
             saved: now,
+            problems,
         }
     }
 
@@ -114,7 +120,7 @@ impl Quotas {
         self.full = limited.iter().filter_map(|wan| self.filled(wan, unix_s)).collect();
         let changed = !before.iter().eq(self.full.keys());
         for (name, until) in self.full.iter().filter(|(name, _)| !before.contains(*name)) {
-            log::info!("{name}: the quota is used up, only a backup until {until}");
+            log::info!("{name}: the quota is used up, only a backup until {}", until.words());
         }
         for name in before.iter().filter(|name| !self.full.contains_key(*name)) {
             log::info!("{name}: within its quota again");
@@ -168,11 +174,11 @@ impl Quotas {
     }
 
     /// The name of a WAN whose account is full, and until when it is.
-    fn filled(&self, wan: &Wan, unix_s: u64) -> Option<(String, String)> {
+    fn filled(&self, wan: &Wan, unix_s: u64) -> Option<(String, Date)> {
         let quota = u64::from(wan.quota_mb?).saturating_mul(MB);
         let account = self.book.wans.get(&wan.name)?;
         let period = account.period.parse::<Date>().unwrap_or_else(|()| Date::of(unix_s));
-        let until = period.next_period(wan.quota_day).words();
+        let until = period.next_period(wan.quota_day);
         (account.used_bytes >= quota).then(|| (wan.name.clone(), until))
     }
 
@@ -182,9 +188,8 @@ impl Quotas {
     }
 
     /// Why a WAN is a backup, if its account is full.
-    pub fn reason(&self, wan: &str) -> Option<String> {
-        let until = self.full.get(wan)?;
-        Some(format!("quota used up, only a backup until {until}"))
+    pub fn reason(&self, wan: &str) -> Option<Reason> {
+        self.full.get(wan).map(|until| Reason::QuotaUsedUp { until: *until })
     }
 
     /// Puts into a status what is known of the WANs' accounts.
@@ -194,13 +199,13 @@ impl Quotas {
             if let (true, Some(account)) = (limited, self.book.wans.get(&path.wan)) {
                 path.quota_used_mb = account.used_bytes / MB;
             }
-            if let (Some(reason), "backup") = (self.reason(&path.wan), path.state.as_str()) {
-                path.reason = reason;
+            if let (Some(reason), PathState::Backup) = (self.reason(&path.wan), path.state) {
+                path.set_reason(reason);
             }
         }
     }
 
-    /// Writes the file if it is not what it should be; a failure is logged.
+    /// Writes the file if it is not what it should be; a failure is told.
     pub fn save(&mut self, now: Time) {
         if !self.unsaved {
             return;
@@ -210,9 +215,12 @@ impl Quotas {
         let written = serde_json::to_vec(&self.book)
             .map_err(io::Error::other)
             .and_then(|text| files::write_private(&path, &text));
+        let subject = path.display().to_string();
+        let news = self.problems.note(now, Problem::QuotaUnsaved, &subject, &written);
         match written {
             Ok(()) => self.unsaved = false,
-            Err(error) => log::warn!("{}: {error}; quotas are not kept", path.display()),
+            Err(error) if news => log::warn!("{subject}: {error}; quotas are not kept"),
+            Err(_) => {}
         }
     }
 }

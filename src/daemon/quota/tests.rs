@@ -23,7 +23,7 @@ fn wan(name: &str, quota_mb: Option<u32>, quota_day: u8) -> Wan {
 fn status(counters: &[(&str, u64)]) -> Status {
     let path = |&(wan, mb): &(&str, u64)| StatusPath {
         wan: wan.to_owned(),
-        state: "backup".to_owned(),
+        state: PathState::Backup,
         reason: "backup, not needed".to_owned(),
         rx_bytes: mb * MB / 2,
         tx_bytes: mb * MB / 2,
@@ -49,7 +49,7 @@ fn used(quotas: &Quotas, wans: &[Wan]) -> (u64, String) {
 #[test]
 fn an_account_fills_and_begins_anew_on_its_day() {
     let directory = directory("fill");
-    let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
+    let mut quotas = Quotas::open(directory.clone(), Time::ZERO, Problems::default());
     let wans = [wan("dsl", None, 1), wan("lte", Some(100), 31)];
     let mut tell = |unix_s, lte| {
         quotas.update(Time(SEC), unix_s, &wans, &status(&[("dsl", 9000), ("lte", lte)]).peers);
@@ -74,7 +74,7 @@ fn what_is_used_survives_a_restart_and_is_written_rarely() {
     let directory = directory("file");
     let file = directory.join(FILE);
     let wans = [wan("lte", Some(100), 1)];
-    let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
+    let mut quotas = Quotas::open(directory.clone(), Time::ZERO, Problems::default());
     let at = |hours: u64| Time(hours * SAVE_US + SEC);
     quotas.update(at(0), JANUARY_15, &wans, &status(&[("lte", 10)]).peers);
     let text = std::fs::read_to_string(&file).unwrap();
@@ -93,20 +93,20 @@ fn what_is_used_survives_a_restart_and_is_written_rarely() {
     assert!(text.contains(":50000000"), "{text}");
     quotas.update(at(1), JANUARY_15, &wans, &status(&[("lte", 70)]).peers);
     quotas.save(at(1));
-    let mut again = Quotas::open(directory.clone(), Time::ZERO);
+    let mut again = Quotas::open(directory.clone(), Time::ZERO, Problems::default());
     assert_eq!(used(&again, &wans).0, 70);
     assert!(again.update(Time(SEC), JANUARY_15, &wans, &status(&[("lte", 30)]).peers));
     // Full: written at once.
     assert!(std::fs::read_to_string(&file).unwrap().contains(":100000000"));
     std::fs::write(&file, "{").unwrap();
-    assert_eq!(used(&Quotas::open(directory.clone(), Time::ZERO), &wans).0, 0);
+    assert_eq!(used(&Quotas::open(directory.clone(), Time::ZERO, Problems::default()), &wans).0, 0);
     std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
 fn without_quotas_nothing_is_written() {
     let directory = directory("none");
-    let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
+    let mut quotas = Quotas::open(directory.clone(), Time::ZERO, Problems::default());
     assert!(!quotas.update(
         Time(SEC),
         JANUARY_15,
@@ -120,7 +120,7 @@ fn without_quotas_nothing_is_written() {
 #[test]
 fn a_clock_that_is_not_set_or_goes_back_begins_nothing_anew() {
     let directory = directory("clock");
-    let mut quotas = Quotas::open(directory.clone(), Time::ZERO);
+    let mut quotas = Quotas::open(directory.clone(), Time::ZERO, Problems::default());
     let wans = [wan("lte", Some(100), 1)];
     let mut tell = |unix_s, lte| {
         quotas.update(Time(SEC), unix_s, &wans, &status(&[("lte", lte)]).peers);

@@ -72,27 +72,27 @@ impl Drop {
         Drop::NoAddress,
     ];
 
-    /// The reason's name in the status.
-    pub fn as_str(self) -> &'static str {
+    /// Its stable name, for the status, metrics and translations.
+    pub fn code(self) -> &'static str {
         match self {
             Drop::Malformed => "malformed",
-            Drop::UnknownSession => "unknown session",
+            Drop::UnknownSession => "unknown_session",
             Drop::Replayed => "replayed",
             Drop::Undecryptable => "undecryptable",
-            Drop::BadMac => "bad mac",
-            Drop::UnknownKey => "unknown key",
-            Drop::WrongPresharedKey => "wrong preshared key",
-            Drop::WrongVersion => "wrong version",
-            Drop::StaleInitiation => "stale initiation",
-            Drop::InitiationRate => "initiation rate",
+            Drop::BadMac => "bad_mac",
+            Drop::UnknownKey => "unknown_key",
+            Drop::WrongPresharedKey => "wrong_preshared_key",
+            Drop::WrongVersion => "wrong_version",
+            Drop::StaleInitiation => "stale_initiation",
+            Drop::InitiationRate => "initiation_rate",
             Drop::Unexpected => "unexpected",
-            Drop::WeakKey => "weak key",
-            Drop::NotIp => "not ip",
-            Drop::UnknownDestination => "unknown destination",
-            Drop::NotConnected => "peer not connected",
-            Drop::SpoofedSource => "spoofed source",
-            Drop::Unproven => "unproven address",
-            Drop::NoAddress => "no address",
+            Drop::WeakKey => "weak_key",
+            Drop::NotIp => "not_ip",
+            Drop::UnknownDestination => "unknown_destination",
+            Drop::NotConnected => "not_connected",
+            Drop::SpoofedSource => "spoofed_source",
+            Drop::Unproven => "unproven_address",
+            Drop::NoAddress => "no_address",
         }
     }
 }
@@ -145,12 +145,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_reason_has_its_own_counter_and_name() {
+    fn every_reason_has_its_own_counter_and_code() {
         for (place, reason) in Drop::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place);
         }
-        let names: BTreeSet<_> = Drop::ALL.map(Drop::as_str).into_iter().collect();
-        assert_eq!(names.len(), Drop::ALL.len());
+        let codes: BTreeSet<_> = Drop::ALL.map(Drop::code).into_iter().collect();
+        assert_eq!(codes.len(), Drop::ALL.len());
+        let is_code = |code: &&str| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        assert!(codes.iter().all(is_code), "{codes:?}");
     }
 
     #[test]

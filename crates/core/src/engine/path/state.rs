@@ -74,6 +74,33 @@ pub enum Reason {
     PeerClosed,
 }
 
+impl Reason {
+    /// Its stable name, for metrics and translations.
+    pub fn code(self) -> &'static str {
+        match self {
+            Reason::Opening => "opening",
+            Reason::InUse => "in_use",
+            Reason::BackupConfigured => "backup_configured",
+            Reason::Silent(_) => "silent",
+            Reason::Lossy(_) => "lossy",
+            Reason::Late(_) => "late",
+            Reason::Returning => "returning",
+            Reason::LinkDown => "link_down",
+            Reason::NoAddress => "no_address",
+            Reason::SwitchedOff => "switched_off",
+            Reason::PeerClosed => "peer_closed",
+        }
+    }
+
+    /// The number in it, if there is one: milliseconds or percent.
+    pub fn value(self) -> Option<u64> {
+        match self {
+            Reason::Silent(value) | Reason::Lossy(value) | Reason::Late(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
