@@ -1,34 +1,45 @@
-// What the program and netifd say, in the form of the status contract (src/status.rs).
+// What the program and netifd say, in the form of the status contract (src/status/model.rs).
 
-const path = (wan, device, state, reason, down, up, capacityDown, capacityUp, rtt, more = {}) => ({
-	wan, device, local: '192.0.2.7:41830', remote: '198.51.100.1:51830', state, reason,
+// The reasons of paths by their codes.
+export const WHY = Object.fromEntries([
+	[ 'in_use', 'in use' ], [ 'backup_configured', 'backup, not needed' ], [ 'opening', 'waiting for the first answer' ],
+	[ 'returning', 'answers again, being confirmed' ], [ 'silent', 'nothing acknowledged for 250 ms', 250 ],
+	[ 'lossy', '31 % of the packets are lost', 31 ], [ 'late', 'adds 180 ms and would slow the bond', 180 ],
+	[ 'link_down', 'link is down' ], [ 'no_address', 'link has no address or gateway' ], [ 'switched_off', 'switched off' ],
+	[ 'peer_closed', 'closed by the peer' ],
+	// 2026-08-15 UTC.
+	[ 'quota_used_up', 'quota used up, only a backup until 15 August', 1786752000 ]
+].map(([ code, words, value = null ]) => [ code, { reason: words, reason_code: code, reason_value: value } ]));
+
+const path = (wan, device, state, why, down, up, capacityDown, capacityUp, rtt, more = {}) => ({
+	wan, device, local: '192.0.2.7:41830', remote: '198.51.100.1:51830', state, ...WHY[why],
 	rtt_ms: rtt, rtt_min_ms: rtt * 0.8, jitter_ms: rtt * 0.07, loss_up_percent: 0, loss_down_percent: state === 'down' ? 0 : 0.12,
 	rate_up_kbps: up, rate_down_kbps: down, capacity_up_kbps: capacityUp, capacity_down_kbps: capacityDown,
-	mtu: 1492, rx_bytes: down * 610000, tx_bytes: up * 610000, quota_used_mb: 0, ...more
+	mtu: 1492, rx_bytes: down * 610000, tx_bytes: up * 610000, quota_used_mb: 0, last_error: null, ...more
 });
 
 const PATHS = {
 	two: [
-		path('dsl', 'pppoe-wan', 'active', 'in use', 41200, 8300, 47000, 9400, 18.4),
-		path('cable', 'eth2', 'active', 'in use', 66800, 4100, 92000, 9800, 24.1)
+		path('dsl', 'pppoe-wan', 'active', 'in_use', 41200, 8300, 47000, 9400, 18.4),
+		path('cable', 'eth2', 'active', 'in_use', 66800, 4100, 92000, 9800, 24.1)
 	],
 	three: [
-		path('dsl', 'pppoe-wan', 'active', 'in use', 41200, 8300, 47000, 9400, 18.4),
-		path('lte', 'wwan0', 'active', 'in use', 31800, 9100, 38000, 14000, 46.2, { quota_used_mb: 41250, jitter_ms: 8.1 }),
-		path('starlink', 'eth2', 'active', 'in use', 110400, 9600, 140000, 16000, 38.7, { loss_down_percent: 0.7 })
+		path('dsl', 'pppoe-wan', 'active', 'in_use', 41200, 8300, 47000, 9400, 18.4),
+		path('lte', 'wwan0', 'active', 'in_use', 31800, 9100, 38000, 14000, 46.2, { quota_used_mb: 41250, jitter_ms: 8.1 }),
+		path('starlink', 'eth2', 'active', 'in_use', 110400, 9600, 140000, 16000, 38.7, { loss_down_percent: 0.7 })
 	],
 	states: [
-		path('dsl', 'pppoe-wan', 'active', 'in use', 41200, 8300, 47000, 9400, 18.4),
-		path('lte', 'wwan0', 'backup', 'backup, not needed', 12, 12, 38000, 14000, 46.2, { quota_used_mb: 50210 }),
-		path('starlink', 'eth2', 'suspect', 'nothing acknowledged for 250 ms', 0, 0, 140000, 16000, 310.2),
-		path('cable', 'eth3', 'probing', 'waiting for the first answer', 0, 0, 0, 0, 0),
-		path('sat', 'eth4', 'held', 'adds 180 ms and would slow the bond', 0, 20, 24000, 3000, 612.9),
-		path('radio', 'eth5', 'down', 'link is down', 0, 0, 0, 0, 0),
-		path('umts', 'wwan1', 'down', 'switched off', 0, 0, 0, 0, 0),
-		path('hotel', 'wlan1', 'backup', 'backup, not needed', 8, 8, 9000, 2000, 88.8)
+		path('dsl', 'pppoe-wan', 'active', 'in_use', 41200, 8300, 47000, 9400, 18.4),
+		path('lte', 'wwan0', 'backup', 'quota_used_up', 12, 12, 38000, 14000, 46.2, { quota_used_mb: 50210 }),
+		path('starlink', 'eth2', 'suspect', 'silent', 0, 0, 140000, 16000, 310.2),
+		path('cable', 'eth3', 'probing', 'opening', 0, 0, 0, 0, 0),
+		path('sat', 'eth4', 'held', 'late', 0, 20, 24000, 3000, 612.9),
+		path('radio', 'eth5', 'down', 'link_down', 0, 0, 0, 0, 0),
+		path('umts', 'wwan1', 'down', 'switched_off', 0, 0, 0, 0, 0),
+		path('hotel', 'wlan1', 'backup', 'backup_configured', 8, 8, 9000, 2000, 88.8)
 	],
 	eight: [ 'dsl', 'cable', 'lte', 'starlink', 'fibre', 'radio', 'umts', 'hotel' ].map((wan, n) =>
-		path(wan, `eth${n + 1}`, n === 6 ? 'backup' : 'active', n === 6 ? 'backup, not needed' : 'in use',
+		path(wan, `eth${n + 1}`, n === 6 ? 'backup' : 'active', n === 6 ? 'backup_configured' : 'in_use',
 			n === 6 ? 10 : 20000 + 9000 * n, n === 6 ? 10 : 4000 + 700 * n, 30000 + 11000 * n, 6000 + 1000 * n, 12 + 9 * n))
 };
 
@@ -42,14 +53,14 @@ export function newStatus(kind, state = 'up') {
 		version: '0.1.0', role: 'client', state, uptime_s: 93784, device: 'onebox0', mtu: 1420, addresses: [ '10.99.0.2/24', 'fd99::2/64' ],
 		peers: [ {
 			name: 'vps', state: state === 'up' ? 'up' : state, endpoint: '198.51.100.1:51830', last_handshake_s: 74,
-			rx_bytes: 48210000000, tx_bytes: 5120000000, paths,
+			rx_bytes: 48210000000, tx_bytes: 5120000000, paths, last_error: null,
 			bond: {
 				goodput_up_kbps: Math.round(sum('rate_up_kbps') * 0.97), goodput_down_kbps: Math.round(sum('rate_down_kbps') * 0.97),
 				best_single_up_kbps: most('capacity_up_kbps'), best_single_down_kbps: Math.round(most('rate_down_kbps') * 0.7),
 				hold_ms: 62.5, retransmitted: 1812, duplicated: 44, released_late: 3
 			}
 		} ],
-		drops: { 'queue management': 312, 'tun packet too long': 0 }
+		drops: { 'queue management': 312, 'tun packet too long': 0 }, drop_codes: { queue_management: 312, tun_packet_too_long: 0 }, problems: []
 	};
 }
 
@@ -78,11 +89,11 @@ export function newEvents() {
 
 	return [
 		{ id: 1, time_s: now - 4000, peer: 'vps', state: 'up' },
-		{ id: 2, time_s: now - 3990, peer: 'vps', wan: 'dsl', device: 'pppoe-wan', state: 'active', reason: 'in use' },
-		{ id: 3, time_s: now - 700, peer: 'vps', wan: 'starlink', device: 'eth2', state: 'suspect', reason: 'nothing acknowledged for 250 ms' },
-		{ id: 4, time_s: now - 697, peer: 'vps', wan: 'starlink', device: 'eth2', state: 'probing', reason: 'answers again, being confirmed' },
-		{ id: 5, time_s: now - 695, peer: 'vps', wan: 'starlink', device: 'eth2', state: 'active', reason: 'in use' },
-		{ id: 6, time_s: now - 60, peer: 'vps', wan: 'lte', device: 'wwan0', state: 'active', reason: 'in use' }
+		{ id: 2, time_s: now - 3990, peer: 'vps', wan: 'dsl', device: 'pppoe-wan', state: 'active', ...WHY.in_use },
+		{ id: 3, time_s: now - 700, peer: 'vps', wan: 'starlink', device: 'eth2', state: 'suspect', ...WHY.silent },
+		{ id: 4, time_s: now - 697, peer: 'vps', wan: 'starlink', device: 'eth2', state: 'probing', ...WHY.returning },
+		{ id: 5, time_s: now - 695, peer: 'vps', wan: 'starlink', device: 'eth2', state: 'active', ...WHY.in_use },
+		{ id: 6, time_s: now - 60, peer: 'vps', wan: 'lte', device: 'wwan0', state: 'active', ...WHY.in_use }
 	];
 }
 

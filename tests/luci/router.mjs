@@ -6,7 +6,7 @@
 // Limits: no access list (checks.mjs compares that with the calls), no real program: what onebox
 // says is recorded or made up in data.mjs.
 
-import { newStatus, interfaces, newHistory } from './data.mjs';
+import { newStatus, interfaces, newHistory, WHY } from './data.mjs';
 
 const NOT_FOUND = { code: -32000, message: 'Object not found' };
 const DENIED = { code: -32002, message: 'Access denied' };
@@ -86,7 +86,7 @@ export class Router {
 	onebox_reconnect() { return [ 0 ] }
 	onebox_set_path({ wan, mode }) {
 		for (const path of this.status.peers.flatMap(peer => peer.paths).filter(path => path.wan === wan))
-			Object.assign(path, mode === 'off' ? { state: 'down', reason: 'switched off' } : { state: 'active', reason: 'in use' });
+			Object.assign(path, mode === 'off' ? { state: 'down', ...WHY.switched_off } : { state: 'active', ...WHY.in_use });
 		return [ 0 ];
 	}
 	rc_list() { return [ 0, { onebox: { start: 90, ...this.service } } ] }

@@ -12,6 +12,7 @@ import { parse, tokenize } from 'espree';
 import { Router } from './router.mjs';
 import { Skipped } from './skipped.mjs';
 import { app } from './server.mjs';
+import { WHY } from './data.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '../..');
@@ -144,14 +145,18 @@ export default {
 		compare(options('peers', 'checkPrefix'), readers('peer'));
 	},
 
-	async 'known reasons are those that the program gives'() {
-		const rust = readFileSync(join(root, 'crates/core/src/engine/path/state.rs'), 'utf8');
-		const said = [ ...rust.matchAll(/Reason::\w+(?:\(\w+\))? => (?:f\.write_str\(|write!\(f, )"([^"]+)"/g) ].map(found => found[1].replace(/\{\w+\}/g, '7'));
+	async 'known reasons and problems are those that the program gives'() {
+		const codes = (path, type) => [ ...readFileSync(join(root, path), 'utf8').matchAll(new RegExp(`${type}::\\w+(?:\\(_\\)| \\{ \\.\\. \\})? => "([a-z_]+)"`, 'g')) ].map(found => found[1]);
 		const source = read('htdocs/luci-static/resources/onebox/words.js');
-		const patterns = [ ...source.matchAll(/\[ \/(.+?)\/, /g) ].map(found => new RegExp(found[1]));
+		const known = name => [ ...new RegExp(`const ${name} = \\{.*?\\n\\};`, 's').exec(source)[0].matchAll(/^\t([a-z_]+): /gm) ].map(found => found[1]).sort();
+		const reasons = [ ...codes('crates/core/src/engine/path/state.rs', 'Reason'), ...codes('src/status/reason.rs', 'Reason') ];
+		const problems = codes('src/status/problem.rs', 'Problem');
 
-		assert.ok(said.length >= 10);
-		assert.deepEqual(said.filter(words => !patterns.some(pattern => pattern.test(words))), []);
+		// Without a bus there is no page to show that on.
+		assert.ok(reasons.length >= 12 && problems.length >= 11);
+		assert.deepEqual(known('REASONS'), reasons.sort());
+		assert.deepEqual([ ...known('PROBLEMS'), 'ubus_missing' ].sort(), problems.sort());
+		assert.deepEqual(Object.keys(WHY).sort(), reasons);
 	},
 
 	async 'no text is markup: what is not constant is in an array'() {

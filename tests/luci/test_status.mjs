@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Router, baseConfig, freshConfig } from './router.mjs';
-import { newStatus, newEvents } from './data.mjs';
+import { newStatus, newEvents, WHY } from './data.mjs';
 
 const headline = page => page.textContent('.ob-headline');
 const card = (page, wan) => page.locator(`.ob-card[data-wan="${wan}"]`);
@@ -88,16 +88,36 @@ export default {
 
 	async 'reasons in words: known ones, others as they are'(browser) {
 		const status = newStatus('eight');
-		const reasons = [ 'answers again, being confirmed', '31 % of the packets are lost', 'link has no address or gateway', 'closed by the peer',
-			'nothing acknowledged for 900 ms', 'something new', 'quota used up', '' ];
+		const reasons = [ WHY.returning, WHY.lossy, WHY.no_address, WHY.peer_closed, WHY.silent,
+			{ reason: 'something new', reason_code: 'something', reason_value: null }, WHY.quota_used_up, { reason: '', reason_code: '' } ];
 
-		status.peers[0].paths.forEach((path, n) => Object.assign(path, { state: 'down', reason: reasons[n] }));
+		status.peers[0].paths.forEach((path, n) => Object.assign(path, { state: 'down', ...reasons[n] }));
 
 		const page = await browser.open('status', new Router({ status }));
 		const shown = await page.locator('.ob-reason').allTextContents();
 
-		[ /^It answers again/, /^It loses 31 % of the packets/, /no gateway/, /opened again/, /tried again all the time/, /^Something new\.$/, /quota is used up/, /^$/ ]
+		[ /^It answers again/, /^It loses 31 % of the packets/, /no gateway/, /opened again/, /tried again all the time/, /^Something new\.$/, /quota is used up.* on August 15\.$/, /^$/ ]
 			.forEach((pattern, n) => assert.match(shown[n], pattern));
+		clean(page);
+	},
+
+	async 'problems are told with what to do: known ones, others in the program\'s words'(browser) {
+		const status = newStatus('two');
+
+		status.problems = [
+			{ code: 'name_unresolved', subject: 'vps.example.net', words: 'vps.example.net: the server\'s name cannot be resolved: timeout', remedy: 'check the name', since_s: 1 },
+			{ code: 'something', subject: '', words: 'something <b id=evil>new', remedy: 'call somebody', since_s: 1 }
+		];
+
+		const router = new Router({ status });
+		const page = await browser.open('status', router);
+		const shown = await page.locator('.ob-problems li').allTextContents();
+
+		assert.match(shown[0], /^The server's name cannot be resolved: check it.*\.vps\.example\.net: .*timeout$/);
+		assert.match(shown[1], /^Something <b id=evil>new\..*Call somebody\.$/);
+		assert.equal(await page.locator('#evil').count(), 0);
+		router.status.problems = [];
+		await page.waitForFunction(() => !document.querySelector('.ob-problems'));
 		clean(page);
 	},
 
@@ -129,7 +149,7 @@ export default {
 		const router = new Router();
 
 		router.uci.onebox.lte.mode = 'backup';
-		Object.assign(router.status.peers[0].paths[1], { state: 'down', reason: 'switched off' });
+		Object.assign(router.status.peers[0].paths[1], { state: 'down', ...WHY.switched_off });
 
 		const page = await browser.open('status', router);
 
@@ -276,7 +296,7 @@ export default {
 		const peer = router.status.peers[0];
 
 		peer.name = peer.endpoint = '<b id=evil>x';
-		Object.assign(peer.paths[0], { wan: '<img id=evil src=x>', device: '<b id=evil>', reason: '<b id=evil>' });
+		Object.assign(peer.paths[0], { wan: '<img id=evil src=x>', device: '<b id=evil>', reason: '<b id=evil>', reason_code: '<b id=evil>' });
 
 		const page = await browser.open('status', router);
 

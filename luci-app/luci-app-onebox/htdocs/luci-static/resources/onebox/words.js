@@ -3,8 +3,8 @@
 
 /* Figures and states in words, as whole sentences that can be translated.
  *
- * Reasons come from the program as English sentences. Those that it is known to say are put into
- * words here, with what follows from them; others are shown as they are.
+ * Reasons and problems come from the program as codes with English sentences. Codes that are known
+ * here are put into words, with what follows from them; of others the sentence is shown.
  */
 
 /* What is not a language to the browser is English. */
@@ -50,51 +50,53 @@ function kindOf(seen) {
 	return KINDS[kind] || [ kind, kind ];
 }
 
-/* What the program says, and what that is to somebody who looks at the page. */
-const REASONS = [
-	[ /^in use$/, path => path.metered
-		? _('Carries data, sparingly, because it is metered.') : _('Carries data.') ],
-	[ /^backup, not needed$/, () => _('Backup: not needed while the other connections work.') ],
-	[ /^waiting for the first answer$/, () => _('The server has not answered over this connection yet.') ],
-	[ /^answers again, being confirmed$/, () => _('It answers again. A few more answers, and it carries data.') ],
-	[ /^nothing acknowledged for (\d+) ms$/, (path, ms) => path.state === 'suspect'
-		? _('Nothing has arrived for %d ms. What was on its way goes over the others.').format(ms)
-		: _('Nothing arrives over it any more. It is tried again all the time.') ],
-	[ /^(\d+) % of the packets are lost$/, (path, share) =>
-		_('It loses %d %% of the packets, and rests until that is better.').format(share) ],
-	[ /^link is down$/, () => _('The link is down: cable pulled out, modem off, or no signal.') ],
-	[ /^link has no address or gateway$/, () => _('The link has no address or no gateway: see the interface\'s own page.') ],
-	[ /^switched off$/, () => _('Taken out by hand or by the settings.') ],
-	[ /^closed by the peer$/, () => _('The server has closed the connection. It is opened again.') ],
-	[ /adds (\d+) ms/, (path, ms) => _('It adds %d ms and would slow the others down, so it is held out.').format(ms) ],
-	[ /^quota/, path => quotaSentence(path) ]
-];
+/* Why a path is in its state, by the program's code; `value` is the number that comes with it. */
+const REASONS = {
+	in_use: path => path.metered
+		? _('Carries data, sparingly, because it is metered.') : _('Carries data.'),
+	backup_configured: () => _('Backup: not needed while the other connections work.'),
+	opening: () => _('The server has not answered over this connection yet.'),
+	returning: () => _('It answers again. A few more answers, and it carries data.'),
+	silent: (path, value) => path.state === 'suspect'
+		? _('Nothing has arrived for %d ms. What was on its way goes over the others.').format(value)
+		: _('Nothing arrives over it any more. It is tried again all the time.'),
+	lossy: (path, value) => _('It loses %d %% of the packets, and rests until that is better.').format(value),
+	late: (path, value) => _('It adds %d ms and would slow the others down, so it is held out.').format(value),
+	link_down: () => _('The link is down: cable pulled out, modem off, or no signal.'),
+	no_address: () => _('The link has no address or no gateway: see the interface\'s own page.'),
+	switched_off: () => _('Taken out by hand or by the settings.'),
+	peer_closed: () => _('The server has closed the connection. It is opened again.'),
+	quota_used_up: (path, value) => path.quotaMb
+		? _('The quota of %s is used up: only a backup until it begins anew on %s.').format(volume(path.quotaMb), date(value))
+		: _('The quota is used up: only a backup until it begins anew on %s.').format(date(value))
+};
 
-function quotaSentence(path) {
-	return path.quotaMb
-		? _('The quota of %s is used up: only a backup until it begins anew on %s.')
-			.format(volume(path.quotaMb), date(nextPeriod(path.quotaDay, new Date())))
-		: _('The quota is used up: only a backup until it begins anew.');
-}
+/* Problems by the program's code: what is wrong, and what to do about it. */
+const PROBLEMS = {
+	routes_refused: _('Addresses, routes or rules cannot be set: who else owns them?'),
+	firewall_refused: _('The nftables table cannot be set: is kmod-nft-nat installed?'),
+	switch_refused: _('A kernel switch (sysctl) cannot be set.'),
+	name_unresolved: _('The server\'s name cannot be resolved: check it and the router\'s DNS.'),
+	network_unwatched: _('Changes of the network go unnoticed.'),
+	quota_unreadable: _('The file of quotas cannot be read: they count from zero.'),
+	quota_unsaved: _('The file of quotas cannot be written: is there room?'),
+	ubus_denied: _('ubus refuses something: does a second onebox run?'),
+	control_socket: _('The command line cannot connect.'),
+	tunnel_stopped: _('There is no tunnel: neither the new nor the old settings work.')
+};
 
-/* When the month of a quota begins anew; in a shorter month on its last day. Days are those of UTC. */
-function nextPeriod(day, now) {
-	const on = month => {
-		const last = new Date(Date.UTC(now.getUTCFullYear(), month + 1, 0)).getUTCDate();
-
-		return new Date(Date.UTC(now.getUTCFullYear(), month, Math.min(day || 1, last)));
-	};
-	const here = on(now.getUTCMonth());
-
-	return here > now ? here : on(now.getUTCMonth() + 1);
-}
-
-function date(when) {
-	return when.toLocaleDateString(LANGUAGE, { day: 'numeric', month: 'long', timeZone: 'UTC' });
+/* The day of a time in seconds, of UTC as the program counts. */
+function date(seconds) {
+	return new Date(seconds * 1000).toLocaleDateString(LANGUAGE, { day: 'numeric', month: 'long', timeZone: 'UTC' });
 }
 
 function volume(mb) {
 	return mb >= 1000 ? _('%s GB').format(short(mb / 1000)) : _('%s MB').format(short(mb));
+}
+
+/* Words of the program as a sentence. */
+function sentence(words) {
+	return words ? words.charAt(0).toUpperCase() + words.slice(1) + '.' : '';
 }
 
 function rate(kbps) {
@@ -185,19 +187,16 @@ return baseclass.extend({
 		return kindOf(seen)[0];
 	},
 
-	/* Why a path is in its state: a sentence. `path` may know metered, quotaMb and quotaDay too. */
+	/* Why a path is in its state: a sentence. `path` may know metered and quotaMb too. */
 	reason(path) {
-		if (path.state === 'backup' && path.quotaMb && path.quota_used_mb >= path.quotaMb)
-			return quotaSentence(path);
+		const known = REASONS[path.reason_code];
 
-		for (const [ pattern, sentence ] of REASONS) {
-			const found = pattern.exec(path.reason || '');
+		return known ? known(path, path.reason_value) : sentence(path.reason);
+	},
 
-			if (found)
-				return sentence(path, ...found.slice(1));
-		}
-
-		return path.reason ? path.reason.charAt(0).toUpperCase() + path.reason.slice(1) + '.' : '';
+	/* A problem: what is wrong, and more about it. */
+	problem({ code, words, remedy }) {
+		return PROBLEMS[code] ? [ PROBLEMS[code], words ] : [ sentence(words), sentence(remedy) ];
 	},
 
 	/* The state of everything in a line. */

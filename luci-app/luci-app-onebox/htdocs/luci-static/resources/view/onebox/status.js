@@ -103,7 +103,9 @@ return view.extend({
 		update(this.headline, words.headline(seen), () => [ words.headline(seen) ]);
 		this.detail.textContent = this.detailOf(seen);
 		update(this.actions, seen.kind + (running ? seen.status.state : seen.configured), () => this.renderActions(seen));
-		update(this.help, JSON.stringify([ seen.kind, seen.problems, seen.log ]), () => this.renderHelp(seen));
+		const met = (seen.status || {}).problems || [];
+
+		update(this.help, JSON.stringify([ seen.kind, seen.problems, seen.log, met ]), () => this.renderHelp(seen, met));
 
 		if (running && seen.status.state !== 'disabled') {
 			/* At once, and again with what is asked for then. */
@@ -185,9 +187,16 @@ return view.extend({
 		return uci.save().then(() => daemon.apply()).then(() => daemon.startForGood());
 	},
 
-	renderHelp(seen) {
+	/* What the check, the log and the running program say is wrong. */
+	renderHelp(seen, met) {
 		const help = [];
 
+		if (met.length)
+			help.push(E('h3', _('Problems')), E('ul', { class: 'ob-problems' }, met.map(problem => {
+				const [ what, more ] = words.problem(problem);
+
+				return E('li', [ what, div('ob-sub', [ more ]) ]);
+			})));
 		if ((seen.problems || []).length)
 			help.push(E('h3', seen.kind === 'refused' ? _('What is wrong with the settings') : _('What is odd about the settings')),
 				E('ul', { class: 'ob-problems' }, seen.problems.map(line => E('li', [ line ]))));
@@ -263,11 +272,10 @@ return view.extend({
 			wan['.name'] === path.wan || (wan['.anonymous'] && (wan.interface || wan.device) === path.wan)) || {};
 
 		return Object.assign({
-			off: path.reason === 'switched off',
+			off: path.reason_code === 'switched_off',
 			mode: section.mode || 'active',
 			metered: fields.flag(section.metered) === '1',
-			quotaMb: +section.quota_mb || 0,
-			quotaDay: +section.quota_day || 1
+			quotaMb: +section.quota_mb || 0
 		}, path);
 	},
 
@@ -283,7 +291,7 @@ return view.extend({
 
 		card.node.className = 'ob-card ' + (path.off ? '' : MOODS[path.state] || '');
 		card.node.dataset.state = path.state;
-		update(card.top, JSON.stringify([ path.state, path.reason, path.device, path.quota_used_mb ]), () => this.renderTop(path));
+		update(card.top, JSON.stringify([ path.state, path.reason, path.device ]), () => this.renderTop(path));
 		dom.content(card.facts, this.renderFacts(path));
 		update(card.actions, path.off ? 'in' : 'out', () => this.renderPathActions(path));
 	},
@@ -345,7 +353,7 @@ return view.extend({
 
 	/* A peer in a line, for those that are not on the cards. */
 	renderPeers(peers) {
-		return [ E('h3', _('Server')), E('dl', { class: 'ob-pair ob-peers' }, peers.flatMap(peer => [
+		return [ E('h3', _('Server')), E('dl', { class: 'ob-pair' }, peers.flatMap(peer => [
 			E('dt', [ peer.name, ', ', words.kind({ kind: 'running', status: peer }) ]),
 			E('dd', [ _('%s, last handshake: %s, %s received, %s sent').format(peer.endpoint || '–',
 				peer.last_handshake_s == null ? _('never') : _('%s ago').format(words.duration(peer.last_handshake_s)),
