@@ -23,7 +23,11 @@ class Project:
     """The project in `root`."""
 
     def __init__(self, root: pathlib.Path):
-        package = tomllib.loads((root / "Cargo.toml").read_text())["package"]
+        manifest = tomllib.loads((root / "Cargo.toml").read_text())
+        # Of the whole workspace, unless the program has its own.
+        package = manifest["workspace"]["package"] | {
+            key: value for key, value in manifest["package"].items() if not isinstance(value, dict)
+        }
         makefile = (root / "openwrt/Makefile").read_text()
         self.root = root
         self.version = package["version"]
