@@ -7,10 +7,11 @@
 //! the server's configuration is made as well.
 
 use super::args::Invite;
+use super::error::SetupError;
 use super::setup::{self, Existing};
 use super::{Exit, complain, fail, print};
 use crate::config::free::{networks, next_free};
-use crate::config::invitation::{ENDPOINTS_MAX, Invitation, NAME_MAX, is_name};
+use crate::config::invitation::{ENDPOINTS_MAX, Invitation, is_name};
 use crate::config::{
     Config, Endpoint, Host, KeySource, Main, Peer, PresharedKey, PrivateKey, Role, Server,
 };
@@ -40,7 +41,7 @@ const NEW_V4: std::ops::RangeInclusive<u8> = 90..=99;
 struct Invited {
     code: Zeroizing<String>,
     notes: Vec<String>,
-    applied: Result<String, String>,
+    applied: Result<String, SetupError>,
 }
 
 pub(super) fn invite(options: &Invite) -> Exit {
@@ -50,7 +51,7 @@ pub(super) fn invite(options: &Invite) -> Exit {
             let printed = print(&Zeroizing::new(format!("{}\n", code.as_str())));
             let (applied, exit) = match applied {
                 Ok(words) => (words, printed),
-                Err(words) => (words, Exit::Failed),
+                Err(error) => (error.to_string(), Exit::Failed),
             };
             complain(format_args!("here: {applied}"));
             complain(format_args!(
@@ -60,44 +61,43 @@ pub(super) fn invite(options: &Invite) -> Exit {
             ));
             exit
         }
-        Err(words) => fail(words),
+        Err(error) => fail(error),
     }
 }
 
-fn run(options: &Invite) -> Result<Invited, String> {
+fn run(options: &Invite) -> Result<Invited, SetupError> {
     let (path, name) = (options.config.as_path(), options.name.as_str());
     if !is_name(name) {
-        return Err(format!(
-            "'{name}' cannot be a router's name: 1 to {NAME_MAX} letters, digits and '_'"
-        ));
+        return Err(SetupError::Name(name.to_owned()));
     }
-    let io = |error| format!("{}: {error}", path.display());
-    let file = Locked::wait(path).map_err(io)?;
+    let io = SetupError::file(path);
+    let file = Locked::wait(path).map_err(&io)?;
     let existing = Existing::read(path)?;
     let mut notes = Vec::new();
     let before = existing.editor.as_ref().map(|e| Zeroizing::new(e.text().to_vec()));
     // A file that is only now going to hold a secret is closed to others.
-    let forbidden = if existing.is_blank() { 0o007 } else { 0 };
-    let mut editor = if existing.is_blank() {
-        let key_file = setup::key_path(existing.editor.as_ref(), path);
-        set_up(existing.editor, &key_file.to_string_lossy(), &mut notes)?
-    } else {
+    let blank = existing.is_blank();
+    let forbidden = if blank { 0o007 } else { 0 };
+    if !blank {
         existing.usable(path)?;
-        existing.editor.ok_or("nothing to read")?
+    }
+    let mut editor = match existing.editor {
+        Some(editor) if !blank => editor,
+        old => {
+            let key_file = setup::key_path(old.as_ref(), path);
+            set_up(old, &key_file.to_string_lossy(), &mut notes)?
+        }
     };
     let config = usable(&editor, path)?;
     let Role::Server(server) = &config.main.role else {
-        return Err(format!(
-            "{}: this is a router's configuration (role 'client'); invite on the server",
-            path.display()
-        ));
+        return Err(SetupError::NotAServer(path.to_owned()));
     };
     let endpoints = endpoints(options.endpoint.as_deref(), server, &config.main)?;
     let key = own_key(&config.main.private_key, &mut notes)?;
     if options.endpoint.is_some() && endpoints != server.endpoints {
         let list: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
         let main = setup::main_name(&editor).unwrap_or_default();
-        editor.set(&main, Put::List("endpoint", &list)).map_err(|e| e.to_string())?;
+        editor.set(&main, Put::List("endpoint", &list))?;
         notes.push(format!("further invitations lead to {} as well", list.join(", ")));
     }
     let peer = config.peers.iter().find(|peer| peer.name == name);
@@ -113,7 +113,7 @@ fn run(options: &Invite) -> Result<Invited, String> {
         addresses,
         endpoints,
     };
-    let code = invitation.encode().map_err(|error| format!("no code for this: {error}"))?;
+    let code = invitation.encode().map_err(SetupError::NoCode)?;
     usable(&editor, path)?;
     let applied = if before.as_deref().is_none_or(|before| before != editor.text()) {
         file.replace(editor.text(), forbidden).map_err(io)?;
@@ -136,18 +136,21 @@ fn run(options: &Invite) -> Result<Invited, String> {
     Ok(Invited { code, notes, applied })
 }
 
-fn usable(editor: &Editor, path: &Path) -> Result<Config, String> {
+fn usable(editor: &Editor, path: &Path) -> Result<Config, SetupError> {
     let (config, problems) = Config::parse(editor.text());
     let existing = Existing { editor: None, config, problems };
     existing.usable(path).cloned()
 }
 
 /// A server's configuration where there was none.
-fn set_up(old: Option<Editor>, key_file: &str, notes: &mut Vec<String>) -> Result<Editor, String> {
-    let words = |error: onebox_openwrt::uci::edit::EditError| error.to_string();
+fn set_up(
+    old: Option<Editor>,
+    key_file: &str,
+    notes: &mut Vec<String>,
+) -> Result<Editor, SetupError> {
     let mut editor = match old {
         Some(editor) if setup::main_name(&editor).is_some() => editor,
-        _ => Editor::new(NEW.as_bytes()).map_err(words)?,
+        _ => Editor::new(NEW.as_bytes())?,
     };
     let main = setup::main_name(&editor).unwrap_or_default();
     let used: Vec<IpAddr> = machine()?.into_iter().map(|(address, _)| address).collect();
@@ -158,7 +161,7 @@ fn set_up(old: Option<Editor>, key_file: &str, notes: &mut Vec<String>) -> Resul
     let number = NEW_V4.rev().find(free).unwrap_or(*NEW_V4.end());
     // A unique local network of our own (RFC 4193 §3.2.2).
     let mut id = [0; 5];
-    clock::random(&mut id).map_err(|error| format!("no randomness from the system: {error}"))?;
+    random(&mut id)?;
     let [a, b, c, d, e] = id;
     let v6 = std::net::Ipv6Addr::from([0xfd, a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     let addresses = [format!("10.{number}.0.1/24"), format!("{v6}/64")];
@@ -168,33 +171,35 @@ fn set_up(old: Option<Editor>, key_file: &str, notes: &mut Vec<String>) -> Resul
         Put::Option("private_key_file", key_file),
         Put::List("address", &addresses),
     ] {
-        editor.set(&main, put).map_err(words)?;
+        editor.set(&main, put)?;
     }
-    editor.unset(&main, "discover").map_err(words)?;
+    editor.unset(&main, "discover")?;
     notes.push(format!("a new server, in the tunnel {}", addresses.join(" and ")));
     Ok(editor)
 }
 
 /// The server's key; made if there is none yet.
-fn own_key(source: &KeySource, notes: &mut Vec<String>) -> Result<PrivateKey, String> {
+fn own_key(source: &KeySource, notes: &mut Vec<String>) -> Result<PrivateKey, SetupError> {
     if let KeySource::File(path) = source
         && !path.exists()
     {
         let mut bytes = Zeroizing::new([0; 32]);
-        clock::random(bytes.as_mut_slice())
-            .map_err(|error| format!("no randomness from the system: {error}"))?;
+        random(bytes.as_mut_slice())?;
         let text = PrivateKey::from_bytes(*bytes).to_base64();
         let line = Zeroizing::new(format!("{}\n", text.as_str()));
-        write_private(path, line.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))?;
+        write_private(path, line.as_bytes()).map_err(SetupError::file(path))?;
         notes.push(format!("a new private key in {}", path.display()));
     }
-    daemon::private_key(source).map_err(|error| error.to_string())
+    Ok(daemon::private_key(source)?)
 }
 
-fn new_secret() -> Result<PresharedKey, String> {
+fn random(bytes: &mut [u8]) -> Result<(), SetupError> {
+    clock::random(bytes).map_err(SetupError::io("no randomness from the system"))
+}
+
+fn new_secret() -> Result<PresharedKey, SetupError> {
     let mut bytes = Zeroizing::new([0; 32]);
-    clock::random(bytes.as_mut_slice())
-        .map_err(|error| format!("no randomness from the system: {error}"))?;
+    random(bytes.as_mut_slice())?;
     Ok(PresharedKey::from_bytes(*bytes))
 }
 
@@ -204,15 +209,12 @@ fn add(
     config: &Config,
     key: &PrivateKey,
     editor: &mut Editor,
-) -> Result<(PresharedKey, Vec<InterfaceAddress>), String> {
+) -> Result<(PresharedKey, Vec<InterfaceAddress>), SetupError> {
     if let Some(other) = editor.document().sections.iter().find(|section| section.name == name) {
-        return Err(format!(
-            "'{name}' is the name of a section of type '{}' already: choose another",
-            other.kind
-        ));
+        let (name, kind) = (name.to_owned(), other.kind.clone());
+        return Err(SetupError::NameTaken { name, kind });
     }
-    let addresses = next_free(&networks(&config.main.addresses), &config.peers)
-        .map_err(|error| error.to_string())?;
+    let addresses = next_free(&networks(&config.main.addresses), &config.peers)?;
     let shared = new_secret()?;
     let public = key.invited(name, &shared).public().to_string();
     let secret = shared.to_base64();
@@ -223,7 +225,7 @@ fn add(
         Put::Option("preshared_key", &secret),
         Put::List("allowed_ips", &allowed),
     ];
-    editor.append("peer", name, &puts).map_err(|error| error.to_string())?;
+    editor.append("peer", name, &puts)?;
     Ok((shared, addresses))
 }
 
@@ -234,7 +236,7 @@ fn again(
     key: &PrivateKey,
     renew: bool,
     editor: &mut Editor,
-) -> Result<(PresharedKey, Vec<InterfaceAddress>), String> {
+) -> Result<(PresharedKey, Vec<InterfaceAddress>), SetupError> {
     let name = &peer.name;
     let own = networks(&config.main.addresses);
     let addresses: Vec<InterfaceAddress> = own
@@ -247,9 +249,7 @@ fn again(
         })
         .collect();
     if addresses.is_empty() {
-        return Err(format!(
-            "peer '{name}' has no address of the tunnel's networks in allowed_ips"
-        ));
+        return Err(SetupError::NoAddress(name.clone()));
     }
     let same = peer
         .preshared_key
@@ -259,32 +259,29 @@ fn again(
         return Ok((shared, addresses));
     }
     if !renew {
-        return Err(format!(
-            "peer '{name}' is there, with a key that no invitation of this server made. \
-             --renew gives it new keys; the router that has the old ones must join anew"
-        ));
+        return Err(SetupError::ForeignKey(name.clone()));
     }
     let shared = new_secret()?;
     let public = key.invited(name, &shared).public().to_string();
     let secret = shared.to_base64();
     for put in [Put::Option("public_key", &public), Put::Option("preshared_key", &secret)] {
-        editor.set(name, put).map_err(|error| error.to_string())?;
+        editor.set(name, put)?;
     }
     Ok((shared, addresses))
 }
 
 /// Where routers reach this server: as given, as configured, or by the machine's own addresses.
-fn endpoints(given: Option<&str>, server: &Server, main: &Main) -> Result<Vec<Endpoint>, String> {
+fn endpoints(
+    given: Option<&str>,
+    server: &Server,
+    main: &Main,
+) -> Result<Vec<Endpoint>, SetupError> {
     if let Some(given) = given {
         // An IPv6 address without port may come without brackets.
         let bare = given.parse::<std::net::Ipv6Addr>().map(|address| format!("[{address}]"));
         let text = bare.as_deref().unwrap_or(given);
-        let endpoint = Endpoint::with_default_port(text, server.listen_port).map_err(|_| {
-            format!(
-                "--endpoint '{given}': accepted: host:port, such as vps.example.net:51830, \
-                 192.0.2.1:51830 or [2001:db8::1]:51830; without port it is listen_port"
-            )
-        })?;
+        let endpoint = Endpoint::with_default_port(text, server.listen_port)
+            .map_err(|_| SetupError::Endpoint(given.to_owned()))?;
         return Ok(vec![endpoint]);
     }
     if !server.endpoints.is_empty() {
@@ -299,29 +296,20 @@ fn endpoints(given: Option<&str>, server: &Server, main: &Main) -> Result<Vec<En
         .take(ENDPOINTS_MAX)
         .collect();
     if found.is_empty() {
-        let has: Vec<String> = all.iter().map(|(address, _)| address.to_string()).collect();
-        return Err(format!(
-            "where routers reach this server is not known: this machine has {}. Say it with \
-             --endpoint HOST:PORT, the name or public address of this server",
-            if has.is_empty() {
-                "no address".to_owned()
-            } else {
-                format!("no public address, only {}", has.join(", "))
-            }
-        ));
+        return Err(SetupError::NoEndpoint(all.iter().map(|(address, _)| *address).collect()));
     }
     Ok(found)
 }
 
 /// The machine's addresses, IPv4 first, each with whether it is one by which to be found: of an
 /// interface with a default route, and lasting.
-fn machine() -> Result<Vec<(IpAddr, bool)>, String> {
-    let words = |error: std::io::Error| format!("the machine's addresses: {error}");
+fn machine() -> Result<Vec<(IpAddr, bool)>, SetupError> {
+    let failed = SetupError::io("the machine's addresses");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let network = runtime
-        .map_err(words)?
+        .map_err(&failed)?
         .block_on(async { Watcher::start("").await.map(|mut watcher| watcher.current()) })
-        .map_err(words)?;
+        .map_err(failed)?;
     let mut all = Vec::new();
     for interface in network.interfaces.values() {
         for address in &interface.addresses {

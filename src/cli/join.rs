@@ -9,6 +9,7 @@
 //! beside it with the ending `.old`.
 
 use super::args::Join;
+use super::error::SetupError;
 use super::setup::{self, Existing};
 use super::{Exit, complain, fail, print};
 use crate::config::invitation::{CODE_MAX, Invitation};
@@ -45,11 +46,9 @@ struct Shown {
 }
 
 pub(super) fn join(options: &Join) -> Exit {
-    let invitation = match read(options)
-        .and_then(|code| Invitation::decode(&code).map_err(|error| error.to_string()))
-    {
+    let invitation = match read(options).and_then(|code| Ok(Invitation::decode(&code)?)) {
         Ok(invitation) => invitation,
-        Err(words) => return fail(words),
+        Err(error) => return fail(error),
     };
     if options.json || options.show {
         return show(&invitation, options.json);
@@ -59,23 +58,23 @@ pub(super) fn join(options: &Join) -> Exit {
             complain(words);
             exit
         }
-        Err(words) => fail(words),
+        Err(error) => fail(error),
     }
 }
 
 /// The code: of the command line, or from standard input, so that no list of processes shows it.
-fn read(options: &Join) -> Result<Zeroizing<String>, String> {
+fn read(options: &Join) -> Result<Zeroizing<String>, SetupError> {
     if let Some(code) = &options.code {
         return Ok(code.0.clone());
     }
-    let words = |error: std::io::Error| format!("standard input: {error}");
+    let failed = SetupError::io("standard input");
     let mut text = Zeroizing::new(String::with_capacity(CODE_MAX + 1));
     let input = std::io::stdin();
     if input.is_terminal() {
         complain("paste the code and press Enter:");
-        input.lock().take(CODE_MAX as u64).read_line(&mut text).map_err(words)?;
+        input.lock().take(CODE_MAX as u64).read_line(&mut text).map_err(failed)?;
     } else {
-        input.lock().take(CODE_MAX as u64 + 1).read_to_string(&mut text).map_err(words)?;
+        input.lock().take(CODE_MAX as u64 + 1).read_to_string(&mut text).map_err(failed)?;
     }
     Ok(text)
 }
@@ -109,10 +108,10 @@ fn show(invitation: &Invitation, json: bool) -> Exit {
     ))
 }
 
-fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), String> {
+fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), SetupError> {
     let path = options.config.as_path();
-    let io = |error| format!("{}: {error}", path.display());
-    let file = Locked::wait(path).map_err(io)?;
+    let io = SetupError::file(path);
+    let file = Locked::wait(path).map_err(&io)?;
     let existing = match Existing::read(path) {
         // What cannot be read has nothing worth keeping.
         Err(_) if options.force && path.is_file() => {
@@ -127,16 +126,13 @@ fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), String
         return Ok((format!("joined already, nothing has changed{off}"), Exit::Done));
     }
     if existing.has_peer() && !options.force {
-        return Err(format!(
-            "{}: {}; --force replaces that",
-            path.display(),
-            existing.config.as_ref().map_or_else(|| "something is set up".to_owned(), set_up)
-        ));
+        let config = existing.config.as_ref();
+        let what = config.map_or_else(|| "something is set up".to_owned(), set_up);
+        return Err(SetupError::SetUp { path: path.to_owned(), what });
     }
     let key_file = setup::key_path(existing.editor.as_ref(), path);
-    let key_name = key_file.to_str().ok_or("the path of the key's file is not UTF-8")?;
-    let editor =
-        edited(existing.editor, key_name, invitation).map_err(|error| error.to_string())?;
+    let key_name = key_file.to_str().ok_or(SetupError::KeyPath)?;
+    let editor = edited(existing.editor, key_name, invitation)?;
     let (config, problems) = Config::parse(editor.text());
     Existing { editor: None, config, problems }.usable(path)?;
     write_private_key(&key_file, &invitation.private_key)?;
@@ -152,7 +148,7 @@ fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), String
     );
     Ok(match setup::apply(path) {
         Ok(applied) => (words + &applied, Exit::Done),
-        Err(refused) => (words + &refused, Exit::Failed),
+        Err(refused) => (words + &refused.to_string(), Exit::Failed),
     })
 }
 
@@ -234,8 +230,8 @@ fn edited(
 }
 
 /// Writes the key's file; another key that was in it goes to one beside it.
-fn write_private_key(path: &Path, key: &PrivateKey) -> Result<(), String> {
-    let words = |error: std::io::Error| format!("{}: {error}", path.display());
+fn write_private_key(path: &Path, key: &PrivateKey) -> Result<(), SetupError> {
+    let failed = SetupError::file(path);
     let text = key.to_base64();
     let line = Zeroizing::new(format!("{}\n", text.as_str()));
     match std::fs::read(path).map(Zeroizing::new) {
@@ -243,10 +239,10 @@ fn write_private_key(path: &Path, key: &PrivateKey) -> Result<(), String> {
         Ok(old) => {
             let mut name = path.as_os_str().to_owned();
             name.push(".old");
-            write_private(Path::new(&name), &old).map_err(words)?;
+            write_private(Path::new(&name), &old).map_err(&failed)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(words(error)),
+        Err(error) => return Err(failed(error)),
     }
-    write_private(path, line.as_bytes()).map_err(words)
+    write_private(path, line.as_bytes()).map_err(failed)
 }

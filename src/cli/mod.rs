@@ -13,6 +13,7 @@
 
 pub mod args;
 mod check;
+mod error;
 mod invite;
 mod join;
 mod keys;

@@ -1,13 +1,13 @@
 //! What `invite` and `join` have in common: the configuration as it is, and what follows a change.
 
 use super::args::control_path;
-use crate::config::{Config, DEFAULT_PATH, Diagnostic, Severity};
+use super::error::SetupError;
+use crate::config::{Config, DEFAULT_PATH, Diagnostic};
 use crate::control::client::{self, ClientError};
 use crate::control::{Reloaded, Request};
 use crate::daemon;
 use onebox_openwrt::uci::edit::Editor;
 use onebox_openwrt::uci::{Document, Section};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -26,13 +26,14 @@ pub(super) struct Existing {
 
 impl Existing {
     /// Reads a file, which need not exist.
-    pub(super) fn read(path: &Path) -> Result<Existing, String> {
+    pub(super) fn read(path: &Path) -> Result<Existing, SetupError> {
         let text = match daemon::read_bounded(path) {
             Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Zeroizing::default(),
-            Err(error) => return Err(format!("{}: {error}", path.display())),
+            Err(error) => return Err(SetupError::file(path)(error)),
         };
-        let editor = Editor::new(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let editor = Editor::new(&text)
+            .map_err(|error| SetupError::Text { path: path.to_owned(), error })?;
         if editor.document().sections.is_empty() {
             return Ok(Existing { editor: None, config: None, problems: Vec::new() });
         }
@@ -54,14 +55,9 @@ impl Existing {
     }
 
     /// The configuration without errors, or what they are.
-    pub(super) fn usable(&self, path: &Path) -> Result<&Config, String> {
-        self.config.as_ref().ok_or_else(|| {
-            let mut words = format!("{}: the configuration has errors:", path.display());
-            for problem in self.problems.iter().filter(|p| p.severity == Severity::Error) {
-                let _ = write!(words, "\n{}:{}: {problem}", path.display(), problem.line);
-            }
-            words
-        })
+    pub(super) fn usable(&self, path: &Path) -> Result<&Config, SetupError> {
+        let (path, problems) = (path.to_owned(), self.problems.clone());
+        self.config.as_ref().ok_or(SetupError::Configuration { path, problems })
     }
 }
 
@@ -103,11 +99,11 @@ pub(super) fn key_path(editor: Option<&Editor>, path: &Path) -> PathBuf {
 }
 
 /// Has the running program take a change over; what to say about it.
-pub(super) fn apply(config: &Path) -> Result<String, String> {
+pub(super) fn apply(config: &Path) -> Result<String, SetupError> {
     match client::ask::<Reloaded>(&control_path(None, config), &Request::Reload) {
         Ok(_) => Ok("the running program has taken it over".to_owned()),
         Err(ClientError::NotRunning) => Ok(format!("start it: {}", start_command(config))),
-        Err(error) => Err(format!("the running program has not taken it over: {error}")),
+        Err(error) => Err(SetupError::NotTaken(error)),
     }
 }
 
