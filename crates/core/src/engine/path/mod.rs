@@ -1,10 +1,16 @@
 //! One path: everything that is known of sending to and receiving from one WAN.
 //!
 //! [`sent`] and [`received`] keep the accounts, [`rtt`] the delays, [`rate`] and [`pacing`] say
-//! how fast, [`mtu`] how large, [`state`] whether at all. What concerns several paths is decided
-//! one level up.
+//! how fast, [`mtu`] how large, [`state`] whether at all, for which `silence`, `brown_out` and
+//! [`exclusion`] give the reasons; [`parity`] makes good what is lost. What concerns several paths is
+//! decided one level up.
+//!
+//! Of numbers without a source: "simulation" means chosen with the environments of
+//! `tests/bench/bond --sim` and the scenarios of `tests/sim`; the range around them was not swept.
 
+mod brown_out;
 pub mod exclusion;
+mod meter;
 pub mod mtu;
 pub mod pacing;
 pub mod parity;
@@ -12,44 +18,46 @@ pub mod rate;
 pub mod received;
 pub mod rtt;
 pub mod sent;
+mod silence;
 pub mod state;
 
 use super::settings::{Mode, PathSettings};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
 use crate::wire::frame::Ack;
+use brown_out::BrownOut;
 use exclusion::Exclusion;
+pub use meter::Meter;
 use mtu::Mtu;
 use pacing::Pacer;
 use parity::{Protect, Rebuild};
 use rate::Rate;
-use received::{ACK_DELAY_US, Received};
+use received::Received;
 use rtt::{Owd, Rtt};
 use sent::{Outcome, Sent, SentLog};
 use state::Health;
 use std::collections::VecDeque;
 
-/// Silence after which a path in full use is suspect, beyond its jitter.
-const SILENCE_BUSY_US: u64 = 60 * MS;
-/// Silence after which another path is suspect: at least twice this, at most twice
-/// [`SILENCE_MAX_US`] or six round trips.
-const SILENCE_MIN_US: u64 = 80 * MS;
-const SILENCE_MAX_US: u64 = 250 * MS;
-/// Datagrams without an answer that show a silence quickly; fewer may be a lost tail, for which
-/// twice the time is allowed.
-const SILENCE_EVIDENCE: u64 = 8;
-/// Distance of pings while the connection is in use.
+/// Distance of pings while the connection is in use, microseconds, and until the first answer.
+/// Simulation.
 const PING_BUSY_US: u64 = 200 * MS;
-/// What may have been sent lately for a delay to count as the link's own, and the time in which
-/// it is forgotten by half.
+const PING_FIRST_US: u64 = 20 * MS;
+/// So many times rarer is an idle metered path probed.
+const METERED_RARER: u64 = 4;
+/// What may have been sent lately for a delay to count as the link's own, bytes, and the time in
+/// which it is forgotten by half, microseconds. Simulation.
 const UNLOADED_BYTES: u64 = 6000;
 const UNLOADED_HALF_LIFE_US: u64 = 50 * MS;
-/// Time in which half of a wrong prediction is forgotten when nothing is measured.
+/// Bound of what is remembered as sent lately: it has halved to nothing of note within four half-lives.
+const RECENT_BYTES_MAX: u64 = 16 * UNLOADED_BYTES;
+/// Time in which half of a wrong prediction is forgotten when nothing is measured, microseconds.
+/// Simulation.
 const PREDICTION_HALF_LIFE_US: u64 = 250 * MS;
-/// Rate that is believed of any link when waits are predicted, bytes per second.
+/// Weight of a new prediction error among many and among few, in parts of the second. Simulation.
+const PREDICTION_WEIGHT_MIN: u64 = 2;
+const PREDICTION_WEIGHT_MAX: u64 = 16;
+/// Rate that is believed of any link when waits are predicted, bytes per second. Simulation.
 const RATE_LEAST: u64 = 8000;
-/// Time over which rates and losses are averaged for people.
-const METER_US: u64 = SEC;
 
 /// Challenges that are remembered: probes are sent more often than answers of a slow path come.
 pub const CHALLENGES_MAX: usize = 8;
@@ -71,62 +79,6 @@ pub struct PeerReport {
     /// What it believes the path to carry, kbit/s.
     pub capacity_kbps: u32,
 }
-
-/// Bytes and losses of the last second or so, for people.
-#[derive(Debug, Default)]
-pub struct Meter {
-    since: Time,
-    bytes: u64,
-    sent0: u64,
-    lost0: u64,
-    /// Bytes per second.
-    pub rate: u64,
-    /// Millionths, averaged over some seconds.
-    pub loss_ppm: u64,
-}
-
-impl Meter {
-    /// Bytes per second; falls to zero when nothing comes any more.
-    pub fn current(&self, now: Time) -> u64 {
-        if now.since(self.since) > 2 * METER_US { 0 } else { self.rate }
-    }
-
-    /// Counts bytes; `sent` and `lost` are packets since the beginning.
-    pub fn add(&mut self, now: Time, bytes: u64, sent: u64, lost: u64) {
-        self.bytes += bytes;
-        let span = now.since(self.since);
-        if span < METER_US {
-            return;
-        }
-        self.rate = self.bytes * SEC / span;
-        let packets = sent - self.sent0;
-        if packets >= 20 {
-            let ppm = lost.saturating_sub(self.lost0) * 1_000_000 / packets;
-            self.loss_ppm = (self.loss_ppm * 3 + ppm.min(1_000_000)) / 4;
-            (self.sent0, self.lost0) = (sent, lost);
-        }
-        (self.since, self.bytes) = (now, 0);
-    }
-}
-
-/// Datagrams acknowledged and lost since a short while ago.
-#[derive(Debug, Default)]
-struct BrownOut {
-    since: Time,
-    searching: bool,
-    /// What was sent before this is not counted.
-    from: Time,
-    acked: u64,
-    lost: u64,
-}
-
-/// Datagrams over which a brown-out is judged, the loss that is one, and the time in which they
-/// must have been sent.
-const BROWN_OUT_SAMPLE: u64 = 40;
-const BROWN_OUT_PERCENT: u64 = 60;
-const SEARCH_PERCENT: u64 = 80;
-const SEARCH_GRACE_US: u64 = 500 * MS;
-const BROWN_OUT_US: u64 = 2 * SEC;
 
 /// One path.
 #[derive(Debug)]
@@ -173,9 +125,9 @@ pub struct Path {
     pub ping_now: bool,
     /// What the peer reports.
     pub peer: PeerReport,
-    /// What we send, for people.
+    /// What we send.
     pub tx: Meter,
-    /// What we receive, for people.
+    /// What we receive.
     pub rx: Meter,
     /// Bytes sent and received since the beginning.
     pub tx_bytes: u64,
@@ -302,7 +254,7 @@ impl Path {
         // Halved for each UNLOADED_HALF_LIFE_US that pass.
         let passed = now.since(self.last_sent) / UNLOADED_HALF_LIFE_US;
         let recent = (self.recent_bytes >> passed.min(63)) + wire_len;
-        self.recent_bytes = recent.min(16 * UNLOADED_BYTES);
+        self.recent_bytes = recent.min(RECENT_BYTES_MAX);
         let unloaded = self.recent_bytes <= UNLOADED_BYTES;
         // Until the rate is found, it is taken for what the pacer allows.
         let rate = match self.rate.is_settled() {
@@ -355,7 +307,7 @@ impl Path {
         let largest = crate::wire::header::expand(ack.largest_low, near);
         let count = &mut self.brown_out;
         let outcome = self.sent.on_ack(ack.ranges.descending(largest), |sent| {
-            count.acked += u64::from(sent.time >= count.from);
+            count.acked(sent.time);
             each(sent);
         });
         if outcome.acked == 0 {
@@ -373,10 +325,12 @@ impl Path {
             self.exclusion.on_delay((delay - base).max(0) as u64);
             let prediction_error = self.prediction_error(now);
             // One of few samples says more than one of many.
-            let weight = (2 + 16 * now.since(self.prediction_error_at) / PREDICTION_HALF_LIFE_US)
-                .min(16) as i64;
+            let age = now.since(self.prediction_error_at);
+            let more = PREDICTION_WEIGHT_MAX * age / PREDICTION_HALF_LIFE_US;
+            let weight = (PREDICTION_WEIGHT_MIN + more).min(PREDICTION_WEIGHT_MAX) as i64;
             let error = delay - base - i64::from(queue_us) - prediction_error;
-            self.prediction_error = prediction_error + error * weight / 16;
+            self.prediction_error =
+                prediction_error + error * weight / PREDICTION_WEIGHT_MAX as i64;
             self.prediction_error_at = now;
         }
         let in_flight = self.sent.in_flight();
@@ -385,117 +339,21 @@ impl Path {
         outcome
     }
 
+    /// The share of datagrams that is lost, percent, when it is so large that the path is of no
+    /// use. Asked after each acknowledgement.
+    pub fn brown_out(&mut self, now: Time) -> Option<u64> {
+        self.brown_out.judge(now, self.rate.is_searching())
+    }
+
     /// Finds what is lost. `each` sees every datagram.
     pub fn detect_lost(&mut self, now: Time, mut each: impl FnMut(&Sent)) {
         let rtt = self.feedback.smoothed().max(self.feedback.min() + self.owd.spread());
         let count = &mut self.brown_out;
         let lost = self.sent.detect_lost(now, rtt, |sent| {
-            count.lost += u64::from(sent.time >= count.from);
+            count.lost(sent.time);
             each(sent);
         });
         self.rate.on_lost(now, lost);
-    }
-
-    /// The share of datagrams that is lost, percent, when it is so large that the path is of no
-    /// use. Asked after each acknowledgement.
-    pub fn brown_out(&mut self, now: Time) -> Option<u64> {
-        let searching = self.rate.is_searching();
-        let count = &mut self.brown_out;
-        let anew = BrownOut { since: now, searching, from: count.from, acked: 0, lost: 0 };
-        let total = count.acked + count.lost;
-        if count.searching != searching {
-            // The search's losses, known a round trip later, say nothing about what comes after it.
-            *count = BrownOut { from: now, ..anew };
-            return None;
-        }
-        if total < BROWN_OUT_SAMPLE {
-            return None;
-        }
-        let percent = count.lost * 100 / total;
-        let age = now.since(count.since);
-        // In the search for its rate a path is flooded for a moment.
-        if searching && age < SEARCH_GRACE_US && percent >= BROWN_OUT_PERCENT {
-            return None;
-        }
-        let most = if searching { SEARCH_PERCENT } else { BROWN_OUT_PERCENT };
-        let brown_out = percent >= most && age <= BROWN_OUT_US;
-        *count = anew;
-        brown_out.then_some(percent)
-    }
-
-    /// Another path has just failed, and with it the acknowledgements of this one that came over it:
-    /// silence is counted from now on.
-    pub fn reset_silence(&mut self, now: Time) {
-        self.last_progress = now;
-    }
-
-    /// Since when nothing has been acknowledged although something is out.
-    fn silent_since(&self) -> Option<Time> {
-        (self.sent.outstanding() > 0).then_some(self.last_progress)
-    }
-
-    /// When [`silence`](Path::silence) will find the path suspect: of a path in full use
-    /// eight datagrams are overdue (one may be lost, and what came behind it in the
-    /// next burst is not due yet) and nothing at all has come for a while; of another one time is
-    /// given for a lost tail to be repeated.
-    ///
-    /// `last_reported` is when the newest acknowledgement of any path was written, on the peer's clock.
-    pub fn silence_due(&self, last_reported: u64) -> Time {
-        let (true, Some(since)) = (self.health.is_usable(), self.silent_since()) else {
-            return Time::FAR;
-        };
-        let expected = self.feedback.timeout(ACK_DELAY_US) + self.owd.spread() / 2;
-        let most = SILENCE_MAX_US.max(3 * self.feedback.smoothed());
-        if self.sent.outstanding() >= SILENCE_EVIDENCE {
-            let nth = self.sent.oldest(SILENCE_EVIDENCE as usize - 1);
-            let overdue = nth.map_or(since, |t| t + expected);
-            let quiet = since + SILENCE_BUSY_US + self.owd.spread() / 2 + 3 * self.owd.noise();
-            let due = overdue.max(quiet).min(since + most);
-            match nth {
-                Some(nth) if !self.is_missed(nth, last_reported) => {
-                    due.max(nth + self.rtt.timeout(ACK_DELAY_US))
-                }
-                _ => due,
-            }
-        } else {
-            let quick = (expected + 30 * MS).clamp(SILENCE_MIN_US, most);
-            since + (2 * quick).min(2 * most)
-        }
-    }
-
-    /// Whether the peer has told us anything since a datagram of that time should have reached it.
-    /// Acknowledgements come over any path: theirs may be the one that is silent.
-    fn is_missed(&self, sent: Time, last_reported: u64) -> bool {
-        let margin = (self.owd.spread() / 2 + 3 * self.owd.noise() + ACK_DELAY_US) as i64;
-        self.owd.smoothed().is_none_or(|owd| last_reported as i64 >= sent.0 as i64 + owd + margin)
-    }
-
-    /// For how long nothing has been acknowledged, if that is too long.
-    pub fn silence(&self, now: Time, last_reported: u64) -> Option<u64> {
-        self.silence_due(last_reported).le(&now).then(|| now.since(self.last_progress))
-    }
-
-    /// How much longer than expected the path has been silent: added to its delay when paths are
-    /// compared, so that traffic leaves a stalling path before it is called suspect.
-    pub fn stall_us(&self, now: Time) -> u64 {
-        let Some(since) = self.silent_since() else { return 0 };
-        let expected = self.feedback.timeout(2 * ACK_DELAY_US) + self.owd.spread();
-        now.since(since).saturating_sub(expected)
-    }
-
-    /// When a tail-loss probe is due (RFC 9002 §6.2).
-    pub fn probe_timeout(&self) -> Time {
-        if !self.health.is_usable() {
-            return Time::FAR;
-        }
-        let backoff = 1 << self.probes.min(6);
-        self.silent_since()
-            .map_or(Time::FAR, |t| t + self.feedback.timeout(2 * ACK_DELAY_US) * backoff)
-    }
-
-    /// A tail-loss probe is being sent.
-    pub fn on_probe_timeout(&mut self) {
-        self.probes += 1;
     }
 
     /// When the next ping is due: at once for a silent tail, often while the connection is in use, else to keep the NAT
@@ -507,10 +365,10 @@ impl Path {
         if self.ping_now {
             return Time::ZERO;
         }
-        let idle_us = if self.settings.metered { 4 * idle_us } else { idle_us };
+        let idle_us = if self.settings.metered { METERED_RARER * idle_us } else { idle_us };
         let idle = self.last_sent + idle_us;
         if busy && !self.settings.metered {
-            let often = if self.rtt.is_known() { PING_BUSY_US } else { 20 * MS };
+            let often = if self.rtt.is_known() { PING_BUSY_US } else { PING_FIRST_US };
             idle.min(self.last_ping + often)
         } else {
             idle

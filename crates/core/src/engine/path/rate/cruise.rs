@@ -1,14 +1,14 @@
 //! Sending at the estimate: when to try more, when it was too much.
 
 use super::params::*;
-use super::{Moment, Phase, Rate};
+use super::{Observed, Phase, Rate};
 use crate::engine::path::rtt::Rtt;
 use crate::time::Time;
 
 impl Rate {
     /// Judges the last drain, then waits for the next probe, a queue or an overflow.
-    pub(super) fn steer_cruise(&mut self, at: &Moment<'_>) {
-        let Moment { now, elapsed, queue, limit, bw, rtt, .. } = *at;
+    pub(super) fn steer_cruise(&mut self, at: &Observed<'_>) {
+        let Observed { now, elapsed, queue, limit, bw, rtt, .. } = *at;
         if !self.judged {
             if elapsed > rtt.smoothed() + SAMPLE_MIN_US {
                 self.judge(now, queue, limit);
@@ -29,8 +29,8 @@ impl Rate {
     }
 
     /// Whether the delay that stands is no reason not to try more.
-    fn is_tolerable(&mut self, at: &Moment<'_>) -> bool {
-        let Moment { now, queue, limit, rtt, .. } = *at;
+    fn is_tolerable(&mut self, at: &Observed<'_>) -> bool {
+        let Observed { now, queue, limit, rtt, .. } = *at;
         let tolerable = queue <= self.tolerated + limit / TOLERABLE_PART || self.rival;
         if tolerable {
             self.tolerable_at = now;

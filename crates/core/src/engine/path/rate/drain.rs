@@ -1,12 +1,12 @@
 //! Sending less until the queue is gone, and what is learnt from whether it went.
 
 use super::params::*;
-use super::{Moment, Phase, Rate};
+use super::{Observed, Phase, Rate};
 use crate::time::Time;
 
 impl Rate {
     /// What is in flight tells at once that the queue is gone; the delay tells a round trip later.
-    pub(super) fn steer_drain(&mut self, at: &Moment<'_>, in_flight: u64) {
+    pub(super) fn steer_drain(&mut self, at: &Observed<'_>, in_flight: u64) {
         let empty = in_flight <= at.bw * at.rtt.loaded() / 1_000_000;
         let most = DRAIN_HALF_ROUNDS * at.rtt.smoothed() / 2 + DRAIN_LIMITS * at.limit;
         if empty || at.elapsed > most {

@@ -53,9 +53,9 @@ pub enum Phase {
     Down,
 }
 
-/// What the phases go by when something has been acknowledged.
+/// What is seen when something has been acknowledged.
 #[derive(Clone, Copy, Debug)]
-struct Moment<'a> {
+struct Observed<'a> {
     now: Time,
     /// How long the phase has lasted, microseconds.
     elapsed: u64,
@@ -288,7 +288,8 @@ impl Rate {
         }
         let limit = queue_limit(rtt, owd);
         let elapsed = now.since(self.phase_since);
-        let at = Moment { now, elapsed, queue: owd.queue(), limit, bw: self.bandwidth(), rtt, owd };
+        let at =
+            Observed { now, elapsed, queue: owd.queue(), limit, bw: self.bandwidth(), rtt, owd };
         match self.phase {
             Phase::Startup => self.steer_startup(&at),
             Phase::Drain => self.steer_drain(&at, in_flight),

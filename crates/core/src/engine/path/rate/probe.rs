@@ -1,7 +1,7 @@
 //! Trying more for a moment, and taking back what that has queued.
 
 use super::params::*;
-use super::{Moment, Phase, Rate};
+use super::{Observed, Phase, Rate};
 use crate::engine::path::rtt::Rtt;
 use crate::time::Time;
 
@@ -22,8 +22,8 @@ impl Rate {
     }
 
     /// Long enough to be told from noise, no longer: it makes a queue.
-    pub(super) fn steer_up(&mut self, at: &Moment<'_>) {
-        let Moment { now, elapsed, queue, limit, bw, rtt, owd } = *at;
+    pub(super) fn steer_up(&mut self, at: &Observed<'_>) {
+        let Observed { now, elapsed, queue, limit, bw, rtt, owd } = *at;
         let lasts = (SAMPLE_NOISE * owd.noise()).max(PROBE_US).max(rtt.min() / 2);
         let queued = queue > self.up_queue.max(self.tolerated) + limit;
         if self.has_won(bw, rtt) && elapsed > rtt.smoothed() {
@@ -39,7 +39,7 @@ impl Rate {
     }
 
     /// What the probe has brought is known a round trip after its end.
-    pub(super) fn steer_down(&mut self, at: &Moment<'_>) {
+    pub(super) fn steer_down(&mut self, at: &Observed<'_>) {
         let known = at.elapsed > known_after(at.rtt);
         if self.has_won(at.bw, at.rtt) && !known {
             self.climb(at.now, at.bw);

@@ -1,12 +1,12 @@
 //! The search for the rate: doubling each round until it stops growing (draft-ietf-ccwg-bbr §5.3.1).
 
 use super::params::*;
-use super::{Moment, Phase, Rate};
+use super::{Observed, Phase, Rate};
 use crate::time::Time;
 
 impl Rate {
     /// A queue ends the search.
-    pub(super) fn steer_startup(&mut self, at: &Moment<'_>) {
+    pub(super) fn steer_startup(&mut self, at: &Observed<'_>) {
         if at.queue > at.limit && self.latest > 0 {
             self.enter(at.now, Phase::Drain);
         }
