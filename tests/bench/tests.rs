@@ -12,5 +12,7 @@ mod allocator;
 #[allow(dead_code, reason = "times are used by the benchmark only")]
 mod drive;
 mod figures;
+#[path = "engine/memory.rs"]
+mod memory;
 #[path = "net/options.rs"]
 mod options;

@@ -16,6 +16,8 @@ const ORIGINS_MAX: u64 = 3000;
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
     static BYTES: Cell<u64> = const { Cell::new(0) };
+    /// Bytes taken and not given back by this thread; what another has taken counts below zero.
+    static LIVE: Cell<i64> = const { Cell::new(0) };
     /// How many origins are still to be looked up.
     static TRACED: Cell<u64> = const { Cell::new(0) };
     static ORIGINS: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
@@ -31,17 +33,20 @@ static COUNTING: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
+        keep(layout.size() as i64);
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        keep(-(layout.size() as i64));
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        keep(size as i64 - layout.size() as i64);
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -59,6 +64,15 @@ fn count(bytes: usize) {
         ORIGINS.with(|origins| *origins.borrow_mut().entry(origin).or_default() += 1);
         TRACED.with(|traced| traced.set(left - 1));
     }
+}
+
+fn keep(bytes: i64) {
+    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
+}
+
+/// Bytes that this thread has allocated and not given back.
+pub fn live() -> i64 {
+    LIVE.with(Cell::get)
 }
 
 /// Allocations and reallocations of this thread so far.

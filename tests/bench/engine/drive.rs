@@ -108,6 +108,8 @@ struct End {
     /// Per flow: packets sent, and the highest number that is known to have arrived; at the
     /// receiver, what has arrived and what was acknowledged of it.
     flows: Vec<(u32, u32)>,
+    /// Bytes that the engine has allocated and not given back.
+    heap: i64,
 }
 
 /// Both ends and the links between them.
@@ -131,12 +133,12 @@ impl Drive {
         let sides = [Side::Opening, Side::Answering];
         let mut ends = sides.map(|side| End::new(side, setup.flows));
         for path in 0..2 {
-            ends[0].engine.open_path(Time::ZERO, PathId(path), path_settings());
+            ends[0].open_path(Time::ZERO, PathId(path));
         }
         Drive {
             now: Time::ZERO,
             link_mbit: setup.link_mbit,
-            window: (window / u64::from(setup.flows)).max(4) as u32,
+            window: (window / u64::from(setup.flows.max(1))).max(4) as u32,
             ends,
             spare: Vec::new(),
             cost: Cost::default(),
@@ -172,6 +174,24 @@ impl Drive {
         (snapshot.retransmitted, snapshot.dropped_aqm + snapshot.dropped_full)
     }
 
+    /// Bytes on the heap that an end's engine has.
+    pub fn heap(&self, side: usize) -> i64 {
+        self.ends[side].heap
+    }
+
+    /// Lets both pools have buffers for all that will be on its way, so that none count as the heap
+    /// of an engine.
+    pub fn fill_pools(&mut self) {
+        for pool in self.ends.iter_mut().map(|end| &mut end.pool) {
+            (0..4096).for_each(|_| pool.give(Buf::new()));
+        }
+    }
+
+    /// The hosts send nothing from now on.
+    pub fn fall_silent(&mut self) {
+        self.window = 0;
+    }
+
     fn step(&mut self, side: usize) {
         let now = self.now;
         self.arrive(side);
@@ -180,7 +200,7 @@ impl Drive {
         let Drive { ends, spare, .. } = self;
         ends[side].spare.resize_with(BURST, || spare.pop().unwrap_or_else(fresh));
         let end = &mut self.ends[side];
-        let allocated = allocator::calls();
+        let (allocated, kept) = (allocator::calls(), allocator::live());
         let start = clock();
         if self.trace {
             allocator::traced(|| end.work(now));
@@ -189,6 +209,7 @@ impl Drive {
         }
         self.cost.time[side] += start.elapsed().saturating_sub(self.clock_cost);
         self.cost.allocations[side] += allocator::calls() - allocated;
+        self.ends[side].heap += allocator::live() - kept;
         while self.ends[side].engine.poll_event().is_some() {}
         let read = self.ends[side].inbox.drain(..).map(|datagram| datagram.bytes);
         self.spare.extend(read);
@@ -207,9 +228,10 @@ impl Drive {
             }
         }
         end.inbox.sort_by_key(|datagram| datagram.arrives);
-        for datagram in &end.inbox {
-            if other == 0 && !end.engine.has_path(datagram.path) {
-                end.engine.open_path(now, datagram.path, path_settings());
+        for at in 0..end.inbox.len() {
+            let path = end.inbox[at].path;
+            if other == 0 && !end.engine.has_path(path) {
+                end.open_path(now, path);
             }
         }
     }
@@ -275,8 +297,11 @@ impl End {
             side,
             fec: true,
         };
+        let kept = allocator::live();
+        let engine = Engine::new(settings, Time::ZERO);
         End {
-            engine: Engine::new(settings, Time::ZERO),
+            heap: allocator::live() - kept,
+            engine,
             pool: Pool::new(MEMORY / 2048),
             wakes: Time::ZERO,
             lines: Default::default(),
@@ -287,6 +312,12 @@ impl End {
             spare: Vec::with_capacity(BURST),
             flows: vec![(0, 0); usize::from(flows)],
         }
+    }
+
+    fn open_path(&mut self, now: Time, path: PathId) {
+        let kept = allocator::live();
+        self.engine.open_path(now, path, path_settings());
+        self.heap += allocator::live() - kept;
     }
 
     /// Everything that the engine does in a step: this is what is measured.

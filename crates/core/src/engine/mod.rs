@@ -18,7 +18,7 @@
 //!  handle_payload -> path (acks) -> resequence -> poll_deliver
 //! ```
 //!
-//! Modules know only those that stand before them: `settings`, `queue`, `path` (all that is one
+//! Modules know only those that stand before them: `settings`, `flow_table`, `queue`, `path` (all that is one
 //! path's: accounts, delays, rate, state, its part of exclusion and parity), `unacked`,
 //! `resequence`. What concerns several paths is [`Engine`]'s, in `schedule`, `exclusion`, `parity`,
 //! `duplicate`, `receive`, `transmit`, `timer` and `snapshot`, which see all of these.
@@ -27,6 +27,7 @@
 
 mod duplicate;
 mod exclusion;
+mod flow_table;
 mod parity;
 mod path;
 mod queue;
@@ -118,6 +119,8 @@ pub struct Engine {
     dice: u64,
     /// Last inner packet in either direction.
     last_used: Option<Time>,
+    /// The use after which memory was last given back.
+    shrunk_for: Option<Time>,
     last_report: Time,
     /// How we want the paths to be used has to be reported to the peer.
     report_status: bool,
@@ -167,6 +170,7 @@ impl Engine {
             events: VecDeque::new(),
             dice: settings.seed | 1,
             last_used: None,
+            shrunk_for: None,
             last_report: now,
             report_status: settings.side.opens(),
             hold_reported: 0,
@@ -368,7 +372,11 @@ impl Engine {
     }
 
     fn is_busy(&self, now: Time) -> bool {
-        self.last_used.is_some_and(|t| now.since(t) < BUSY_US)
+        self.is_used_within(now, BUSY_US)
+    }
+
+    fn is_used_within(&self, now: Time, us: u64) -> bool {
+        self.last_used.is_some_and(|t| now.since(t) < us)
     }
 
     /// A number for challenges and the like: splitmix64 over the seed. Challenges need not be

@@ -13,7 +13,7 @@
 //! Limits: bounded in bytes of buffers over all flows. When it is reached, the gap that is oldest
 //! is given up first.
 
-use super::queue::FLOWS;
+use super::flow_table::{FLOWS, FlowTable};
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::Time;
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ enum Place {
     Held(Buf, Time),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct FlowOrder {
     /// The lowest number that is neither delivered nor given up.
     next: u64,
@@ -45,16 +45,6 @@ struct FlowOrder {
 }
 
 impl FlowOrder {
-    fn new() -> Box<FlowOrder> {
-        Box::new(FlowOrder {
-            next: 0,
-            waiting: VecDeque::new(),
-            held: 0,
-            seen: [0; (REMEMBERED / 32) as usize],
-            gap_since: Time::ZERO,
-        })
-    }
-
     fn was_seen(&self, n: u64) -> bool {
         self.seen[(n % REMEMBERED / 32) as usize] & 1 << (n % 32) != 0
     }
@@ -114,7 +104,7 @@ impl FlowOrder {
 /// The flows' orders.
 #[derive(Debug)]
 pub struct Resequencer {
-    flows: Vec<Option<Box<FlowOrder>>>,
+    flows: FlowTable<FlowOrder>,
     /// Flows in which packets wait.
     waiting: Vec<u16>,
     held: usize,
@@ -132,7 +122,7 @@ impl Resequencer {
     /// otherwise.
     pub fn new(limit: usize, hold_us: u64) -> Resequencer {
         Resequencer {
-            flows: (0..FLOWS).map(|_| None).collect(),
+            flows: FlowTable::new(),
             waiting: Vec::new(),
             held: 0,
             limit,
@@ -168,6 +158,13 @@ impl Resequencer {
         self.out.pop_front()
     }
 
+    /// Gives back memory that is not needed at present.
+    pub fn shrink(&mut self) {
+        self.flows.iter_mut().for_each(|flow| flow.waiting.shrink_to_fit());
+        self.waiting.shrink_to_fit();
+        self.out.shrink_to_fit();
+    }
+
     /// Takes a packet in.
     pub fn push(
         &mut self,
@@ -179,7 +176,7 @@ impl Resequencer {
         packet: &[u8],
     ) {
         let index = usize::from(flow) % FLOWS;
-        let state = self.flows[index].get_or_insert_with(FlowOrder::new);
+        let state = self.flows.at(index);
         let Some(number) = state.expand(sequence) else { return };
         if number < state.next {
             if state.next - number > REMEMBERED || state.was_seen(number) {
@@ -234,7 +231,7 @@ impl Resequencer {
     /// The sender will never send `count` numbers from `first` on.
     pub fn skip(&mut self, flow: u16, first: u32, count: u16) {
         let index = usize::from(flow) % FLOWS;
-        let state = self.flows[index].get_or_insert_with(FlowOrder::new);
+        let state = self.flows.at(index);
         for n in 0..u32::from(count) {
             let Some(number) = state.expand(first.wrapping_add(n)) else { return };
             let Some(ahead) = number.checked_sub(state.next) else { continue };
@@ -254,7 +251,7 @@ impl Resequencer {
 
     /// Delivers what has become deliverable in a flow and forgets the flow when nothing waits.
     fn flush(&mut self, index: usize) {
-        let Some(state) = self.flows[index].as_mut() else { return };
+        let state = self.flows.at(index);
         let held = state.held;
         state.advance(&mut self.out);
         self.held -= held - state.held;
@@ -270,7 +267,7 @@ impl Resequencer {
 
     /// The flow has moved on by more than can be waited for: begin anew behind `number`.
     fn jump(&mut self, index: usize, number: u64) {
-        let Some(state) = self.flows[index].as_mut() else { return };
+        let state = self.flows.at(index);
         while !state.waiting.is_empty() {
             if state.skip_gap() > 0 {
                 self.released_late += 1;
@@ -287,18 +284,18 @@ impl Resequencer {
 
     /// Memory is short: gives up the oldest gap.
     fn relieve(&mut self) {
-        let oldest = self.waiting.iter().copied().min_by_key(|&i| {
-            self.flows[usize::from(i)].as_ref().map_or(Time::FAR, |f| f.gap_since)
-        });
+        let oldest = self
+            .waiting
+            .iter()
+            .copied()
+            .min_by_key(|&i| self.flows.get(usize::from(i)).map_or(Time::FAR, |f| f.gap_since));
         if let Some(index) = oldest {
             self.release(usize::from(index));
         }
     }
 
     fn release(&mut self, index: usize) {
-        if let Some(state) = self.flows[index].as_mut()
-            && state.skip_gap() > 0
-        {
+        if self.flows.at(index).skip_gap() > 0 {
             self.released_late += 1;
         }
         self.flush(index);
@@ -308,7 +305,7 @@ impl Resequencer {
     pub fn due(&self) -> Time {
         self.waiting
             .iter()
-            .filter_map(|&i| self.flows[usize::from(i)].as_ref())
+            .filter_map(|&i| self.flows.get(usize::from(i)))
             .map(|f| f.gap_since + self.hold_us)
             .min()
             .unwrap_or(Time::FAR)
@@ -319,14 +316,14 @@ impl Resequencer {
         let mut i = 0;
         while i < self.waiting.len() {
             let index = usize::from(self.waiting[i]);
-            let due = self.flows[index].as_ref().is_some_and(|f| f.gap_since + self.hold_us <= now);
+            let due = self.flows.get(index).is_some_and(|f| f.gap_since + self.hold_us <= now);
             if due {
                 self.release(index);
                 // A flow that still waits has a younger gap now, which may be due as well.
                 if self.waiting.get(i).is_some_and(|&w| usize::from(w) != index) {
                     continue;
                 }
-                if self.flows[index].as_ref().is_some_and(|f| f.gap_since + self.hold_us <= now) {
+                if self.flows.get(index).is_some_and(|f| f.gap_since + self.hold_us <= now) {
                     continue;
                 }
             }

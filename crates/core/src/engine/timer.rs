@@ -4,8 +4,11 @@ use super::path::Path;
 use super::transmit::REPORT_US;
 use super::{Engine, PathId};
 use crate::buffer::Pool;
-use crate::time::Time;
+use crate::time::{SEC, Time};
 use crate::wire::PATHS_MAX;
+
+/// Time without inner packets after which memory is given back, microseconds.
+const SHRINK_AFTER_US: u64 = 10 * SEC;
 
 /// What a connection waits for as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -118,9 +121,24 @@ impl Engine {
         }
     }
 
+    /// Gives back what queues and logs have grown by, once after each time of use.
+    fn shrink(&mut self) {
+        self.shrunk_for = self.last_used;
+        self.queue.shrink();
+        self.unacked.shrink();
+        self.resequencer.shrink();
+        for path in self.paths.iter_mut().flatten() {
+            path.sent.shrink();
+            path.rate.shrink();
+        }
+    }
+
     /// Does what is due: gives up gaps, finds losses, suspects silent paths.
     pub fn handle_timeout(&mut self, now: Time, _pool: &mut Pool) {
         self.resequencer.handle_timeout(now);
+        if self.last_used != self.shrunk_for && !self.is_used_within(now, SHRINK_AFTER_US) {
+            self.shrink();
+        }
         for index in 0..PATHS_MAX {
             let id = PathId(index as u8);
             let Engine { paths, unacked, last_reported, .. } = self;

@@ -32,7 +32,7 @@ struct Kept {
 
 /// A place, and how often it has been used: a datagram that outlives its packet must not find
 /// the next one in the same place.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     generation: u32,
     kept: Option<Kept>,
@@ -49,6 +49,8 @@ const GENERATIONS: u32 = (1 << (32 - INDEX_BITS)) - 1;
 pub struct Unacked {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// Generation of new slots: names of those given back must not come again soon.
+    generation: u32,
     /// Packets lost and to be sent again.
     queue: VecDeque<u32>,
     /// Runs of sequence numbers that will never come: flow, first, count.
@@ -69,6 +71,7 @@ impl Unacked {
         Unacked {
             slots: Vec::new(),
             free: Vec::new(),
+            generation: 0,
             queue: VecDeque::new(),
             skips: VecDeque::new(),
             kept: 0,
@@ -94,7 +97,7 @@ impl Unacked {
         let kept = Kept { outgoing, first_sent: now, copies: 1, attempts: 1, queued: false };
         self.kept += 1;
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(Slot { generation: self.generation, kept: None });
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
@@ -255,6 +258,17 @@ impl Unacked {
         self.skips.pop_front()
     }
 
+    /// Gives back memory that is not needed at present.
+    pub fn shrink(&mut self) {
+        self.queue.shrink_to_fit();
+        self.skips.shrink_to_fit();
+        if self.kept == 0 {
+            let used = self.slots.iter().map(|slot| slot.generation).max();
+            self.generation = used.map_or(self.generation, |newest| (newest + 1) % GENERATIONS);
+            (self.slots, self.free, self.cursor) = (Vec::new(), Vec::new(), 0);
+        }
+    }
+
     /// Whether the receiver has to hear of packets given up.
     pub fn has_skips(&self) -> bool {
         !self.skips.is_empty()
@@ -333,5 +347,18 @@ mod tests {
         assert!(unacked.get(a).is_none(), "an old name finds nothing");
         lose(&mut unacked, &[a]);
         assert!(!unacked.wants_resend(), "and loses nothing");
+    }
+
+    #[test]
+    fn an_old_name_finds_nothing_after_memory_was_given_back() {
+        let (mut unacked, mut pool) = (Unacked::new(1 << 20), Pool::new(4));
+        let place = unacked.keep(Time(0), outgoing(1));
+        unacked.shrink();
+        assert!(unacked.get(place).is_some(), "in use");
+        unacked.release(place, &mut pool);
+        unacked.shrink();
+        let next = unacked.keep(Time(0), outgoing(2));
+        assert_eq!(next & INDEX_MASK, place & INDEX_MASK);
+        assert!(unacked.get(place).is_none());
     }
 }

@@ -237,6 +237,11 @@ impl SentLog {
             .for_each(&mut each);
     }
 
+    /// Gives back memory that is not needed at present.
+    pub fn shrink(&mut self) {
+        self.log.shrink_to_fit();
+    }
+
     /// Forgets what is accounted for; lost ones stay `keep_us`, to recognise a late
     /// acknowledgement.
     fn prune(&mut self, now: Time, keep_us: u64) {

@@ -108,6 +108,12 @@ impl FlowQueue {
         None
     }
 
+    /// Gives back memory that is not needed at present.
+    pub fn shrink(&mut self) {
+        self.places.shrink_to_fit();
+        self.blocks.shrink_to_fit();
+    }
+
     fn take(&mut self, place: usize) -> Option<Queued> {
         let queued = self.places.get_mut(place)?.take()?;
         let len = queued.packet.len();

@@ -22,6 +22,7 @@
 pub mod codel;
 mod flow_queue;
 
+use super::flow_table::{FLOWS, FlowTable};
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::Time;
 use crate::wire::ip;
@@ -29,8 +30,6 @@ use codel::{Aqm, Codel};
 use flow_queue::{FlowQueue, Queued};
 use std::collections::VecDeque;
 
-/// Flows that are told apart (RFC 8290 §5.2's default).
-pub const FLOWS: usize = 1024;
 /// Bytes a flow may send in its turn (RFC 8290 §5.2.4: an Ethernet MTU with header).
 const QUANTUM: i32 = 1514;
 /// Bytes above which a flow counts as backlogged.
@@ -88,7 +87,7 @@ pub struct Want {
 /// The queues.
 #[derive(Debug)]
 pub struct Queue {
-    flows: Vec<Flow>,
+    flows: FlowTable<Flow>,
     new: VecDeque<u16>,
     old: VecDeque<u16>,
     bytes: usize,
@@ -109,7 +108,7 @@ impl Queue {
     /// Empty queues; `seed` is for the flows' hash.
     pub fn new(seed: u64) -> Queue {
         Queue {
-            flows: (0..FLOWS).map(|_| Flow::default()).collect(),
+            flows: FlowTable::new(),
             new: VecDeque::new(),
             old: VecDeque::new(),
             bytes: 0,
@@ -158,7 +157,7 @@ impl Queue {
         limit: usize,
     ) {
         let index = (view.flow_hash(self.seed) % FLOWS as u64) as u16;
-        let flow = &mut self.flows[usize::from(index)];
+        let flow = self.flows.at(usize::from(index));
         let len = packet.len();
         let sequence = flow.next_sequence;
         flow.next_sequence = flow.next_sequence.wrapping_add(1);
@@ -180,10 +179,10 @@ impl Queue {
 
     /// Drops from the longest flow.
     fn shed(&mut self, pool: &mut Pool) {
-        let Some(longest) = (0..FLOWS).max_by_key(|&i| self.flows[i].queue.bytes()) else { return };
-        let half = self.flows[longest].queue.bytes() / 2;
+        let lengths = self.flows.iter().map(|(flow, state)| (flow, state.queue.bytes()));
+        let Some((longest, bytes)) = lengths.max_by_key(|&(_, bytes)| bytes) else { return };
         for _ in 0..DROP_BATCH {
-            if self.flows[longest].queue.bytes() <= half || !self.drop_head(longest, pool) {
+            if self.flows.at(longest).queue.bytes() <= bytes / 2 || !self.drop_head(longest, pool) {
                 break;
             }
             self.dropped_full += 1;
@@ -191,7 +190,7 @@ impl Queue {
     }
 
     fn drop_head(&mut self, index: usize, pool: &mut Pool) -> bool {
-        let flow = &mut self.flows[index];
+        let flow = self.flows.at(index);
         let Some(queued) = flow.queue.pop() else { return false };
         self.backlogged -= flow.lost_backlog(queued.packet.len());
         self.bytes -= queued.packet.len();
@@ -215,8 +214,9 @@ impl Queue {
         while looked <= total {
             let from_new = !self.new.is_empty();
             let index = usize::from(*if from_new { self.new.front() } else { self.old.front() }?);
-            if self.flows[index].deficit <= 0 {
-                self.flows[index].deficit += QUANTUM;
+            let flow = self.flows.at(index);
+            if flow.deficit <= 0 {
+                flow.deficit += QUANTUM;
                 self.rotate(from_new, index);
                 continue;
             }
@@ -230,7 +230,7 @@ impl Queue {
                 return self.pop_behind_any(want);
             }
             self.control(now, pool, index, aqm);
-            let flow = &mut self.flows[index];
+            let flow = self.flows.at(index);
             match flow.queue.front().map(|q| q.packet.len()) {
                 Some(len) if len <= want.max_len => {
                     let queued = flow.queue.pop()?;
@@ -255,7 +255,7 @@ impl Queue {
         } else {
             self.old.pop_front();
         }
-        self.flows[index].list = List::Old;
+        self.flows.at(index).list = List::Old;
         self.old.push_back(index as u16);
     }
 
@@ -271,7 +271,7 @@ impl Queue {
         } else {
             self.old.pop_front();
         }
-        self.flows[index].list = List::None;
+        self.flows.at(index).list = List::None;
     }
 
     fn pop_behind_any(&mut self, want: Want) -> Option<Outgoing> {
@@ -279,18 +279,18 @@ impl Queue {
         let index = lists
             .take(16)
             .map(|&i| usize::from(i))
-            .find(|&i| self.flows[i].queue.bytes() > want.ahead)?;
+            .find(|&i| self.flows.get(i).is_some_and(|f| f.queue.bytes() > want.ahead))?;
         self.pop_behind(index, want)
     }
 
     /// The packet of the flow that has `want.ahead` bytes before it.
     fn pop_behind(&mut self, index: usize, want: Want) -> Option<Outgoing> {
-        let queued = self.flows[index].queue.pop_behind(want.ahead, want.max_len)?;
+        let queued = self.flows.at(index).queue.pop_behind(want.ahead, want.max_len)?;
         Some(self.hand_out(index, queued))
     }
 
     fn hand_out(&mut self, index: usize, queued: Queued) -> Outgoing {
-        let flow = &mut self.flows[index];
+        let flow = self.flows.at(index);
         flow.deficit -= queued.packet.len() as i32;
         self.backlogged -= flow.lost_backlog(queued.packet.len());
         self.bytes -= queued.packet.len();
@@ -308,7 +308,7 @@ impl Queue {
     /// Lets CoDel look at the head of a flow.
     fn control(&mut self, now: Time, pool: &mut Pool, index: usize, aqm: Aqm) {
         loop {
-            let flow = &mut self.flows[index];
+            let flow = self.flows.at(index);
             let backlog = flow.queue.bytes();
             let Some(head) = flow.queue.front_mut() else { return };
             if !flow.codel.acts(now, now.since(head.at), backlog, aqm) {
@@ -333,10 +333,17 @@ impl Queue {
             .iter()
             .chain(self.old.iter())
             .take(16)
-            .filter_map(|&i| self.flows[usize::from(i)].queue.front())
+            .filter_map(|&i| self.flows.get(usize::from(i))?.queue.front())
             .map(|q| now.since(q.at))
             .max()
             .unwrap_or(0)
+    }
+
+    /// Gives back memory that is not needed at present.
+    pub fn shrink(&mut self) {
+        self.flows.iter_mut().for_each(|flow| flow.queue.shrink());
+        self.new.shrink_to_fit();
+        self.old.shrink_to_fit();
     }
 }
 

@@ -299,6 +299,11 @@ impl Rate {
         }
     }
 
+    /// Gives back memory that is not needed at present.
+    pub fn shrink(&mut self) {
+        self.history.shrink_to_fit();
+    }
+
     fn enter(&mut self, now: Time, phase: Phase) {
         self.phase = phase;
         self.phase_since = now;
