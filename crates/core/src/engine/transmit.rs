@@ -80,18 +80,14 @@ impl Engine {
         if let Some(data) = path.respond.take() {
             Frame::Response { data }.write(&mut w);
         }
-        let was = path.health.state();
         if challenge {
             if path.challenges.len() == CHALLENGES_MAX {
                 path.challenges.pop_front();
             }
             path.challenges.push_back(Challenge { data, sent: now });
             Frame::Challenge { data }.write(&mut w);
-            path.health.on_probe(now);
-        }
-        let is = path.health.state();
-        if was != is {
-            self.events.push_back(super::Event::PathChanged(id, is));
+            // It may be called down by it.
+            self.change(now, id, |path| path.health.on_probe(now));
         }
         self.write_acks(now, id, &mut w);
         let len = w.len();
