@@ -68,8 +68,9 @@ pub struct Main {
     /// waits for its predecessors. Shorter gives up on slow links' packets, longer lets one lost
     /// packet delay its flow for longer.
     pub hold_ms_max: u32,
-    /// `memory_mb` in MiB, 4 to 1024, default 16: bound of all memory for packets. Too little
-    /// limits the rate over links with a long delay.
+    /// `memory_mb` in MiB, 4 to 1024, default 16: bound of the packets kept for each peer. Too little
+    /// limits the rate over links with a long delay. All peers together keep at most twice that, or
+    /// a quarter of the machine's memory if that is more.
     pub memory_mb: u32,
     /// `probe_interval` in seconds, 1 to 300, default 15: how often an idle path is probed. NAT on
     /// the way must not forget us in between; each probe costs about 100 bytes on metered links.

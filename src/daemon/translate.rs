@@ -94,13 +94,15 @@ pub(super) fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {
 pub(super) fn new_endpoint(config: &Config, private_key: PrivateKey) -> Result<Endpoint, Error> {
     let mut seed = [0; 32];
     clock::random(&mut seed).map_err(|error| Error::io("random numbers", error))?;
+    let memory = config.main.memory_mb as usize * (1 << 20);
     let settings = endpoint::Settings {
         private_key,
+        memory: (2 * memory).max(onebox_linux::memory::total_bytes() / 4),
         seed,
         engine: engine::Settings {
             seed: 0,
             hold_max_us: u64::from(config.main.hold_ms_max) * MS,
-            memory: config.main.memory_mb as usize * (1 << 20),
+            memory,
             probe_interval_us: u64::from(config.main.probe_interval_s) * SEC,
             side: side(config),
             fec: true,

@@ -71,7 +71,8 @@ impl Sealed {
             side: role,
             fec: true,
         };
-        let settings = Settings { private_key: key(side), seed: secret, engine };
+        let settings =
+            Settings { private_key: key(side), seed: secret, memory: 2 * engine::MEMORY, engine };
         let mut endpoint = Endpoint::new(settings, now);
         let prefix = Prefix::new(IpAddr::from(side.other().address()), 32).expect("is one");
         let settings = PeerSettings {

@@ -12,12 +12,14 @@
 //! | [`nft`] | the nftables table: its text, and the program that puts it in force |
 //! | [`sysctl`] | the kernel's switches, and where they were |
 //! | [`conntrack`] | lets connections begin anew where their way has changed |
+//! | [`memory`] | how much there is |
 //! | [`clock`] | the one place that reads clocks and asks for randomness |
 
 pub mod clock;
 pub mod coalesce;
 pub mod conntrack;
 pub mod ids;
+pub mod memory;
 pub mod netlink;
 pub mod nft;
 pub mod sysctl;

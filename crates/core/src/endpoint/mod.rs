@@ -36,6 +36,7 @@ mod accept;
 mod address;
 mod allowed_ips;
 mod attempts;
+mod budget;
 mod directory;
 mod drops;
 mod peer;
@@ -66,6 +67,7 @@ use crate::wire::{PATHS_MAX, PathId, ip};
 use accept::{Answers, Bucket};
 use address::Addresses;
 use attempts::{Attempts, Cause, Flight};
+use budget::Budget;
 use directory::Directory;
 use peer::{PathSlot, Peer};
 use session::LEAVE_US;
@@ -84,6 +86,9 @@ pub struct Settings {
     pub private_key: PrivateKey,
     /// Everything that must be unguessable comes from this: fresh from the system, never twice.
     pub seed: [u8; 32],
+    /// Bound in bytes of the packets that all peers keep together; a peer has what is free of it, up
+    /// to the bound of its engine. At twice that, one peer alone is never short.
+    pub memory: usize,
     /// For every peer's engine; the seed and the side in it are set by the endpoint.
     pub engine: engine::Settings,
 }
@@ -160,6 +165,7 @@ pub enum Event {
 pub struct Endpoint {
     private_key: PrivateKey,
     engine: engine::Settings,
+    budget: Budget,
     rng: SecretRng,
     dice: Dice,
     /// Of the last INIT: they must grow, whatever the clock does.
@@ -195,10 +201,11 @@ impl fmt::Debug for Endpoint {
 impl Endpoint {
     /// An endpoint without peers.
     pub fn new(settings: Settings, now: Time) -> Endpoint {
-        let Settings { private_key, seed, engine } = settings;
+        let Settings { private_key, seed, memory, engine } = settings;
         let mut rng = SecretRng::new(seed);
         Endpoint {
             private_key,
+            budget: Budget::new(memory, engine.memory),
             engine,
             dice: Dice::new(rng.next_u64()),
             rng,
@@ -261,6 +268,7 @@ impl Endpoint {
     /// send what there is to send.
     pub fn remove_peer(&mut self, id: PeerId) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
+        self.budget.charge(&mut peer.charged, 0);
         peer.sessions.clear(&mut self.directory.indices);
         peer.flights.clear(&mut self.directory.indices);
         self.timers.remove(&(peer.wake, id));
@@ -406,7 +414,10 @@ impl Endpoint {
             Ok((view, peer)) => {
                 let id = peer.id;
                 peer.tx_bytes += packet.len() as u64;
-                peer.connection(now).push_packet(now, pool, packet, &view);
+                let memory = self.budget.share();
+                let engine = peer.connection(now);
+                engine.set_memory(memory);
+                engine.push_packet(now, pool, packet, &view);
                 if peer.state() != PeerState::Up {
                     peer.attempts.hurry(now);
                 }
@@ -430,6 +441,7 @@ impl Endpoint {
                 self.delivering.pop_front();
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.queued.deliver = false;
+                    peer.charge(&mut self.budget);
                 }
                 continue;
             };
@@ -551,6 +563,7 @@ impl Endpoint {
             peer.reset(now, &mut self.rng, &mut self.directory.indices);
         }
         peer.tell_state(&mut self.events);
+        peer.charge(&mut self.budget);
         if !peer.queued.timer {
             peer.queued.timer = true;
             self.moved.push(id);

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use super::address::{Addresses, Validated};
 use super::attempts::{Attempts, Cause, Flights};
+use super::budget::Budget;
 use super::directory::Indices;
 use super::drops::{Drop, Drops};
 use super::session::{LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
@@ -99,6 +100,8 @@ pub(super) struct Peer {
     pub side: Side,
     template: engine::Settings,
     pub engine: Option<Box<Engine>>,
+    /// What of the memory of all it was counted to have, bytes.
+    pub charged: usize,
     /// Names our end of the connection.
     pub instance: u64,
     /// Names the peer's end.
@@ -141,6 +144,7 @@ impl Peer {
             side,
             template,
             engine: None,
+            charged: 0,
             instance: rng.next_u64(),
             remote_instance: None,
             sessions: Sessions::default(),
@@ -183,6 +187,12 @@ impl Peer {
     pub fn connection(&mut self, now: Time) -> &mut Engine {
         let engine = self.engine.take().unwrap_or_else(|| Box::new(self.new_engine(now)));
         self.engine.insert(engine)
+    }
+
+    /// Counts what the engine keeps, and tells it what it may keep.
+    pub fn charge(&mut self, budget: &mut Budget) {
+        let buffered = self.engine.as_ref().map_or(0, |engine| engine.buffered());
+        budget.charge(&mut self.charged, buffered);
     }
 
     /// An engine with the paths that are open.

@@ -93,6 +93,7 @@ impl Endpoint {
         }
         let newest = highest.is_none_or(|highest| number > highest);
         let payload = &sealed[..len];
+        peer.connection(now).set_memory(self.budget.share());
         let received = Received { path: head.path, number, newest, from, payload, wire_len };
         let closed = peer.take_payload(now, pool, received, (&mut self.drops, &mut self.events));
         if closed {

@@ -313,6 +313,20 @@ impl Engine {
         self.queue.push(now, pool, packet, view, limit);
     }
 
+    /// Bytes of buffers that are kept.
+    pub fn buffered(&self) -> usize {
+        self.queue.buffers() + self.unacked.buffers().0 + self.resequencer.held_bytes()
+    }
+
+    /// Changes the bound of what is kept ([`Settings::memory`]). What is above a smaller one stays
+    /// until it is sent, acknowledged or delivered, and nothing is added to it.
+    pub fn set_memory(&mut self, bytes: usize) {
+        if bytes != self.settings.memory {
+            self.settings.memory = bytes;
+            self.unacked.set_limit(2 * self.settings.quarter());
+        }
+    }
+
     /// Bytes of buffers that may wait to be sent, beside what is on its way: what is received has
     /// left room for, and a quarter is its own.
     fn queue_max(&self) -> usize {

@@ -82,6 +82,11 @@ impl Unacked {
         }
     }
 
+    /// Keeps at most `limit` bytes of buffers from here on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Whether nothing new may be sent now.
     pub fn is_full(&self) -> bool {
         self.kept * CAPACITY >= self.limit

@@ -19,6 +19,9 @@ const UNIX_US: u64 = 1_800_000_000_000_000;
 const SERVER: &str = "203.0.113.1:51830";
 const SERVER_V6: &str = "[2001:db8::1]:51830";
 
+/// Bound of the packets of all peers, bytes.
+const MEMORY: usize = 4 << 20;
+
 /// A datagram under way.
 #[derive(Clone, Debug)]
 struct Parcel {
@@ -72,7 +75,10 @@ fn address(text: &str) -> SocketAddr {
 
 fn endpoint(private: u8, seed: u8, now: Time) -> Endpoint {
     let private_key = key(private);
-    Endpoint::new(Settings { private_key, seed: [seed; 32], engine: template() }, now)
+    Endpoint::new(
+        Settings { private_key, seed: [seed; 32], memory: MEMORY, engine: template() },
+        now,
+    )
 }
 
 fn peer(side: Side, public: u8, psk: u8, allowed: &[&str]) -> PeerSettings {

@@ -84,3 +84,33 @@ fn packets_wait_for_a_peer_that_has_just_left() {
     world.push(0, &packet(INSIDE[0], INSIDE[1], 9));
     assert_eq!(world.drops(0, Drop::NotConnected), 1);
 }
+
+#[test]
+fn peers_share_one_bound_of_memory_and_give_it_back() {
+    let mut world = World::connected();
+    world.add_client(2, 2, "198.51.100.2:1000");
+    world.run(SEC);
+    // Nothing gets through to the clients any more, and the server goes on being fed for both.
+    world.lose = |parcel| parcel.to != address(SERVER);
+    let bound = template().memory + template().memory / 2;
+    world.endpoint(0).budget = budget::Budget::new(bound, template().memory);
+    let mut most = 0;
+    for n in 0..3000 {
+        world.push(0, &packet(INSIDE[0], INSIDE[1], n));
+        world.push(0, &packet(INSIDE[0], INSIDE[2], n));
+        let engines = world.endpoint(0).peers.values().filter_map(|p| p.engine.as_ref());
+        let kept: usize = engines.map(|engine| engine.buffered()).sum();
+        assert_eq!(world.endpoint(0).budget.used(), kept);
+        most = most.max(kept);
+    }
+    assert!(most <= bound && most > bound / 2, "{most} of {bound}");
+    let now = world.now;
+    for id in [PeerId(0), PeerId(1)] {
+        world.endpoint(0).reconnect(now, id);
+    }
+    assert_eq!(world.endpoint(0).budget.used(), 0);
+    // One alone has all of its own bound.
+    world.lose = |_| false;
+    world.run(5 * SEC);
+    assert_eq!(world.traffic(20, 10 * MS), (20, 20));
+}
