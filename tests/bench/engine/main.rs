@@ -13,6 +13,7 @@
 mod statistics;
 
 mod allocator;
+#[allow(dead_code, reason = "memory is looked at by the tests only")]
 mod drive;
 
 use drive::{Cost, Drive, Setup};

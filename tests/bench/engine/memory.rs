@@ -25,9 +25,9 @@ fn memory_is_given_back_after_use() {
     let busy = [0, 1].map(|end| drive.heap(end));
     drive.fall_silent();
     drive.run(60 * SEC);
-    for end in 0..2 {
+    for (end, busy) in busy.into_iter().enumerate() {
         let heap = drive.heap(end);
-        println!("end {end}: {} bytes in use, {heap} after it", busy[end]);
-        assert!(heap < QUIET_MAX, "end {end} keeps {heap} bytes of {}", busy[end]);
+        println!("end {end}: {busy} bytes in use, {heap} after it");
+        assert!(heap < QUIET_MAX, "end {end} keeps {heap} bytes of {busy}");
     }
 }
