@@ -14,6 +14,10 @@
 //! that is lower for coming back than for staying, and a longer wait after each failure.
 //!
 //! Limits: the last path in use is never excluded, and a reserve is not judged.
+//!
+//! The numbers here and in `path/exclusion.rs` are tuned in the simulation: its environments, and the
+//! sweeps `poor_links` and `never_below` (tests/README.md) hold with them; the range around them was
+//! not swept.
 
 use super::path::Path;
 use super::path::exclusion::{EVERY_US, Judgement};
@@ -22,9 +26,9 @@ use super::{Engine, PathId};
 use crate::time::{MS, SEC, Time};
 use crate::wire::PATHS_MAX;
 
-/// Lateness that costs nothing worth mentioning.
+/// Lateness that costs nothing worth mentioning, microseconds.
 const FREE_US: u64 = 150 * MS;
-/// Lateness that doubling the bandwidth would be worth, beyond that.
+/// Lateness that doubling the bandwidth would be worth, beyond that, microseconds.
 const SHARE_US: u64 = 4 * SEC;
 
 /// Lateness that is acceptable of a path that adds `rate` to the `others`, microseconds.

@@ -13,8 +13,12 @@
 //!
 //! Backup and metered paths join when no other path is in use, or when the others cannot carry the
 //! demand: packets have stood in the queue for [`DEMAND_US`].
+//!
+//! The numbers are tuned in the simulation (`tests/bench/bond --sim`, `tests/sim`); the range around
+//! them was not swept.
 
 use super::path::Path;
+use super::path::received::ACK_DELAY_US;
 use super::path::sent::{CONTENT_MAX, NONE};
 use super::queue::codel::Aqm;
 use super::queue::{Outgoing, Want};
@@ -24,21 +28,21 @@ use crate::time::{MS, SEC, Time};
 use crate::wire::frame::{Frame, PACKET_HEAD, PacketHead, SIZE_FIELD};
 use crate::wire::{PATHS_MAX, PathId, Writer};
 
-/// Wait in the queue that shows that the paths in use cannot carry the demand.
+/// Wait in the queue that shows that the paths in use cannot carry the demand, microseconds.
 const DEMAND_US: u64 = 300 * MS;
 /// A packet up to this share of a datagram leaves room worth filling with another.
 const SMALL_SHARE: usize = 3;
-/// Age at which a packet is no longer sent again, beyond the hold.
+/// Age at which a packet is no longer sent again, beyond the hold, microseconds.
 const RESEND_SLACK_US: u64 = 100 * MS;
-
-/// How long a flow is given to shrink after the loss of a path: if that comes back within this
-/// time it finds the flow large enough.
+/// How long a flow is given to shrink after the loss of a path, microseconds: if that comes back
+/// within this time it finds the flow large enough.
 const RETURN_US: u64 = 5 * SEC;
 /// Loss from which on repairs shape a flow, millionths.
 const LOSSY_PPM: u64 = 1000;
-
-/// A path this much slower than the fastest is as good for what is urgent.
+/// A path this much slower than the fastest is as good for what is urgent, microseconds.
 const NEAR_US: i64 = 10 * MS as i64;
+/// Room behind a packet from which on acknowledgements ride along, bytes.
+const ACKS_ROOM: usize = 200;
 
 /// What a path may take.
 #[derive(Clone, Copy, Debug)]
@@ -296,7 +300,7 @@ impl Engine {
     /// path. Microseconds.
     pub(super) fn repair(&self, order: &Order) -> u64 {
         let paths = || order.ids().filter_map(|id| self.path(id));
-        let learn = paths().map(|p| p.feedback.timeout(8 * MS) + p.owd.spread()).max();
+        let learn = paths().map(|p| p.feedback.timeout(2 * ACK_DELAY_US) + p.owd.spread()).max();
         let again = paths().map(|p| p.feedback.smoothed()).min();
         learn.unwrap_or(0) + again.unwrap_or(0) / 2
     }
@@ -306,7 +310,7 @@ impl Engine {
         let pending = self.path(id).is_some_and(|p| p.received.is_pending());
         let packet = self.unacked.get(place).map_or(usize::MAX, |o| o.packet.len());
         let room = w.room().saturating_sub(PACKET_HEAD + SIZE_FIELD);
-        if pending && room.saturating_sub(packet) >= 200 {
+        if pending && room.saturating_sub(packet) >= ACKS_ROOM {
             self.write_acks(now, id, w);
         }
     }

@@ -8,13 +8,19 @@ use crate::time::{MS, Time};
 use crate::wire::frame::{self, Frame};
 use crate::wire::{OVERHEAD, PATHS_MAX, PathId, Writer};
 
-/// Distance of reports to the peer while the connection is in use.
+/// Distance of reports to the peer while the connection is in use, microseconds.
 pub(super) const REPORT_US: u64 = 500 * MS;
 /// An acknowledgement also tells of other paths on which something came within this time, so that
 /// it does not matter over which path it arrives.
 const ALSO_US: u64 = 200 * MS;
-/// Distance at which the hold is computed.
+/// Distance at which the hold is computed, microseconds.
 const HOLD_EVERY_US: u64 = 10 * MS;
+/// What the hold allows beyond delays and repairs, and the least hold, microseconds. Tuned in the
+/// simulation; range not swept.
+const HOLD_SLACK_US: u64 = 10 * MS;
+const HOLD_MIN_US: u64 = 20 * MS;
+/// Room in which another note of given-up packets fits behind what was written, bytes.
+const SKIP_ROOM: usize = 64;
 /// The hold is reported anew when it has changed by more than one part in this many.
 const HOLD_CHANGE: u64 = 4;
 
@@ -176,7 +182,7 @@ impl Engine {
     }
 
     fn write_skips(&mut self, w: &mut Writer<'_>) {
-        while w.room() > 64
+        while w.room() > SKIP_ROOM
             && let Some((flow, first, count)) = self.unacked.pop_skip()
         {
             Frame::Skip { flow, first, count }.write(w);
@@ -244,8 +250,8 @@ impl Engine {
     /// and two repairs: of a link that loses 2 %, one repair in fifty is lost as well, several each second.
     pub(super) fn hold(&self, now: Time) -> u64 {
         let order = self.order(now);
-        (order.spread() + 2 * self.repair(&order) + 10 * MS)
-            .clamp(20 * MS, self.settings.hold_max_us)
+        (order.spread() + 2 * self.repair(&order) + HOLD_SLACK_US)
+            .clamp(HOLD_MIN_US, self.settings.hold_max_us)
     }
 
     /// Accounts for a datagram whose frames have been written.

@@ -6,22 +6,24 @@
 
 use crate::time::{MS, SEC, Time};
 
-/// Distance of judgements.
+/// Distance of judgements, microseconds.
 pub const EVERY_US: u64 = 20 * MS;
-/// How long a path has to be too late until it is held out, and how slowly that is forgotten: a
-/// path that stalls for moments, again and again, is too late as well.
+/// How long a path has to be too late until it is excluded, microseconds.
 const ENTER_US: u64 = 200 * MS;
+/// So many times more slowly that is forgotten: a path that stalls for moments, again and again, is
+/// too late as well.
 const FORGET: u64 = 10;
-/// How long a path is held out for the first time, and at most.
+/// How long a path is out for the first time, and at most, microseconds; doubled each time.
 const OUT_FIRST_US: u64 = 5 * SEC;
 const OUT_LAST_US: u64 = 320 * SEC;
-/// How long it has to prove itself, and how much of its allowed lateness it may show then, percent.
+/// How long it has to prove itself, microseconds.
 const PROOF_US: u64 = 2 * SEC;
+/// How much of its allowed lateness it may show then, percent.
 const PROOF_PERCENT: u64 = 60;
-/// A path that has been in use for this long after it came back is trusted again.
+/// A path that has been in use for this long after it came back is trusted again, microseconds.
 const TRUSTED_US: u64 = 30 * SEC;
 
-/// Where a path stands, and for how long.
+/// A path's standing, and since when.
 #[derive(Debug)]
 pub struct Exclusion {
     stage: Stage,
@@ -39,9 +41,9 @@ pub struct Exclusion {
 enum Stage {
     /// In use.
     In,
-    /// Held out.
+    /// Excluded.
     Out,
-    /// Held out, and repeating what others carry, to see how late that comes.
+    /// Excluded, and repeating what others carry, to see how late that comes.
     Proof,
 }
 
