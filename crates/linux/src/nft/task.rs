@@ -3,12 +3,12 @@
 //! Why: the program takes milliseconds as a rule, seconds on a router that is busy, and for ever
 //! when something is wrong; whoever asks has other things to do.
 //!
-//! How: one task has the program run, one run after the other, always for the newest wish; those
-//! in between are passed over. A run that fails is told once, and tried again every
-//! [`RETRY`] or with the next wish.
+//! How: one task has the program run, one run after the other, always for what was asked for last;
+//! what was asked for in between is passed over. A run that fails is reported once, and tried again
+//! every [`RETRY`], or when something else is asked for.
 //!
-//! Limits: a run that has begun is not broken off by another wish, so that the newest is in force
-//! or known to fail after two deadlines of the program at most.
+//! Limits: a run that has begun is not broken off by another one, so that what was asked for last
+//! is in force or known to fail after two deadlines of the program at most.
 
 use std::time::Duration;
 
@@ -22,15 +22,15 @@ use super::ruleset::{Ruleset, removal};
 /// Time until a run that failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// How the table is to be. Numbers tell wishes apart.
+/// How the table is to be. The number tells one from the next.
 #[derive(Debug, Clone)]
-struct Wish {
+struct Desired {
     number: u64,
     /// None: no table.
     ruleset: Option<Ruleset>,
 }
 
-/// What became of a wish.
+/// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Outcome {
     number: u64,
@@ -40,7 +40,7 @@ struct Outcome {
 /// The task; it ends when this is dropped, and so does a program that runs.
 #[derive(Debug)]
 pub struct Nft {
-    wishes: watch::Sender<Wish>,
+    desired: watch::Sender<Desired>,
     outcomes: watch::Receiver<Outcome>,
     task: JoinHandle<()>,
 }
@@ -52,32 +52,32 @@ impl Drop for Nft {
 }
 
 impl Nft {
-    /// Starts the task, which leaves the table alone until the first wish. Needs a tokio runtime
+    /// Starts the task, which leaves the table alone until it is asked. Needs a tokio runtime
     /// with IO and time.
     pub fn start() -> Nft {
         Nft::with(Program::default(), RETRY)
     }
 
     fn with(program: Program, retry: Duration) -> Nft {
-        let (wishes, wished) = watch::channel(Wish { number: 0, ruleset: None });
-        let (told, outcomes) = watch::channel(Outcome { number: 0, result: Ok(()) });
-        let task = tokio::spawn(work(program, retry, wished, told));
-        Nft { wishes, outcomes, task }
+        let (desired, asked) = watch::channel(Desired { number: 0, ruleset: None });
+        let (report, outcomes) = watch::channel(Outcome { number: 0, result: Ok(()) });
+        let task = tokio::spawn(work(program, retry, asked, report));
+        Nft { desired, outcomes, task }
     }
 
     /// Asks for a table, or for none, in the place of whatever there is.
     pub fn set(&self, ruleset: Option<Ruleset>) {
-        self.wishes.send_modify(|wish| *wish = Wish { number: wish.number + 1, ruleset });
+        self.desired.send_modify(|last| *last = Desired { number: last.number + 1, ruleset });
     }
 
     /// What was asked for last. None before the first time.
-    pub fn wish(&self) -> Option<Option<Ruleset>> {
-        let wish = self.wishes.borrow();
-        (wish.number > 0).then(|| wish.ruleset.clone())
+    pub fn desired(&self) -> Option<Option<Ruleset>> {
+        let last = self.desired.borrow();
+        (last.number > 0).then(|| last.ruleset.clone())
     }
 
-    /// Waits until something else is known about the newest wish than what was told last: it is
-    /// in force, or fails. May be cancelled.
+    /// Waits until something else is known about what was asked for last than was reported
+    /// before: it is in force, or fails. May be cancelled.
     ///
     /// # Errors
     /// Why it fails; it is tried again.
@@ -88,19 +88,19 @@ impl Nft {
                 std::future::pending::<()>().await;
             }
             let outcome = self.outcomes.borrow_and_update().clone();
-            if outcome.number == self.wishes.borrow().number {
+            if outcome.number == self.desired.borrow().number {
                 return outcome.result;
             }
         }
     }
 
-    /// Waits until the newest wish is in force or known to fail; not longer than two deadlines
-    /// of the program.
+    /// Waits until what was asked for last is in force or known to fail; not longer than two
+    /// deadlines of the program.
     ///
     /// # Errors
     /// Why it fails; it is tried again.
     pub async fn settled(&mut self) -> Result<(), Error> {
-        let number = self.wishes.borrow().number;
+        let number = self.desired.borrow().number;
         match self.outcomes.wait_for(|outcome| outcome.number == number).await {
             Ok(outcome) => outcome.result.clone(),
             Err(_) => Ok(()),
@@ -111,17 +111,17 @@ impl Nft {
 async fn work(
     program: Program,
     retry: Duration,
-    mut wishes: watch::Receiver<Wish>,
+    mut desired: watch::Receiver<Desired>,
     outcomes: watch::Sender<Outcome>,
 ) {
     let mut failed = false;
     loop {
-        let next = wishes.changed();
+        let next = desired.changed();
         let next = if failed { timeout(retry, next).await.unwrap_or(Ok(())) } else { next.await };
         if next.is_err() {
             return;
         }
-        let Wish { number, ruleset } = wishes.borrow_and_update().clone();
+        let Desired { number, ruleset } = desired.borrow_and_update().clone();
         let remove = ruleset.is_none();
         let ruleset = ruleset.unwrap_or_else(removal);
         let result = match program.run(&["-f", "-"], ruleset.text()).await {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_wish_wins_and_runs_do_not_overlap() {
+    fn the_newest_wins_and_runs_do_not_overlap() {
         // A run that finds another one going on says so.
         let script = Script::new(
             "newest",
@@ -159,7 +159,7 @@ mod tests {
         );
         block_on(async {
             let mut nft = Nft::with(script.program(), RETRY);
-            assert_eq!(nft.wish(), None);
+            assert_eq!(nft.desired(), None);
             nft.set(ruleset_for("wan1"));
             while script.read("log").is_empty() {
                 tokio::task::yield_now().await;
@@ -168,14 +168,14 @@ mod tests {
                 nft.set(ruleset_for(&format!("wan{number}")));
                 tokio::task::yield_now().await;
             }
-            assert_eq!(nft.wish(), Some(ruleset_for("wan9")));
+            assert_eq!(nft.desired(), Some(ruleset_for("wan9")));
             nft.settled().await.unwrap();
             assert_eq!(script.read("log"), "wan1\nwan9\n");
         });
     }
 
     #[test]
-    fn a_failure_is_told_once_and_tried_again() {
+    fn a_failure_is_reported_once_and_tried_again() {
         let script = Script::new(
             "again",
             "cat > input; echo >> runs; [ -e good ] && exit 0; echo 'not now' >&2; exit 1",

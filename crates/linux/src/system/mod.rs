@@ -164,7 +164,7 @@ impl Kind for Nft {
 
     /// What was asked for last: the task sees to it.
     async fn read(&mut self) -> Result<Vec<(Option<Ruleset>, ())>, Error> {
-        Ok(self.wish().map(|ruleset| (ruleset, ())).into_iter().collect())
+        Ok(self.desired().map(|ruleset| (ruleset, ())).into_iter().collect())
     }
 
     async fn add(&mut self, ruleset: &Option<Ruleset>) -> Result<(), Error> {
