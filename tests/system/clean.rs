@@ -1,12 +1,15 @@
 //! Nothing is left behind, and nothing foreign is taken away.
 
+use std::time::Duration;
+
 use onebox_linux::ids::Ids;
 use onebox_linux::nft::{self, Forward, Nft, Protocol, Tables};
 use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
+use crate::daemon::Daemon;
 use crate::routing::{full_tunnel, two_wans};
-use crate::world::{Namespace, StateFile, block_on, command, ids, ip};
+use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip};
 
 fn tables() -> Tables {
     Tables {
@@ -121,6 +124,36 @@ fn after_a_crash_what_other_numbers_have_set_is_found() {
                 assert_eq!(all(), before);
             }
         });
+    });
+}
+
+/// The program crashes with the kill switch on; then its configuration is broken.
+#[test]
+fn stop_cleans_whatever_the_configuration_says() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let all = || {
+            ip("rule show")
+                + &ip("-6 rule show")
+                + &ip("route show table all")
+                + &ip("-6 route show table all")
+        };
+        let before = all();
+        let numbers = "option table '77'
+            option rule_priority '400'
+            option fallback 'closed'
+            option kill_switch '1'";
+        let mut daemon = Daemon::start(numbers, ":");
+        let seen = || ip("rule show").contains("403:") && all().contains("unreachable default");
+        eventually(Duration::from_secs(2), "the kill switch", seen);
+        daemon.crash();
+        assert!(seen());
+        std::fs::write(daemon.folder.join("conf"), "config onebox 'main'\n\toption role 'clown'\n")
+            .unwrap();
+        let words =
+            format!("stop --clean -c {0}/conf --control {0}/control", daemon.folder.display());
+        let (_, said) = command(env!("CARGO_BIN_EXE_onebox"), &words);
+        assert_eq!(all(), before, "{said}");
     });
 }
 
