@@ -114,11 +114,14 @@ fn after_a_crash_what_other_numbers_have_set_is_found() {
                 crashed.apply(&desired).await.unwrap();
                 assert!(ip("rule show").contains("400:") && all().contains("table 99999"));
                 drop(crashed);
+                // In the place of one of ours, with more to it.
+                ip("rule add iif wan1 lookup 51 priority 903 protocol 0x6f");
                 let mut next = System::open(ids(), &state.0, barred).await.unwrap();
                 assert_eq!(barred, ip("rule show").contains("403:"), "what is barred stays");
                 next.apply(&desired).await.unwrap();
                 let rules = ip("rule show");
                 assert!(rules.contains("903:") && !rules.contains("403:"), "{rules}");
+                assert!(!rules.contains("iif wan1"), "{rules}");
                 assert!(!all().contains("99999"));
                 next.undo().await.unwrap();
                 assert_eq!(all(), before);

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::ids::{PROTOCOL, tests::IDS};
     use netlink_packet_route::route::RouteProtocol;
-    use netlink_packet_route::rule::RuleAttribute;
+    use netlink_packet_route::rule::{RuleAction, RuleAttribute};
 
     fn desired() -> Desired {
         let wan = |ifindex: u32, gateway: &str, source: &str| WanRoute {
@@ -241,6 +241,20 @@ mod tests {
             let mut message = route.message();
             message.header.protocol = other;
             assert_eq!(OwnRoute::read(&message), None);
+        }
+    }
+
+    #[test]
+    fn a_rule_with_more_to_it_is_none_that_we_would_make() {
+        for rule in rules(&IDS, &desired()) {
+            let mut message = rule.message();
+            message.attributes.push(RuleAttribute::SuppressPrefixLen(u32::MAX));
+            assert_eq!(Rule::read(&message), Some(rule), "as the kernel shows it");
+            message.attributes.push(RuleAttribute::Oifname("lo".to_owned()));
+            assert_eq!(Rule::read(&message), Some(Rule { kind: RuleKind::Other, ..rule }));
+            let mut message = rule.message();
+            message.header.action = RuleAction::Blackhole;
+            assert_eq!(Rule::read(&message), Some(Rule { kind: RuleKind::Other, ..rule }));
         }
     }
 

@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 
 use netlink_packet_route::route::RouteProtocol;
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
+use netlink_packet_route::rule::{
+    RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange,
+};
 use netlink_packet_route::{AddressFamily, IpProtocol};
 
 use super::diff::Entry;
@@ -42,6 +44,8 @@ pub(super) enum RuleKind {
     Lookups,
     /// Everything.
     All,
+    /// What we would not make.
+    Other,
 }
 
 impl Entry for Rule {
@@ -82,13 +86,12 @@ impl Rule {
                     end: DNS_PORT,
                 }),
             ]),
-            RuleKind::All => {}
+            RuleKind::All | RuleKind::Other => {}
         }
         message
     }
 
-    /// Reads a rule of ours; None if it is somebody else's. One that carries our number but that
-    /// we would not make reads as something that is not desired.
+    /// Reads a rule of ours; None if it is somebody else's.
     pub(super) fn read(message: &RuleMessage) -> Option<Rule> {
         let mut rule = Rule {
             v4: message.header.family == AddressFamily::Inet,
@@ -118,6 +121,27 @@ impl Rule {
             (None, None) if lookups => RuleKind::Lookups,
             (None, None) => RuleKind::All,
         };
+        if !rule.is_all_of(message) {
+            rule.kind = RuleKind::Other;
+        }
         ours.then_some(rule)
+    }
+
+    /// Whether there is nothing in `message` that this rule does not say.
+    fn is_all_of(&self, message: &RuleMessage) -> bool {
+        let own = self.message();
+        let plain = |message: &RuleMessage| {
+            let header = &message.header;
+            let inverted = header.flags.contains(RuleFlags::Invert);
+            (header.action, header.src_len, header.dst_len, header.tos, inverted)
+        };
+        let known = |attribute: &RuleAttribute| match attribute {
+            // The kernel's way to write that there is none.
+            RuleAttribute::SuppressPrefixLen(u32::MAX) => true,
+            // Of a kernel to come, which shows it with every rule.
+            RuleAttribute::Other(_) => true,
+            attribute => own.attributes.contains(attribute),
+        };
+        plain(&own) == plain(message) && message.attributes.iter().all(known)
     }
 }
