@@ -11,7 +11,7 @@ use onebox::buffer::Pool;
 use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
-use crate::world::{Namespace, StateFile, block_on, command, ids};
+use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip};
 use std::os::fd::AsFd;
 
 /// The MTU of the devices in bytes.
@@ -38,6 +38,10 @@ pub fn open(host: u8, offload: bool) -> Option<(Namespace, Tun)> {
                 ..Desired::default()
             };
             system.apply(&desired).await.unwrap();
+        });
+        // The kernel takes an IPv6 address into use a while after it is there.
+        eventually(Duration::from_secs(5), "the address", || {
+            !ip("-6 address show dev onebox0").contains("tentative")
         });
         tun
     });
@@ -195,7 +199,7 @@ fn datagrams_of_a_train_pass_one_by_one() {
         });
         let mut buffer = ReceiveBuffer::new(4);
         let mut sizes = Vec::new();
-        crate::world::eventually(Duration::from_secs(5), "the train", || {
+        eventually(Duration::from_secs(5), "the train", || {
             let _ = server.recv_batch(&mut buffer, |_, datagram| {
                 assert!(datagram.iter().all(|byte| usize::from(*byte) == sizes.len()));
                 sizes.push(datagram.len());
