@@ -5,13 +5,13 @@
 //!
 //! | Number | Value | For |
 //! |---|---|---|
-//! | protocol | [`PROTOCOL`] | every route (`rtm_protocol`) and rule (`FRA_PROTOCOL`) of ours; whose an entry is, [`is_ours`] says by it alone |
+//! | protocol | [`PROTOCOL`] | every route and rule of ours; whose one is, this alone decides |
 //! | table | `table` | routes into the tunnel |
 //! | tables | [`WAN_TABLES`] + interface index | a WAN's default route, one table per WAN |
-//! | priority | `rule_priority` + 0 | the tunnel's own packets ([`Rank::OwnPackets`]) |
-//! | priority | + 1 | what the main table knows better than by a default route ([`Rank::Specific`]) |
-//! | priority | + 2 | packets from a WAN's address, questions to name servers ([`Rank::ByWan`]) |
-//! | priority | + 3 | everything else, into the tunnel ([`Rank::Tunnel`]) |
+//! | priority | `rule_priority` + 0 | the tunnel's own packets |
+//! | priority | + 1 | what the main table knows better than by a default route |
+//! | priority | + 2 | packets from a WAN's address, questions to name servers |
+//! | priority | + 3 | everything else, into the tunnel |
 //! | mark | `fwmark` | the tunnel's own packets ([`Mark::Tunnel`]) |
 //! | marks | the other values of `fwmask`, lowest first | [`Mark::Block`], [`Mark::Proxy`], then an exit and a WAN in turn; a connection bears the mark of its packets |
 //!

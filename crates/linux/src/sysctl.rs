@@ -23,10 +23,10 @@ pub const FORWARD_V4: &str = "net/ipv4/ip_forward";
 pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
 /// Takes TCP packets outside the known window for part of their connection.
 pub const CONNTRACK_LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
-/// Takes router advertisements on a device: 1 unless it forwards, 2 always.
+/// What is before and behind the device in the name of [`accept_ra`].
 const ACCEPT_RA: [&str; 2] = ["net/ipv6/conf/", "/accept_ra"];
 
-/// The switch [`ACCEPT_RA`] of a device.
+/// Takes router advertisements on a device: 1 unless it forwards, 2 always.
 pub fn accept_ra(device: &str) -> String {
     let [before, after] = ACCEPT_RA;
     format!("{before}{device}{after}")

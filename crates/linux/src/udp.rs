@@ -137,7 +137,7 @@ impl Family {
 pub struct Options {
     /// Bind to this device: nothing leaves or arrives by another. None: any.
     pub device: Option<String>,
-    /// Mark on every packet, see [`Ids`](super::system::Ids). 0: none.
+    /// Mark on every packet, see [`Ids`](super::ids::Ids). 0: none.
     pub mark: u32,
     /// Local port. 0: any.
     pub port: u16,
