@@ -40,6 +40,15 @@ const MTU_FIRST: u32 = 1400;
 /// Names of endpoints are looked up again after this time while there is no connection.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
+/// The problems of a tunnel, which end with it.
+const PROBLEMS: [Problem; 5] = [
+    Problem::RoutesRefused,
+    Problem::FirewallRefused,
+    Problem::SwitchRefused,
+    Problem::NameUnresolved,
+    Problem::NetworkUnwatched,
+];
+
 /// Something to [`handle`](Tunnel::handle).
 pub enum Input {
     /// The network has changed.
@@ -164,6 +173,7 @@ impl Tunnel {
             false => self.system.undo().await,
         };
         self.data.stop();
+        PROBLEMS.iter().for_each(|problem| self.problems.clear_all(*problem));
         if let Err(error) = undone {
             log::error!("cleaning up: {error}");
         }

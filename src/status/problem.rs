@@ -110,7 +110,7 @@ impl Problem {
             }
             Problem::NetworkUnwatched => "it is tried again; if it lasts, restart the program",
             Problem::QuotaUnreadable => {
-                "they count from zero: remove the file, or put it back from a backup"
+                "they count from zero: put the file back from a backup, and start anew"
             }
             Problem::QuotaUnsaved => {
                 "see that the directory can be written and has room (state_dir)"

@@ -218,7 +218,11 @@ impl Quotas {
         let subject = path.display().to_string();
         let news = self.problems.note(now, Problem::QuotaUnsaved, &subject, &written);
         match written {
-            Ok(()) => self.unsaved = false,
+            Ok(()) => {
+                self.unsaved = false;
+                // What could not be read is replaced.
+                self.problems.clear(Problem::QuotaUnreadable, &subject);
+            }
             Err(error) if news => log::warn!("{subject}: {error}; quotas are not kept"),
             Err(_) => {}
         }

@@ -99,7 +99,19 @@ fn what_is_used_survives_a_restart_and_is_written_rarely() {
     // Full: written at once.
     assert!(std::fs::read_to_string(&file).unwrap().contains(":100000000"));
     std::fs::write(&file, "{").unwrap();
-    assert_eq!(used(&Quotas::open(directory.clone(), Time::ZERO, Problems::default()), &wans).0, 0);
+    let problems = Problems::default();
+    let codes =
+        || problems.shown(Time::ZERO, 0).into_iter().map(|one| one.code).collect::<Vec<_>>();
+    let mut again = Quotas::open(directory.clone(), Time::ZERO, problems.clone());
+    assert_eq!((used(&again, &wans).0, codes()), (0, vec!["quota_unreadable".to_owned()]));
+    // A directory in the file's place cannot be replaced.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    again.update(Time(SEC), JANUARY_15, &wans, &status(&[("lte", 30)]).peers);
+    assert!(codes().contains(&"quota_unsaved".to_owned()), "{:?}", codes());
+    std::fs::remove_dir(&file).unwrap();
+    again.save(Time(SEC));
+    assert_eq!(codes(), Vec::<String>::new());
     std::fs::remove_dir_all(directory).unwrap();
 }
 
