@@ -131,11 +131,18 @@ fn a_bus_that_comes_late_or_again_gets_the_object() {
         poll_until(SOON, "it says that there is no bus", || {
             (daemon.said("no ubus at") > 0).then_some(())
         });
+        let problems = || daemon.try_status().unwrap()["problems"].clone();
+        let missing = &problems()[0];
+        assert_eq!(missing["code"], "ubus_missing");
+        assert_eq!(missing["subject"], bus.socket().to_str().unwrap());
+        assert!(missing["remedy"].as_str().is_some_and(|remedy| remedy.contains("ubusd")));
+        assert!(missing["since_s"].as_u64().is_some_and(|since| since > 1_700_000_000));
         for _ in 0..3 {
             bus.start();
             let mut caller = bus.client();
             let onebox = caller.wait_for("onebox");
             assert_eq!(caller.call(onebox, "status", json!({})).0, Status::OK);
+            assert_eq!(problems(), json!([]));
             bus.stop();
         }
         assert!(daemon.try_status().is_some());
