@@ -91,7 +91,7 @@ pub struct Peer {
     pub paths: Vec<Path>,
     /// What bonding gives.
     pub bond: Bond,
-    /// What went wrong last; absent if nothing is.
+    /// What went wrong last; none if nothing is wrong.
     #[serde(default)]
     pub last_error: Option<LastError>,
 }
@@ -143,7 +143,7 @@ pub struct Path {
     pub tx_bytes: u64,
     /// Use of this accounting period in megabytes.
     pub quota_used_mb: u64,
-    /// What went wrong last; absent if nothing is.
+    /// What went wrong last; none if nothing is wrong.
     #[serde(default)]
     pub last_error: Option<LastError>,
 }

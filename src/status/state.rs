@@ -3,7 +3,11 @@
 //! Limits: a name that this version does not know reads as `Unknown`, so that an older command line
 //! can show a newer program.
 
-/// Enums whose values are their names in JSON.
+use crate::{config, endpoint, engine};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// Enums whose values are, in JSON and in words, the names given here.
 macro_rules! named {
     ($($(#[$doc:meta])* $type:ident { $($(#[$each:meta])* $variant:ident = $name:literal,)* })*) => {$(
         $(#[$doc])*
@@ -48,10 +52,6 @@ macro_rules! named {
         }
     )*};
 }
-
-use crate::{config, endpoint, engine};
-use core::fmt;
-use serde::{Deserialize, Serialize};
 
 named! {
     /// What the program is.
