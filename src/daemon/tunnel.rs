@@ -218,8 +218,15 @@ impl Tunnel {
                 }
             }
             Input::Event(told) => return self.on_event(told).await,
-            Input::Table(Ok(())) => self.apply().await,
-            Input::Table(Err(error)) => log::error!("{error}"),
+            Input::Table(outcome) => {
+                let now = clock::now();
+                let news = self.problems.note(now, Problem::FirewallRefused, "", &outcome);
+                match outcome {
+                    Ok(()) => self.apply().await,
+                    Err(error) if news => log::error!("{error}"),
+                    Err(_) => {}
+                }
+            }
             Input::Resolve => self.resolve().await,
             Input::Silence => {
                 let (now, mut closed) = (clock::now(), false);
@@ -334,7 +341,8 @@ impl Tunnel {
         self.update_desired();
         let outcome = self.system.apply(&self.desired).await;
         let refused = outcome.err().map(|error| (of_system(&error), error));
-        for problem in [Problem::RoutesRefused, Problem::FirewallRefused, Problem::SwitchRefused] {
+        // The nftables table is made beside: how that went is told by itself.
+        for problem in [Problem::RoutesRefused, Problem::SwitchRefused] {
             match &refused {
                 Some((which, error)) if *which == problem => {
                     if self.problems.raise(clock::now(), problem, "", error) {
