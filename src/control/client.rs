@@ -56,7 +56,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Value, ClientError> {
     stream.write_all(&line)?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
-    let answer: Answer =
+    let answer: Answer<Value> =
         serde_json::from_slice(&answer).map_err(|e| ClientError::Answer(e.to_string()))?;
     if answer.ok {
         Ok(answer.result.unwrap_or_default())

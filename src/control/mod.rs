@@ -18,9 +18,9 @@ pub mod server;
 pub mod ubus;
 
 pub use crate::config::Mode;
+use crate::status::{Events, History, Status};
 pub use error::RequestError;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Longest request in bytes, with its line end.
@@ -91,6 +91,23 @@ pub enum Request {
     },
 }
 
+/// What the program answers. It becomes JSON where it is written only: the status of thousands of
+/// peers is large enough as it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    /// It is done.
+    Done,
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::History`].
+    History(History),
+    /// To [`Request::Events`].
+    Events(Events),
+    /// To [`Request::Reload`].
+    Reloaded(Reloaded),
+}
+
 /// What a reload has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
@@ -100,12 +117,12 @@ pub struct Reloaded {
     pub changes: Vec<String>,
 }
 
-/// The answer as it is written.
+/// The answer as it is written, and with a `Value` as it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Answer {
+struct Answer<T> {
     ok: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    result: Option<Value>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    result: Option<T>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// The error's code; an older program gives none.
@@ -113,8 +130,12 @@ struct Answer {
     code: Option<String>,
 }
 
-impl Answer {
-    fn new(outcome: Result<Value, RequestError>) -> Answer {
+fn none<T>() -> Option<T> {
+    None
+}
+
+impl Answer<Response> {
+    fn new(outcome: Result<Response, RequestError>) -> Answer<Response> {
         match outcome {
             Ok(result) => Answer { ok: true, result: Some(result), error: None, code: None },
             Err(error) => Answer {

@@ -1,11 +1,10 @@
 //! The program's side of the control socket.
 
 use super::{
-    ANSWER_S_MAX, Answer, CONNECTIONS_MAX, READ_S_MAX, REQUEST_MAX, Request, RequestError,
+    ANSWER_S_MAX, Answer, CONNECTIONS_MAX, READ_S_MAX, REQUEST_MAX, Request, RequestError, Response,
 };
 use crate::status::{Problem, Problems};
 use onebox_linux::clock;
-use serde_json::Value;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
@@ -27,7 +26,7 @@ pub struct Call {
     /// What is asked.
     pub request: Request,
     /// Takes the answer. Dropped without one, the asker is told that the program is ending.
-    pub reply: oneshot::Sender<Result<Value, RequestError>>,
+    pub reply: oneshot::Sender<Result<Response, RequestError>>,
 }
 
 /// Why the control socket could not be opened.
@@ -202,7 +201,7 @@ async fn serve(mut stream: UnixStream, handler: &mpsc::Sender<Call>) -> io::Resu
 /// # Errors
 ///
 /// It is refused, takes too long, or the program is ending.
-pub async fn ask(request: Request, handler: &mpsc::Sender<Call>) -> Result<Value, RequestError> {
+pub async fn ask(request: Request, handler: &mpsc::Sender<Call>) -> Result<Response, RequestError> {
     let (reply, answer) = oneshot::channel();
     let exchange = async {
         handler.send(Call { request, reply }).await.map_err(|_| RequestError::Ending)?;

@@ -16,6 +16,12 @@ fn socket(name: &str) -> PathBuf {
     folder.join("socket")
 }
 
+/// The answer of the server of these tests: what it was asked.
+fn echo(request: &Request) -> Response {
+    let asked = serde_json::to_string(request).unwrap();
+    Response::Reloaded(Reloaded { warnings: vec![asked], changes: vec![] })
+}
+
 /// Runs a server that answers with its request, `stop` by ending, while `test` runs.
 fn with_server(path: &Path, test: impl FnOnce(&Path) + Send + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -36,7 +42,7 @@ fn with_server(path: &Path, test: impl FnOnce(&Path) + Send + 'static) {
                         Request::Reconnect { .. } => {
                             Err(RequestError::Configuration(vec!["no".into(), "at all".into()]))
                         },
-                        other => Ok(serde_json::to_value(other).unwrap()),
+                        other => Ok(echo(&other)),
                     }).unwrap();
                     if let Some(server) = server.take_if(|_| stop) {
                         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -54,10 +60,14 @@ fn requests_and_answers_make_the_round() {
     with_server(&path, |path| {
         let mode = std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(client::request(path, &Request::Status).unwrap(), json!({"command": "status"}));
+        let echoed = |asked: &Request| serde_json::to_value(echo(asked)).unwrap();
+        assert_eq!(client::request(path, &Request::Status).unwrap(), echoed(&Request::Status));
         let asked = Request::SetPath { wan: "lte".to_owned(), mode: Mode::Backup };
-        let expected = json!({"command": "set_path", "wan": "lte", "mode": "backup"});
-        assert_eq!(client::request(path, &asked).unwrap(), expected);
+        assert_eq!(
+            serde_json::to_value(&asked).unwrap(),
+            json!({"command": "set_path", "wan": "lte", "mode": "backup"})
+        );
+        assert_eq!(client::request(path, &asked).unwrap(), echoed(&asked));
         let asked = Request::Reconnect { peer: None };
         assert_eq!(serde_json::to_value(&asked).unwrap(), json!({"command": "reconnect"}));
         let refused = client::request(path, &asked).unwrap_err();

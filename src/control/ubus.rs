@@ -463,7 +463,9 @@ impl Session {
         };
         let calls = bus.calls.clone();
         self.jobs.spawn(async move {
-            let outcome = ask(request, &calls).await;
+            let response = ask(request, &calls).await;
+            let json = |response| serde_json::to_value(response).map_err(RequestError::Answer);
+            let outcome = response.and_then(json);
             (call, outcome)
         });
         Ok(())

@@ -20,7 +20,7 @@ mod wans;
 use crate::config::{Config, Diagnostic, Severity, WanLink, diff, has_errors};
 use crate::control::server::{BindError, Call, ControlServer};
 use crate::control::ubus::Ubus;
-use crate::control::{Reloaded, Request, RequestError, STEP};
+use crate::control::{Reloaded, Request, RequestError, Response, STEP};
 use crate::endpoint::{PeerError, PeerState};
 use crate::status::events::Journal;
 use crate::status::history::Recorder;
@@ -118,6 +118,7 @@ pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
         }
     }
     let config = config.ok_or_else(|| Error::Configuration(config_path.to_owned()))?;
+    let config = Arc::new(config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("runtime", error))?;
     runtime.block_on(async {
@@ -167,7 +168,7 @@ fn describe(path: &Path, diagnostic: &Diagnostic) -> String {
 /// The program while it runs.
 struct Daemon {
     path: PathBuf,
-    config: Config,
+    config: Arc<Config>,
     /// None while the configuration says `enabled 0`.
     tunnel: Option<Tunnel>,
     ubus: Ubus,
@@ -186,7 +187,7 @@ struct Daemon {
 impl Daemon {
     async fn start(
         path: PathBuf,
-        config: Config,
+        config: Arc<Config>,
         calls_in: mpsc::Sender<Call>,
         calls: mpsc::Receiver<Call>,
     ) -> Result<Daemon, Error> {
@@ -254,7 +255,7 @@ impl Daemon {
                     }
                 }
                 Next::Call(Call { request: Request::Stop { restart }, reply }) => {
-                    let _ = reply.send(Ok(serde_json::Value::Null));
+                    let _ = reply.send(Ok(Response::Done));
                     return Ok(restart);
                 }
                 Next::Call(call) => {
@@ -314,31 +315,25 @@ impl Daemon {
         self.ubus.tell(change);
     }
 
-    async fn handle_request(
-        &mut self,
-        request: Request,
-    ) -> Result<serde_json::Value, RequestError> {
-        let json = |result: Result<serde_json::Value, serde_json::Error>| {
-            result.map_err(RequestError::Answer)
-        };
+    async fn handle_request(&mut self, request: Request) -> Result<Response, RequestError> {
         match request {
-            Request::Status => json(serde_json::to_value(self.status().await?)),
+            Request::Status => Ok(Response::Status(Box::new(self.status().await?))),
             Request::History { since, step } => {
                 let minutes = match step.unwrap_or(1) {
                     1 => false,
                     60 => true,
                     _ => return Err(RequestError::BadArgument(STEP)),
                 };
-                json(serde_json::to_value(self.recorder.history(since.unwrap_or(0), minutes)))
+                Ok(Response::History(self.recorder.history(since.unwrap_or(0), minutes)))
             }
             Request::Events { since } => {
-                json(serde_json::to_value(self.journal.since(since.unwrap_or(0))))
+                Ok(Response::Events(self.journal.since(since.unwrap_or(0))))
             }
-            Request::Reload => json(serde_json::to_value(self.reload().await?)),
+            Request::Reload => self.reload().await.map(Response::Reloaded),
             Request::Reconnect { peer } => {
                 let tunnel = self.tunnel.as_ref().ok_or(RequestError::Disabled)?;
                 if tunnel.reconnect(peer.as_deref()) {
-                    Ok(serde_json::Value::Null)
+                    Ok(Response::Done)
                 } else {
                     Err(RequestError::UnknownPeer(peer.unwrap_or_default()))
                 }
@@ -346,12 +341,12 @@ impl Daemon {
             Request::SetPath { wan, mode } => {
                 let tunnel = self.tunnel.as_mut().ok_or(RequestError::Disabled)?;
                 if tunnel.set_mode(&wan, mode).await {
-                    Ok(serde_json::Value::Null)
+                    Ok(Response::Done)
                 } else {
                     Err(RequestError::UnknownWan(wan))
                 }
             }
-            Request::Stop { .. } => Ok(serde_json::Value::Null),
+            Request::Stop { .. } => Ok(Response::Done),
         }
     }
 
@@ -380,7 +375,7 @@ impl Daemon {
             chosen.map(|d| describe(&self.path, d)).collect::<Vec<_>>()
         };
         let config = match config {
-            Some(config) if !has_errors(&diagnostics) => config,
+            Some(config) if !has_errors(&diagnostics) => Arc::new(config),
             _ => return Err(RequestError::Configuration(lines(Severity::Error))),
         };
         let warnings = lines(Severity::Warning);
@@ -432,7 +427,7 @@ impl Daemon {
     }
 
     /// Starts the tunnel anew; when that fails, with the old configuration.
-    async fn replace_tunnel(&mut self, config: &Config) -> Result<(), Error> {
+    async fn replace_tunnel(&mut self, config: &Arc<Config>) -> Result<(), Error> {
         if let Some(tunnel) = self.tunnel.take() {
             tunnel.stop(translate::stays_barred(&self.config, config)).await;
         }
@@ -471,7 +466,7 @@ pub fn clean(config_path: &Path) -> Result<(), Error> {
 }
 
 async fn start_tunnel(
-    config: &Config,
+    config: &Arc<Config>,
     interfaces: &Arc<Interfaces>,
     problems: &Problems,
 ) -> Result<Option<Tunnel>, Error> {

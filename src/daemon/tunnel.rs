@@ -67,7 +67,7 @@ pub enum Input {
 
 /// See the module.
 pub struct Tunnel {
-    config: Config,
+    config: Arc<Config>,
     system: System,
     desired: Desired,
     /// On a router.
@@ -90,7 +90,7 @@ impl Tunnel {
     /// # Errors
     /// The key cannot be read, or the system refuses something; what was set up is taken back.
     pub async fn start(
-        config: Config,
+        config: Arc<Config>,
         interfaces: Arc<Interfaces>,
         problems: Problems,
     ) -> Result<Tunnel, Error> {
@@ -356,7 +356,7 @@ impl Tunnel {
 
     /// Writes down how the system should be, from configuration and state.
     fn update_desired(&mut self) {
-        let Config { main, peers } = &self.config;
+        let Config { main, peers } = &*self.config;
         let mtu = self.peers.mtu();
         self.desired.mtu = match (main.mtu, mtu) {
             (Some(fixed), _) => u32::from(fixed),
@@ -514,7 +514,7 @@ impl Tunnel {
     /// The data plane refuses a new peer.
     pub async fn reconfigure(
         &mut self,
-        new: Config,
+        new: Arc<Config>,
         change: &config::Difference,
     ) -> Result<(), Error> {
         let keys = |config: &Config| -> BTreeMap<String, PublicKey> {

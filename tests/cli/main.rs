@@ -8,7 +8,7 @@ mod watch;
 
 use onebox::config::Mode;
 use onebox::control::server::{Call, ControlServer};
-use onebox::control::{Reloaded, Request, RequestError};
+use onebox::control::{Reloaded, Request, RequestError, Response};
 use onebox::status::{
     Events, History, Path as StatusPath, PathState, Peer, Problems, Role, State, Status,
 };
@@ -251,28 +251,28 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
                 Some(Call { request, reply }) = calls.recv() => {
                     let stop = matches!(request, Request::Stop { .. });
                     let answer = match request {
-                        Request::Status => Ok(serde_json::to_value(some_status()).unwrap()),
+                        Request::Status => Ok(Response::Status(Box::new(some_status()))),
                         Request::Reload if reloads == 0 => {
                             reloads += 1;
                             let done = Reloaded {
                                 warnings: vec!["f:1: warning: odd".to_owned()],
                                 changes: vec!["WAN 'lte' is new".to_owned()],
                             };
-                            Ok(serde_json::to_value(done).unwrap())
+                            Ok(Response::Reloaded(done))
                         }
                         Request::Reload => {
                             let lines = ["f:1: error: a", "f:2: error: b"].map(str::to_owned);
                             Err(RequestError::Configuration(lines.to_vec()))
                         },
                         Request::History { .. } => {
-                            Ok(serde_json::to_value(History::default()).unwrap())
+                            Ok(Response::History(History::default()))
                         }
                         Request::Events { .. } => {
-                            Ok(serde_json::to_value(Events::default()).unwrap())
+                            Ok(Response::Events(Events::default()))
                         }
-                        Request::Stop { .. } | Request::Reconnect { .. } => Ok(serde_json::Value::Null),
+                        Request::Stop { .. } | Request::Reconnect { .. } => Ok(Response::Done),
                         Request::SetPath { mode: Mode::Off, wan } => Err(RequestError::UnknownWan(wan)),
-                        Request::SetPath { .. } => Ok(serde_json::Value::Null),
+                        Request::SetPath { .. } => Ok(Response::Done),
                     };
                     reply.send(answer).unwrap();
                     if let Some(server) = server.take_if(|_| stop) {

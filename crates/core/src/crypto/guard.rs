@@ -19,6 +19,8 @@
 //! the peer has no session. That wins an answer which only the peer could read, and keeps nobody
 //! out: a new INIT of the peer is accepted as before. The guard forgets with the program.
 
+use std::collections::VecDeque;
+
 /// How many answered INITs are remembered for a peer without a working clock; 512 bytes.
 pub const REMEMBERED: usize = 16;
 
@@ -51,10 +53,8 @@ pub struct InitGuard {
     greatest_us: Option<u64>,
     /// The run that was answered last, and its newest timestamp.
     current: Option<(u64, u64)>,
-    /// The ephemeral keys of the last INITs, a ring.
-    ephemerals: [Option<[u8; 32]>; REMEMBERED],
-    /// Where in the ring the last one is.
-    last: usize,
+    /// The ephemeral keys of the last INITs, the newest last. A peer that never came needs no room.
+    ephemerals: VecDeque<[u8; 32]>,
 }
 
 impl InitGuard {
@@ -69,7 +69,7 @@ impl InitGuard {
     /// Changes nothing, because the preshared key is not checked yet: only
     /// [`answered`](Self::answered) does.
     pub fn judge(&self, stamp: &Stamp, session_dead: bool) -> Verdict {
-        if self.ephemerals[self.last] == Some(stamp.ephemeral) {
+        if self.ephemerals.back() == Some(&stamp.ephemeral) {
             return Verdict::Duplicate;
         }
         let newest_us = match self.current {
@@ -77,7 +77,7 @@ impl InitGuard {
             _ => self.greatest_us,
         };
         let newer = newest_us.is_none_or(|newest_us| stamp.timestamp_us > newest_us);
-        let unknown = !self.ephemerals.contains(&Some(stamp.ephemeral));
+        let unknown = !self.ephemerals.contains(&stamp.ephemeral);
         if unknown && (newer || session_dead) { Verdict::Accept } else { Verdict::Stale }
     }
 
@@ -85,8 +85,10 @@ impl InitGuard {
     pub fn answered(&mut self, stamp: &Stamp) {
         self.greatest_us = self.greatest_us.max(Some(stamp.timestamp_us));
         self.current = Some((stamp.instance, stamp.timestamp_us));
-        self.last = (self.last + 1) % REMEMBERED;
-        self.ephemerals[self.last] = Some(stamp.ephemeral);
+        if self.ephemerals.len() == REMEMBERED {
+            self.ephemerals.pop_front();
+        }
+        self.ephemerals.push_back(stamp.ephemeral);
     }
 }
 
