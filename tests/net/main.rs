@@ -18,6 +18,7 @@ mod emulated;
 mod failover;
 mod invite;
 mod lifecycle;
+mod many;
 mod outage;
 mod reach;
 mod records;
