@@ -80,9 +80,9 @@ impl Engine {
             }
             match path.exclusion.judge(now, late_us, worth_us) {
                 Judgement::Stay => {}
-                Judgement::HoldOut => {
+                Judgement::Exclude => {
                     let reason = Reason::Late(late_us / MS);
-                    self.change(now, id, |path| path.health.hold_out(now, reason));
+                    self.change(now, id, |path| path.health.exclude(now, reason));
                 }
                 Judgement::Readmit => self.change(now, id, |path| path.health.readmit(now)),
             }

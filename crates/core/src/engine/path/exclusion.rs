@@ -53,7 +53,7 @@ pub enum Judgement {
     /// Nothing changes.
     Stay,
     /// It has become too costly.
-    HoldOut,
+    Exclude,
     /// It has proved itself.
     Readmit,
 }
@@ -105,7 +105,7 @@ impl Exclusion {
                 self.too_late_us += EVERY_US;
                 if self.too_late_us >= ENTER_US {
                     self.enter(now, Stage::Out);
-                    return Judgement::HoldOut;
+                    return Judgement::Exclude;
                 }
             }
             Stage::Out if age > self.out_us => self.enter(now, Stage::Proof),
@@ -156,7 +156,7 @@ mod tests {
     fn a_late_path_goes_out_and_comes_back_on_proof() {
         let (mut exclusion, mut now) = (Exclusion::new(Time(0)), Time(0));
         assert_eq!(run(&mut exclusion, &mut now, SEC, 300 * MS), [], "that much is worth it");
-        assert_eq!(run(&mut exclusion, &mut now, SEC, 301 * MS), [Judgement::HoldOut]);
+        assert_eq!(run(&mut exclusion, &mut now, SEC, 301 * MS), [Judgement::Exclude]);
         assert_eq!(
             run(&mut exclusion, &mut now, OUT_FIRST_US - SEC, 0),
             [],
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_waits_grow_while_the_proofs_fail() {
         let (mut exclusion, mut now) = (Exclusion::new(Time(0)), Time(0));
-        assert_eq!(run(&mut exclusion, &mut now, SEC, SEC), [Judgement::HoldOut]);
+        assert_eq!(run(&mut exclusion, &mut now, SEC, SEC), [Judgement::Exclude]);
         assert_eq!(run(&mut exclusion, &mut now, 60 * SEC, SEC), []);
         assert!(exclusion.out_us >= 8 * OUT_FIRST_US, "{}", exclusion.out_us);
     }

@@ -257,7 +257,7 @@ impl Health {
     }
 
     /// It costs more than it gives.
-    pub fn hold_out(&mut self, now: Time, reason: Reason) {
+    pub fn exclude(&mut self, now: Time, reason: Reason) {
         if self.state == PathState::Active {
             self.enter(now, PathState::Held, reason);
         }
