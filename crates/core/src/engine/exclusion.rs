@@ -15,9 +15,9 @@
 //!
 //! Limits: the last path in use is never excluded, and a reserve is not judged.
 //!
-//! The numbers here and in `path/exclusion.rs` are tuned in the simulation: its environments, and the
-//! sweeps `poor_links` and `never_below` (tests/README.md) hold with them; the range around them was
-//! not swept.
+//! The numbers here and in `path/exclusion.rs` are tuned in the simulation (`tests/bench/bond --sim`,
+//! `tests/sim`); the range around them was not swept. What they give for links drawn at random, and
+//! which draws miss their goal: `poor_links` and `never_below` in tests/README.md.
 
 use super::path::Path;
 use super::path::exclusion::{EVERY_US, Judgement};
