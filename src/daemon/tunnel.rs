@@ -23,7 +23,7 @@ use crate::endpoint::{self, PeerId, PeerState};
 use crate::status::history::{Rates, SERIES_MAX};
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
 use onebox_linux::netlink::{Network, Wan, Watcher};
-use onebox_linux::system::{self, Desired, Owner, System, wan_routes};
+use onebox_linux::system::{Desired, News, Owner, Part, System, wan_routes};
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Options, UdpSocket};
 use onebox_linux::{clock, conntrack, nft};
@@ -57,8 +57,8 @@ pub enum Input {
     WatcherLost(std::io::Error),
     /// The data plane tells something.
     Event(Told),
-    /// The nftables table is in force, or fails.
-    Table(Result<(), nft::Error>),
+    /// The system may not be as it should.
+    System(News),
     /// It is time to look names up again.
     Resolve,
     /// A peer has been silent for long enough.
@@ -81,6 +81,8 @@ pub struct Tunnel {
     peers: Peers,
     /// Whether there has been a connection.
     connected: bool,
+    /// The TUN device was removed and could not be made anew yet.
+    device_lost: bool,
     problems: Problems,
 }
 
@@ -132,6 +134,7 @@ impl Tunnel {
             .map_err(|error| Error::io("data plane", error))?;
         let mut tunnel = Tunnel {
             connected: false,
+            device_lost: false,
             config,
             system,
             desired,
@@ -155,8 +158,7 @@ impl Tunnel {
     }
 
     async fn begin(&mut self) -> Result<(), Error> {
-        self.update_desired();
-        self.system.apply(&self.desired).await?;
+        self.apply().await;
         self.resolve().await;
         if let Some(watcher) = &mut self.watcher {
             let network = watcher.current();
@@ -192,7 +194,7 @@ impl Tunnel {
                 }
             } => changed.map_or_else(Input::WatcherLost, Input::Network),
             Some(told) = self.events.recv() => Input::Event(told),
-            table = self.system.table_changed() => Input::Table(table),
+            news = self.system.news() => Input::System(news),
             () = tokio::time::sleep(RESOLVE_AGAIN), if connecting => Input::Resolve,
             () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => Input::Silence,
         }
@@ -218,7 +220,7 @@ impl Tunnel {
                 }
             }
             Input::Event(told) => return self.on_event(told).await,
-            Input::Table(outcome) => {
+            Input::System(News::Table(outcome)) => {
                 let now = clock::now();
                 let news = self.problems.note(now, Problem::FirewallRefused, "", &outcome);
                 match outcome {
@@ -226,6 +228,12 @@ impl Tunnel {
                     Err(error) if news => log::error!("{error}"),
                     Err(_) => {}
                 }
+            }
+            Input::System(News::Compare { device_gone }) => {
+                if device_gone || self.device_lost {
+                    self.replace_device();
+                }
+                self.apply().await;
             }
             Input::Resolve => self.resolve().await,
             Input::Silence => {
@@ -336,20 +344,36 @@ impl Tunnel {
         }
     }
 
+    /// Somebody has removed the TUN device: makes it anew. The sessions go on.
+    fn replace_device(&mut self) {
+        let name = &self.config.main.device;
+        let made = Tun::open(name, true);
+        self.device_lost = made.is_err();
+        let news = self.problems.note(clock::now(), Problem::DeviceLost, name, &made);
+        match made {
+            Ok(tun) => {
+                log::warn!("{name} was removed by somebody else: it is made anew");
+                self.desired.ifindex = tun.ifindex();
+                self.data.send(Command::SetTun(Box::new(tun)));
+            }
+            Err(error) if news => log::error!("{name} cannot be made anew: {error}"),
+            Err(_) => {}
+        }
+    }
+
     /// Makes the system as it should be; what it refuses is told.
     async fn apply(&mut self) {
         self.update_desired();
-        let outcome = self.system.apply(&self.desired).await;
-        let refused = outcome.err().map(|error| (of_system(&error), error));
-        // The nftables table is made beside: how that went is told by itself.
-        for problem in [Problem::RoutesRefused, Problem::SwitchRefused] {
-            match &refused {
-                Some((which, error)) if *which == problem => {
-                    if self.problems.raise(clock::now(), problem, "", error) {
-                        log::error!("{error}");
-                    }
-                }
-                _ => self.problems.clear(problem, ""),
+        for (part, outcome) in self.system.apply(&self.desired).await {
+            let problem = match part {
+                // It is made beside: how that went is told by itself.
+                Part::Table => continue,
+                Part::Switches => Problem::SwitchRefused,
+                _ => Problem::RoutesRefused,
+            };
+            let news = self.problems.note(clock::now(), problem, part.name(), &outcome);
+            if let (Err(error), true) = (outcome, news) {
+                log::error!("{error}");
             }
         }
     }
@@ -554,15 +578,6 @@ impl Tunnel {
         self.follow(self.network.clone()).await;
         self.apply().await;
         Ok(())
-    }
-}
-
-/// The problem that such an error is.
-fn of_system(error: &system::Error) -> Problem {
-    match error {
-        system::Error::Netlink { .. } => Problem::RoutesRefused,
-        system::Error::Nft(_) => Problem::FirewallRefused,
-        system::Error::Sysctl { .. } => Problem::SwitchRefused,
     }
 }
 

@@ -113,6 +113,8 @@ pub enum Command {
     LoseWan(PathId, Reason),
     /// A WAN is not to be used any more.
     CloseWan(PathId),
+    /// The TUN device was removed: this one takes its place.
+    SetTun(Box<Tun>),
     /// Begin anew with a peer.
     Reconnect(PeerId),
     /// What there is to see, with the peers from this one on.
@@ -349,6 +351,10 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     log::debug!("reading {}: {error}", self.tun.name());
+                    // A device that is gone is ready to be read for ever (EBADFD). It is replaced.
+                    if error.raw_os_error() == Some(Errno::EBADFD as i32) {
+                        let _ = self.epoll.delete(&self.tun);
+                    }
                     break;
                 }
             }
@@ -473,6 +479,7 @@ impl Worker {
                     }
                 }
                 Command::CloseWan(path) => self.close_wan(now, path),
+                Command::SetTun(tun) => self.set_tun(*tun),
                 Command::Reconnect(peer) => self.endpoint.reconnect(now, peer),
                 Command::Report(first, reply) => {
                     let peers = self.endpoint.snapshot_from(now, first, REPORT_PEERS);
@@ -491,6 +498,16 @@ impl Worker {
             }
         }
         false
+    }
+
+    /// Reads and writes another device from here on.
+    fn set_tun(&mut self, tun: Tun) {
+        // One that is gone may have been taken out already.
+        let _ = self.epoll.delete(&self.tun);
+        if let Err(error) = self.epoll.add(&tun, EpollEvent::new(EpollFlags::EPOLLIN, TUN)) {
+            log::error!("waiting for {}: {error}", tun.name());
+        }
+        self.tun = tun;
     }
 
     /// Brings the sockets of a WAN in line with its plan and offers its paths to the peers.

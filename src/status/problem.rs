@@ -24,6 +24,8 @@ pub enum Problem {
     FirewallRefused,
     /// A switch of the kernel (sysctl) cannot be turned.
     SwitchRefused,
+    /// The TUN device was removed and cannot be made anew.
+    DeviceLost,
     /// The name of a server cannot be resolved.
     NameUnresolved,
     /// Changes of the network are not told.
@@ -44,10 +46,11 @@ pub enum Problem {
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 11] = [
+    pub const ALL: [Problem; 12] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
         Problem::SwitchRefused,
+        Problem::DeviceLost,
         Problem::NameUnresolved,
         Problem::NetworkUnwatched,
         Problem::QuotaUnreadable,
@@ -64,6 +67,7 @@ impl Problem {
             Problem::RoutesRefused => "routes_refused",
             Problem::FirewallRefused => "firewall_refused",
             Problem::SwitchRefused => "switch_refused",
+            Problem::DeviceLost => "device_lost",
             Problem::NameUnresolved => "name_unresolved",
             Problem::NetworkUnwatched => "network_unwatched",
             Problem::QuotaUnreadable => "quota_unreadable",
@@ -81,6 +85,7 @@ impl Problem {
             Problem::RoutesRefused => "addresses, routes or rules cannot be set",
             Problem::FirewallRefused => "the nftables table cannot be set",
             Problem::SwitchRefused => "a kernel switch cannot be set",
+            Problem::DeviceLost => "the tunnel's device is gone and cannot be made anew",
             Problem::NameUnresolved => "the server's name cannot be resolved",
             Problem::NetworkUnwatched => "changes of the network go unnoticed",
             Problem::QuotaUnreadable => "what the quotas' WANs have used is not known",
@@ -105,6 +110,9 @@ impl Problem {
                 "install nftables with the kernel's modules for NAT (kmod-nft-nat)"
             }
             Problem::SwitchRefused => "see that /proc/sys can be written by the program",
+            Problem::DeviceLost => {
+                "see that no other program uses a device of that name, and that /dev/net/tun is there"
+            }
             Problem::NameUnresolved => {
                 "check the name and the router's DNS, or give the server's address instead"
             }

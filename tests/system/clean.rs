@@ -9,7 +9,7 @@ use onebox_linux::tun::Tun;
 
 use crate::daemon::Daemon;
 use crate::routing::{full_tunnel, two_wans};
-use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip};
+use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip, make};
 
 fn tables() -> Tables {
     Tables {
@@ -59,7 +59,7 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             desired.tables = Some(tables());
             desired.forwarding = true;
             let mut crashed = System::open(ids(), &state.0, false).await.unwrap();
-            crashed.apply(&desired).await.unwrap();
+            make(&mut crashed, &desired).await;
             crashed.table_settled().await.unwrap();
             assert_eq!(forwarding(), "1\n1\n2\n");
             assert!(command("nft", "list table inet onebox").0);
@@ -72,10 +72,10 @@ fn after_a_crash_only_what_is_ours_is_removed() {
             assert!(!command("nft", "list table inet onebox").0);
             assert!(!state.0.exists());
 
-            next.apply(&desired).await.unwrap();
+            make(&mut next, &desired).await;
             next.table_settled().await.unwrap();
             // Connection tracking has its switch only once a table needs it.
-            next.apply(&desired).await.unwrap();
+            make(&mut next, &desired).await;
             next.undo().await.unwrap();
             assert_eq!((seen(), forwarding()), before);
         });
@@ -101,24 +101,25 @@ fn after_a_crash_what_other_numbers_have_set_is_found() {
             desired.barred = desired.routes.clone();
             // What the device itself brings is there before and after.
             let mut first = System::open(ids(), &state.0, false).await.unwrap();
-            first
-                .apply(&Desired { routes: vec![], barred: vec![], wans: vec![], ..desired.clone() })
-                .await
-                .unwrap();
+            make(
+                &mut first,
+                &Desired { routes: vec![], barred: vec![], wans: vec![], ..desired.clone() },
+            )
+            .await;
             let before = all();
             drop(first);
 
             let other = Ids { table: 99_999, priority: 400, mark: 0x0a00_0000, mask: 0x0f00_0000 };
             for barred in [false, true] {
                 let mut crashed = System::open(other, &state.0, false).await.unwrap();
-                crashed.apply(&desired).await.unwrap();
+                make(&mut crashed, &desired).await;
                 assert!(ip("rule show").contains("400:") && all().contains("table 99999"));
                 drop(crashed);
                 // In the place of one of ours, with more to it.
                 ip("rule add iif wan1 lookup 51 priority 903 protocol 0x6f");
                 let mut next = System::open(ids(), &state.0, barred).await.unwrap();
                 assert_eq!(barred, ip("rule show").contains("403:"), "what is barred stays");
-                next.apply(&desired).await.unwrap();
+                make(&mut next, &desired).await;
                 let rules = ip("rule show");
                 assert!(rules.contains("903:") && !rules.contains("403:"), "{rules}");
                 assert!(!rules.contains("iif wan1"), "{rules}");

@@ -9,7 +9,7 @@ use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
 use crate::tun::{MTU, Pump, open};
-use crate::world::{Namespace, StateFile, block_on, ids};
+use crate::world::{Namespace, StateFile, block_on, ids, make};
 
 const SIZE: usize = 300_000;
 
@@ -26,7 +26,7 @@ fn apply(namespace: &Namespace, tun: &Tun, desired: Desired) {
         let state = StateFile::new();
         block_on(async {
             let mut system = System::open(ids(), &state.0, false).await.unwrap();
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
             system.table_settled().await.unwrap();
         });
     });

@@ -10,7 +10,7 @@ use onebox_linux::system::{Desired, System, wan_routes};
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Family, Options, UdpSocket};
 
-use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip};
+use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip, make};
 
 /// The server's addresses, behind both WANs.
 const SERVER: [&str; 2] = ["198.51.100.1", "2001:db8:ffff::1"];
@@ -79,9 +79,9 @@ fn everything_goes_where_it_should_and_comes_back() {
             let tun = Tun::open("onebox0", true).unwrap();
             let mut desired = full_tunnel(&tun).await;
             let mut system = System::open(ids(), &state.0, false).await.unwrap();
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
             let rules_in_force = rules();
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
             assert_eq!(rules(), rules_in_force, "a second time changes nothing");
             assert_eq!(main(), main_before);
             assert!(ip("link show onebox0").contains("mtu 1380"));
@@ -102,7 +102,7 @@ fn everything_goes_where_it_should_and_comes_back() {
             // Another gateway and another address take the place of the former ones.
             desired.wans[0].gateway = Some("10.1.0.254".parse().unwrap());
             desired.wans[0].sources = vec!["10.1.0.9".parse().unwrap()];
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
             let rules_now = rules();
             assert!(rules_now.contains("10.1.0.9") && !rules_now.contains("10.1.0.2 "));
             let wan_table = wan_table(desired.wans[0].ifindex);
@@ -110,11 +110,11 @@ fn everything_goes_where_it_should_and_comes_back() {
 
             // The tunnel is down: the main table decides.
             let down = Desired { routes: Vec::new(), ..desired.clone() };
-            system.apply(&down).await.unwrap();
+            make(&mut system, &down).await;
             for server in SERVER {
                 assert_eq!(device_to(server), "wan1");
             }
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
             assert_eq!(device_to(SERVER[0]), "onebox0");
 
             system.undo().await.unwrap();
@@ -140,7 +140,7 @@ fn a_socket_leaves_by_its_wan_whatever_the_routes_say() {
         let system = block_on(async {
             let desired = full_tunnel(&tun).await;
             let mut system = System::open(ids(), &state.0, false).await.unwrap();
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
             system
         });
         (tun, system)
@@ -185,7 +185,7 @@ fn answers_leave_by_the_wan_that_was_asked() {
         let system = block_on(async {
             let desired = full_tunnel(&tun).await;
             let mut system = System::open(ids(), &state.0, false).await.unwrap();
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
             system
         });
         let listener = TcpListener::bind("[::]:0").unwrap();

@@ -11,7 +11,7 @@ use onebox::buffer::Pool;
 use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
-use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip};
+use crate::world::{Namespace, StateFile, block_on, command, eventually, ids, ip, make};
 use std::os::fd::AsFd;
 
 /// The MTU of the devices in bytes.
@@ -37,7 +37,7 @@ pub fn open(host: u8, offload: bool) -> Option<(Namespace, Tun)> {
                 mtu: MTU,
                 ..Desired::default()
             };
-            system.apply(&desired).await.unwrap();
+            make(&mut system, &desired).await;
         });
         // The kernel takes an IPv6 address into use a while after it is there.
         eventually(Duration::from_secs(5), "the address", || {

@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, gettid};
 use onebox::config::Routing;
 use onebox_linux::ids::Ids;
+use onebox_linux::system::{Desired, System};
 
 /// The numbers of a configuration that says nothing of them.
 pub fn ids() -> Ids {
@@ -147,5 +148,13 @@ impl Drop for StateFile {
         if let Some(directory) = self.0.parent() {
             let _ = std::fs::remove_dir_all(directory);
         }
+    }
+}
+
+/// Makes the system as desired, whatever somebody has done to it meanwhile.
+pub async fn make(system: &mut System, desired: &Desired) {
+    system.distrust();
+    for (part, outcome) in system.apply(desired).await {
+        outcome.unwrap_or_else(|error| panic!("{}: {error}", part.name()));
     }
 }

@@ -15,13 +15,8 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto,
-    setsockopt, socket, sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
+use crate::nfnetlink::{DUMP, GENERIC, Socket, attributes, message};
 
 /// OpenWrt's file: an address that is written there loses its connections.
 const OPENWRT_FILE: &str = "/proc/net/nf_conntrack";
@@ -36,23 +31,8 @@ const TUPLE_REPLY: u16 = 2;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 const TUPLE_IP: u16 = 1;
-/// `NLMSG_ERROR` and `NLMSG_DONE`, of linux/netlink.h.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-/// `NLM_F_REQUEST`, and `NLM_F_ROOT | NLM_F_MATCH` for a whole table.
-const REQUEST: u16 = 1;
-const DUMP: u16 = 0x300;
-/// Bits of an attribute's type that are none.
-const TYPE_MASK: u16 = 0x3fff;
-/// `struct nlmsghdr` and `struct nfgenmsg`.
-const HEADER: usize = 16;
-const GENERIC: usize = 4;
-/// The kernel's answers are no longer than this.
-const ANSWER_MAX: usize = 32 * 1024;
 /// More than this is not deleted at once: a table is rarely larger.
 const DELETED_MAX: usize = 65_536;
-/// Longest time for an answer, seconds.
-const ANSWER_S_MAX: i64 = 1;
 
 /// Forgets the connections that were translated to one of `addresses`; how many.
 ///
@@ -74,71 +54,18 @@ fn by_file(addresses: &BTreeSet<IpAddr>) -> io::Result<usize> {
 }
 
 fn by_netlink(addresses: &BTreeSet<IpAddr>) -> io::Result<usize> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let protocol = SockProtocol::NetlinkNetFilter;
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_S_MAX))?;
-    let kernel = NetlinkAddr::new(0, 0);
-    let send = |message: &[u8]| sendto(socket.as_raw_fd(), message, &kernel, MsgFlags::empty());
-    send(&message(GET, REQUEST | DUMP, 0, &[]))?;
+    let socket = Socket::open()?;
     let mut deletions = Vec::new();
-    let mut buffer = vec![0; ANSWER_MAX];
-    'all: loop {
-        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        for (kind, body) in messages(&buffer[..length]) {
-            match kind {
-                NEW => deletions.extend(deletion(body, addresses)),
-                DONE => break 'all,
-                ERROR => {
-                    let code = body.get(..4).and_then(|code| code.try_into().ok());
-                    let code = code.map_or(nix::libc::EIO, |code| -i32::from_ne_bytes(code));
-                    return Err(io::Error::from_raw_os_error(code));
-                }
-                _ => {}
-            }
+    socket.dump(&message(GET, DUMP, 0, &[]), |kind, body| {
+        if kind == NEW {
+            deletions.extend(deletion(body, addresses));
         }
-    }
+    })?;
     deletions.truncate(DELETED_MAX);
     for message in &deletions {
-        send(message)?;
+        socket.send(message)?;
     }
     Ok(deletions.len())
-}
-
-fn message(kind: u16, flags: u16, family: u8, attributes: &[&[u8]]) -> Vec<u8> {
-    let length = HEADER + GENERIC + attributes.iter().map(|a| a.len()).sum::<usize>();
-    let mut out = Vec::with_capacity(length);
-    out.extend_from_slice(&(length as u32).to_ne_bytes());
-    out.extend_from_slice(&kind.to_ne_bytes());
-    out.extend_from_slice(&flags.to_ne_bytes());
-    // Sequence and port: there is one question at a time.
-    out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&[family, 0, 0, 0]);
-    attributes.iter().for_each(|attribute| out.extend_from_slice(attribute));
-    out
-}
-
-/// The messages of a datagram: kind and what is behind the header.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-        let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-        let body = bytes.get(HEADER..length)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, body))
-    })
-}
-
-/// The attributes: type, content, and all of it with header and padding.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8], &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & TYPE_MASK;
-        let content = bytes.get(4..length)?;
-        let whole = bytes.get(..length.next_multiple_of(4)).unwrap_or(bytes);
-        bytes = &bytes[whole.len()..];
-        Some((kind, content, whole))
-    })
 }
 
 /// Source and destination of a direction.
@@ -167,12 +94,13 @@ fn deletion(body: &[u8], addresses: &BTreeSet<IpAddr>) -> Option<Vec<u8>> {
     let chosen = source != answered && addresses.contains(&answered);
     let id = of(ID).map_or(&[][..], |(.., whole)| whole);
     let zone = of(ZONE).map_or(&[][..], |(.., whole)| whole);
-    chosen.then(|| message(DELETE, REQUEST, family, &[whole, id, zone]))
+    chosen.then(|| message(DELETE, 0, family, &[whole, id, zone]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nfnetlink::messages;
 
     fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
         let mut out = ((content.len() + 4) as u16).to_ne_bytes().to_vec();

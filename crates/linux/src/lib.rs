@@ -11,6 +11,7 @@
 //! | [`ids`] | gives out the marks, tables, priorities and the protocol number that are ours |
 //! | [`nft`] | the nftables table: its text, and the program that puts it in force |
 //! | [`sysctl`] | the kernel's switches, and where they were |
+//! | `nfnetlink` | questions to netfilter, which both of these need |
 //! | [`conntrack`] | lets connections begin anew where their way has changed |
 //! | [`memory`] | how much there is |
 //! | [`clock`] | the one place that reads clocks and asks for randomness |
@@ -21,6 +22,7 @@ pub mod conntrack;
 pub mod ids;
 pub mod memory;
 pub mod netlink;
+mod nfnetlink;
 pub mod nft;
 pub mod sysctl;
 pub mod system;

@@ -12,10 +12,12 @@
 //! forwarded packets (fw4 without a zone for the tunnel, ufw) still drops them; it is not ours
 //! to change.
 
+mod fingerprint;
 mod program;
 mod ruleset;
 mod task;
 
+pub(crate) use fingerprint::{is_ours as is_about_our_table, is_removal};
 pub use program::{Error, check};
 pub use ruleset::{Forward, Protocol, Ruleset, TABLE, Tables, ruleset};
 pub use task::Nft;

@@ -5,7 +5,9 @@
 //!
 //! How: one task has the program run, one run after the other, always for what was asked for last;
 //! what was asked for in between is passed over. A run that fails is reported once, and tried again
-//! every [`RETRY`], or when something else is asked for.
+//! every [`RETRY`], or when something else is asked for. Whoever suspects that somebody else has
+//! changed the table asks for a [`check`](Nft::check): a table that is not the one that was made is
+//! made again.
 //!
 //! Limits: a run that has begun is not broken off by another one, so that what was asked for last
 //! is in force or known to fail after two deadlines of the program at most.
@@ -13,11 +15,12 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+use super::fingerprint::fingerprint;
 use super::program::{Error, Program};
-use super::ruleset::{Ruleset, removal};
+use super::ruleset::{Ruleset, TABLE, removal};
 
 /// Time until a run that failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -28,6 +31,8 @@ struct Desired {
     number: u64,
     /// None: no table.
     ruleset: Option<Ruleset>,
+    /// How often a check was asked for.
+    checks: u64,
 }
 
 /// What became of it.
@@ -59,7 +64,7 @@ impl Nft {
     }
 
     fn with(program: Program, retry: Duration) -> Nft {
-        let (desired, asked) = watch::channel(Desired { number: 0, ruleset: None });
+        let (desired, asked) = watch::channel(Desired { number: 0, ruleset: None, checks: 0 });
         let (report, outcomes) = watch::channel(Outcome { number: 0, result: Ok(()) });
         let task = tokio::spawn(work(program, retry, asked, report));
         Nft { desired, outcomes, task }
@@ -67,7 +72,15 @@ impl Nft {
 
     /// Asks for a table, or for none, in the place of whatever there is.
     pub fn set(&self, ruleset: Option<Ruleset>) {
-        self.desired.send_modify(|last| *last = Desired { number: last.number + 1, ruleset });
+        self.desired.send_modify(|last| {
+            last.number += 1;
+            last.ruleset = ruleset;
+        });
+    }
+
+    /// Has it looked whether the table is still the one that was asked for.
+    pub fn check(&self) {
+        self.desired.send_modify(|last| last.checks += 1);
     }
 
     /// What was asked for last. None before the first time.
@@ -115,13 +128,21 @@ async fn work(
     outcomes: watch::Sender<Outcome>,
 ) {
     let mut failed = false;
+    // The number that is in force, and how the kernel has its table.
+    let mut in_force = (0, 0);
     loop {
         let next = desired.changed();
         let next = if failed { timeout(retry, next).await.unwrap_or(Ok(())) } else { next.await };
         if next.is_err() {
             return;
         }
-        let Desired { number, ruleset } = desired.borrow_and_update().clone();
+        let Desired { number, ruleset, .. } = desired.borrow_and_update().clone();
+        if !failed && number == in_force.0 {
+            if ruleset.is_none() || in_force.1 == in_kernel().await {
+                continue;
+            }
+            log::warn!("somebody has changed the nftables table {TABLE}: it is made anew");
+        }
         let remove = ruleset.is_none();
         let ruleset = ruleset.unwrap_or_else(removal);
         let result = match program.run(&["-f", "-"], ruleset.text()).await {
@@ -130,12 +151,23 @@ async fn work(
             result => result,
         };
         failed = result.is_err();
+        if !failed {
+            in_force = (number, in_kernel().await);
+        }
         let new = Outcome { number, result };
         outcomes.send_if_modified(|outcome| {
             let changed = *outcome != new;
             *outcome = new;
             changed
         });
+    }
+}
+
+/// How the kernel has the table; 0 where it does not say.
+async fn in_kernel() -> u64 {
+    match spawn_blocking(fingerprint).await {
+        Ok(Ok(number)) => number,
+        _ => 0,
     }
 }
 

@@ -6,7 +6,8 @@
 //! How: [`System::apply`] takes the whole desired state. `plan` says what that means entry by
 //! entry, `diff` what has to be done for it, the same for each kind of entries; `kernel` and
 //! `switches` read and write the kinds. The nftables table is made by a task of its own, see
-//! [`nft`]. The rules, for both families, in this order from priority P on:
+//! [`nft`]. `monitor` hears what others do to it: [`System::news`] says when to apply again, and
+//! does so every half a minute in any case. The rules, for both families, in this order from priority P on:
 //!
 //! | Priority | Rule | For |
 //! |---|---|---|
@@ -38,6 +39,8 @@
 
 mod diff;
 mod kernel;
+mod monitor;
+mod part;
 mod plan;
 mod route;
 mod rule;
@@ -46,17 +49,23 @@ mod switches;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use netlink_packet_route::AddressFamily;
+use tokio::time::{Instant, sleep_until};
 
+use super::clock;
 use super::ids::Ids;
 use super::netlink::{Network, Wan};
 use super::nft::{self, Nft, Ruleset};
 use super::sysctl::Sysctls;
 use diff::{Entry, Kind, reconcile};
 use kernel::{Addresses, Kernel, Routes, Rules};
+use monitor::Monitor;
 use onebox_core::prefix::{InterfaceAddress, Prefix};
-use plan::Entries;
+pub use part::Part;
+use part::Parts;
+use plan::{Device, Entries};
 use switches::Switches;
 
 /// Whose the TUN device's state, addresses and routes are.
@@ -178,6 +187,28 @@ impl Kind for Nft {
     }
 }
 
+/// Longest time until all is compared with what is desired, whatever was heard.
+const COMPARE: Duration = Duration::from_secs(30);
+/// How long news of one cause may gather, and the least time between two comparisons for news: a
+/// daemon that starts anew removes dozens of rules.
+const GATHER: Duration = Duration::from_millis(20);
+const APART: Duration = Duration::from_millis(300);
+
+/// What makes [`System::apply`] due.
+#[derive(Debug)]
+pub enum News {
+    /// The nftables table is in force, or fails and is tried again.
+    Table(Result<(), nft::Error>),
+    /// Somebody else may have changed something of ours, or the last look was long ago.
+    Compare {
+        /// The TUN device is not there any more.
+        device_gone: bool,
+    },
+}
+
+/// How it went with a part.
+pub type Outcome = (Part, Result<(), Error>);
+
 /// What we have done to the system.
 #[derive(Debug)]
 pub struct System {
@@ -185,6 +216,15 @@ pub struct System {
     kernel: Kernel,
     sysctls: Sysctls,
     nft: Nft,
+    monitor: Monitor,
+    /// As applied last.
+    entries: Entries,
+    /// Parts that may not be as they should.
+    stale: Parts,
+    /// When to compare because of what was heard, and in any case.
+    news_due: Option<Instant>,
+    compare_due: Instant,
+    compared: Option<Instant>,
 }
 
 impl System {
@@ -194,41 +234,91 @@ impl System {
     /// of switches. Needs a tokio runtime with IO and time.
     ///
     /// # Errors
-    /// See [`Error`]. What becomes of the nftables table is logged only: the task goes on trying.
+    /// There is no connection to the kernel. What cannot be removed is only logged: it is compared
+    /// again.
     pub async fn open(ids: Ids, state: &Path, barred: bool) -> Result<System, Error> {
         let (kernel, sysctls) = (Kernel::open()?, Sysctls::load(state));
-        let mut system = System { ids, kernel, sysctls, nft: Nft::start() };
+        let mut system = System {
+            ids,
+            kernel,
+            sysctls,
+            nft: Nft::start(),
+            monitor: Monitor::start(),
+            entries: Entries::default(),
+            stale: Parts::ALL,
+            news_due: None,
+            compare_due: clock::timer_now() + COMPARE,
+            compared: None,
+        };
         let undone = if barred { system.undo_but_routes().await } else { system.undo().await };
-        match undone {
-            Err(Error::Nft(error)) => log::error!("{error}"),
-            other => other?,
+        if let Err(error) = undone {
+            log::error!("cleaning up after an earlier run: {error}");
         }
         Ok(system)
     }
 
-    /// Makes the system as desired. May be called again at any time; what is right already is
-    /// not touched, and what somebody has removed is made again. The nftables table is only asked
-    /// for: see [`table_changed`](Self::table_changed).
+    /// Makes the system as desired. May be called again at any time: parts of which something else is
+    /// desired than last time, or of which somebody may have changed something, are compared with
+    /// what is there. What is right is not touched. The nftables table is only asked for: see
+    /// [`news`](Self::news).
     ///
-    /// # Errors
-    /// The first that failed. The rest is made all the same, so that a kernel without IPv6 gets
-    /// its IPv4 routes.
-    pub async fn apply(&mut self, desired: &Desired) -> Result<(), Error> {
+    /// Returns how it went with each part that was compared, with the first error of each; the rest
+    /// of a part is made all the same, so that a kernel without IPv6 gets its IPv4 routes. What
+    /// failed is tried again with the next call.
+    pub async fn apply(&mut self, desired: &Desired) -> Vec<Outcome> {
         let entries = Entries::of(&self.ids, desired);
+        self.stale.add(entries.differing(&self.entries));
+        self.entries = entries;
+        self.monitor.set_interest(self.entries.interest());
+        let mut outcomes = Vec::new();
         // The table first: it takes longest, and what is routed into the tunnel is to find it.
-        let asked = self.table_and_switches(&entries).await;
-        let device = self.device(&entries).await;
-        device.and(self.routing(&entries).await).and(asked)
+        for part in Part::ALL {
+            if self.stale.contains(part) {
+                self.stale.remove(part);
+                let outcome = self.reconcile(part).await;
+                if outcome.is_err() {
+                    self.stale.add(Parts::of(&[part]));
+                }
+                outcomes.push((part, outcome));
+            }
+        }
+        outcomes
     }
 
-    /// Waits for news of the nftables table: it is in force, or fails. May be cancelled. Once it
-    /// is in force, [`apply`](Self::apply) is due again: connection tracking has switches only
-    /// when a table needs it.
-    ///
-    /// # Errors
-    /// Why it fails. It is tried again.
-    pub async fn table_changed(&mut self) -> Result<(), nft::Error> {
-        self.nft.changed().await
+    /// Compares everything with the next [`apply`](Self::apply).
+    pub fn distrust(&mut self) {
+        self.stale = Parts::ALL;
+    }
+
+    /// Waits for something that makes [`apply`](Self::apply) due. May be cancelled.
+    pub async fn news(&mut self) -> News {
+        loop {
+            let due = self.news_due.unwrap_or(self.compare_due).min(self.compare_due);
+            tokio::select! {
+                outcome = self.nft.changed() => {
+                    // Connection tracking has switches only when a table needs it.
+                    self.stale.add(Parts::of(&[Part::Switches]));
+                    return News::Table(outcome);
+                }
+                () = self.monitor.heard(), if self.news_due.is_none() => {
+                    let now = clock::timer_now();
+                    let earliest = self.compared.map_or(now, |compared| compared + APART);
+                    self.news_due = Some(earliest.max(now + GATHER));
+                }
+                () = sleep_until(due) => break,
+            }
+        }
+        let (now, (heard, device_gone)) = (clock::timer_now(), self.monitor.take());
+        if self.compare_due <= now {
+            self.stale = Parts::ALL;
+            self.compare_due = now + COMPARE;
+        }
+        (self.news_due, self.compared) = (None, Some(now));
+        self.stale.add(heard);
+        if self.stale.contains(Part::Table) {
+            self.nft.check();
+        }
+        News::Compare { device_gone }
     }
 
     /// Waits until the nftables table is in force or known to fail, for a bounded time; see
@@ -245,8 +335,9 @@ impl System {
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo(&mut self) -> Result<(), Error> {
-        let routing = self.routing(&Entries::default()).await;
-        routing.and(self.undo_but_routes().await)
+        self.entries = Entries::default();
+        let routes = self.reconcile(Part::Routes).await;
+        routes.and(self.reconcile(Part::Rules).await).and(self.undo_but_routes().await)
     }
 
     /// Takes back what is ours but for routes and rules: what is barred stays so until the next
@@ -255,31 +346,39 @@ impl System {
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo_but_routes(&mut self) -> Result<(), Error> {
-        let undone = self.table_and_switches(&Entries::default()).await;
+        self.entries = Entries::default();
+        let asked = self.reconcile(Part::Table).await;
+        let switches = self.reconcile(Part::Switches).await;
         let table = self.table_settled().await;
-        undone.and(table.map_err(Error::from))
+        asked.and(switches).and(table.map_err(Error::from))
     }
 
-    async fn device(&mut self, entries: &Entries) -> Result<(), Error> {
-        let Some(device) = &entries.device else { return Ok(()) };
-        let set = self.kernel.device(device).await;
-        let Some(addresses) = &device.addresses else { return set };
-        set.and(reconcile(&mut Addresses { kernel: &self.kernel, device }, addresses).await)
-    }
-
-    async fn routing(&mut self, entries: &Entries) -> Result<(), Error> {
-        // Routes before the rules that lead to them.
-        let routes = reconcile(&mut Routes(&self.kernel), &entries.routes).await;
-        routes.and(reconcile(&mut Rules(&self.kernel), &entries.rules).await)
-    }
-
-    async fn table_and_switches(&mut self, entries: &Entries) -> Result<(), Error> {
-        let table = reconcile(&mut self.nft, std::slice::from_ref(&entries.table)).await;
-        let mut desired = entries.switches.clone();
-        desired.retain(|switch| self.sysctls.applies(switch));
-        let keep = entries.device.is_some();
-        let mut switches = Switches { sysctls: &mut self.sysctls, desired: &desired, keep };
-        table.and(reconcile(&mut switches, &desired).await)
+    /// Makes a part what the entries say.
+    async fn reconcile(&mut self, part: Part) -> Result<(), Error> {
+        let entries = &self.entries;
+        let device = entries.device.as_ref();
+        match part {
+            Part::Table => reconcile(&mut self.nft, std::slice::from_ref(&entries.table)).await,
+            Part::Switches => {
+                let mut desired = entries.switches.clone();
+                desired.retain(|switch| self.sysctls.applies(switch));
+                let keep = device.is_some();
+                let mut kind = Switches { sysctls: &mut self.sysctls, desired: &desired, keep };
+                reconcile(&mut kind, &desired).await
+            }
+            Part::Device => match device {
+                Some(device) => self.kernel.device(device).await,
+                None => Ok(()),
+            },
+            Part::Addresses => match device {
+                Some(device @ Device { addresses: Some(addresses), .. }) => {
+                    reconcile(&mut Addresses { kernel: &self.kernel, device }, addresses).await
+                }
+                _ => Ok(()),
+            },
+            Part::Routes => reconcile(&mut Routes(&self.kernel), &entries.routes).await,
+            Part::Rules => reconcile(&mut Rules(&self.kernel), &entries.rules).await,
+        }
     }
 }
 

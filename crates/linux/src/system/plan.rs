@@ -2,6 +2,8 @@
 
 use netlink_packet_route::route::RouteHeader;
 
+use super::monitor::Interest;
+use super::part::{Part, Parts};
 use super::route::OwnRoute;
 use super::rule::{Rule, RuleKind};
 use super::{Desired, Owner};
@@ -41,6 +43,32 @@ pub(super) struct Device {
 }
 
 impl Entries {
+    /// The parts in which this differs from `other`.
+    pub(super) fn differing(&self, other: &Entries) -> Parts {
+        let device = |entries: &Entries| entries.device.as_ref().map(|d| (d.ifindex, d.mtu));
+        let addresses =
+            |entries: &Entries| entries.device.as_ref().map(|d| (d.ifindex, d.addresses.clone()));
+        let differs = [
+            (self.table != other.table, Part::Table),
+            (self.switches != other.switches, Part::Switches),
+            (device(self) != device(other), Part::Device),
+            (addresses(self) != addresses(other), Part::Addresses),
+            (self.routes != other.routes, Part::Routes),
+            (self.rules != other.rules, Part::Rules),
+        ];
+        let parts = differs.into_iter().filter(|(differs, _)| *differs).map(|(_, part)| part);
+        Parts::of(&parts.collect::<Vec<_>>())
+    }
+
+    /// What the monitor has to know to tell what concerns us.
+    pub(super) fn interest(&self) -> Interest {
+        Interest {
+            device: self.device.as_ref().map_or(0, |device| device.ifindex),
+            devices: self.routes.iter().map(|route| route.ifindex).collect(),
+            tables: self.routes.iter().map(|route| route.table).collect(),
+        }
+    }
+
     /// What `desired` means with these numbers.
     pub(super) fn of(ids: &Ids, desired: &Desired) -> Entries {
         Entries {

@@ -92,16 +92,24 @@ impl OwnRoute {
         message
     }
 
+    /// The table that a route lies in, whosever it is.
+    pub(super) fn table_of(message: &RouteMessage) -> u32 {
+        let own = message.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
+        own.unwrap_or(u32::from(message.header.table))
+    }
+
     /// Reads a route of ours; None if it is somebody else's.
     pub(super) fn read(message: &RouteMessage) -> Option<OwnRoute> {
         let v4 = message.header.address_family == AddressFamily::Inet;
         let any: IpAddr =
             if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let (mut table, mut address) = (u32::from(message.header.table), any);
+        let (table, mut address) = (OwnRoute::table_of(message), any);
         let (mut ifindex, mut gateway) = (0, None);
         for attribute in &message.attributes {
             match attribute {
-                RouteAttribute::Table(value) => table = *value,
                 RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = (*ip).into(),
                 RouteAttribute::Destination(RouteAddress::Inet6(ip)) => address = (*ip).into(),
                 RouteAttribute::Gateway(RouteAddress::Inet(ip)) => gateway = Some((*ip).into()),
