@@ -62,7 +62,7 @@ const MTU_MIN: u16 = 1280;
 const BUSY_US: u64 = 2 * SEC;
 /// Hold that a receiver uses until the sender has said one.
 const HOLD_FIRST_US: u64 = 200 * MS;
-/// Events that wait to be read at most: older ones are dropped.
+/// Events that wait to be read when another path changes its state: older ones are dropped.
 const EVENTS_MAX: usize = 64;
 
 /// Where a datagram goes.
@@ -351,7 +351,7 @@ impl Engine {
         self.events.pop_front()
     }
 
-    /// Says good-bye with the next datagram. Reasons: 0 stopping, 1 reconnecting.
+    /// Says good-bye with the next datagram; `reason` is that of the frame.
     pub fn close(&mut self, reason: u8) {
         self.closing = Some(reason);
     }

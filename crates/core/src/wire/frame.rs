@@ -107,7 +107,7 @@ pub enum Frame<'a> {
     },
     /// The sender goes away.
     Close {
-        /// 0: it is stopping; 1: it was told to reconnect.
+        /// 0: it is stopping; 1, which we do not send: it was told to reconnect.
         reason: u8,
     },
     /// Parity of datagrams of this path, from which a lost one can be rebuilt.
