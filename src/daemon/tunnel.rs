@@ -396,7 +396,12 @@ impl Tunnel {
         self.desired.owner = if main.netifd.is_some() { Owner::Netifd } else { Owner::Us };
         self.desired.lookups = self.wants_lookups();
         let own = main.addresses.iter().map(|a| a.address);
-        self.desired.forwarding = matches!(main.role, Role::Server(_));
+        // A router that is one for itself alone need not forward.
+        let has_lan = self.network.interfaces.values().any(|interface| {
+            let wan = !interface.routes_v4.is_empty() || !interface.routes_v6.is_empty();
+            interface.up && !interface.addresses.is_empty() && !wan
+        });
+        self.desired.forwarding = matches!(main.role, Role::Server(_)) || has_lan;
         self.desired.tables = Some(match &main.role {
             Role::Client(_) => nft::Tables {
                 masquerade_into_tunnel: own.collect(),

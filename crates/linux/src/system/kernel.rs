@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::route::{RouteMessage, RouteProtocol};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
 use netlink_packet_route::rule::RuleMessage;
 use nix::errno::Errno;
+use nix::net::if_::if_indextoname;
 use rtnetlink::AddressMessageBuilder;
 use tokio::task::JoinHandle;
 
@@ -75,6 +76,31 @@ impl Kernel {
         };
         let set = self.handle.change(Object::Link(link)).await;
         set.map_err(|error| failed(format!("set up {}", device.name), error))
+    }
+}
+
+impl Kernel {
+    /// Names of the devices with an IPv6 default route from a router advertisement.
+    pub(super) async fn advertised(&self) -> Result<Vec<String>, Error> {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = AddressFamily::Inet6;
+        filter.header.protocol = RouteProtocol::Ra;
+        let mut names = Vec::new();
+        let read = self.handle.each(Object::Route(filter), |object| {
+            if let Object::Route(route) = object
+                && route.header.protocol == RouteProtocol::Ra
+                && route.header.destination_prefix_length == 0
+            {
+                let index = route.attributes.iter().find_map(|attribute| match attribute {
+                    RouteAttribute::Oif(index) => Some(*index),
+                    _ => None,
+                });
+                let name = index.and_then(|index| if_indextoname(index).ok());
+                names.extend(name.and_then(|name| name.into_string().ok()));
+            }
+        });
+        unless(&NO_FAMILY, read.await, || "read routes".to_owned())?;
+        Ok(names)
     }
 }
 

@@ -219,6 +219,8 @@ pub struct System {
     monitor: Monitor,
     /// As applied last.
     entries: Entries,
+    /// Devices whose IPv6 default route comes from router advertisements.
+    advertised: Vec<String>,
     /// Parts that may not be as they should.
     stale: Parts,
     /// When to compare because of what was heard, and in any case.
@@ -245,6 +247,7 @@ impl System {
             nft: Nft::start(),
             monitor: Monitor::start(),
             entries: Entries::default(),
+            advertised: Vec::new(),
             stale: Parts::ALL,
             news_due: None,
             compare_due: clock::timer_now() + COMPARE,
@@ -266,7 +269,13 @@ impl System {
     /// of a part is made all the same, so that a kernel without IPv6 gets its IPv4 routes. What
     /// failed is tried again with the next call.
     pub async fn apply(&mut self, desired: &Desired) -> Vec<Outcome> {
-        let entries = Entries::of(&self.ids, desired);
+        if desired.forwarding && self.stale.contains(Part::Switches) {
+            match self.kernel.advertised().await {
+                Ok(devices) => self.advertised = devices,
+                Err(error) => log::debug!("{error}"),
+            }
+        }
+        let entries = Entries::of(&self.ids, desired, &self.advertised);
         self.stale.add(entries.differing(&self.entries));
         self.entries = entries;
         self.monitor.set_interest(self.entries.interest());

@@ -11,6 +11,7 @@ use crate::ids::{Ids, Mark, Rank, wan_table};
 use crate::nft::{Ruleset, ruleset};
 use crate::sysctl::{self, Switch};
 use onebox_core::prefix::{InterfaceAddress, Prefix};
+use std::collections::BTreeSet;
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
@@ -69,8 +70,9 @@ impl Entries {
         }
     }
 
-    /// What `desired` means with these numbers.
-    pub(super) fn of(ids: &Ids, desired: &Desired) -> Entries {
+    /// What `desired` means with these numbers. `advertised`: devices whose IPv6 default route comes
+    /// from router advertisements.
+    pub(super) fn of(ids: &Ids, desired: &Desired, advertised: &[String]) -> Entries {
         Entries {
             device: Some(Device {
                 name: desired.device.clone(),
@@ -81,7 +83,7 @@ impl Entries {
             routes: routes(ids, desired),
             rules: rules(ids, desired),
             table: desired.tables.as_ref().map(|tables| ruleset(&desired.device, tables)),
-            switches: switches(desired),
+            switches: switches(desired, advertised),
         }
     }
 }
@@ -150,7 +152,7 @@ fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
     list
 }
 
-fn switches(desired: &Desired) -> Vec<Switch> {
+fn switches(desired: &Desired, advertised: &[String]) -> Vec<Switch> {
     // Answers to what arrived by the tunnel may be meant to leave by a WAN: loose.
     let mut list = vec![Switch::of_own_device(sysctl::rp_filter(&desired.device), "2")];
     if desired.tables.is_some() {
@@ -162,8 +164,10 @@ fn switches(desired: &Desired) -> Vec<Switch> {
     if desired.forwarding {
         // A host that forwards ignores router advertisements unless told otherwise, and would
         // lose its IPv6 default route.
-        let wans = desired.wans.iter().map(|wan| Switch::new(sysctl::accept_ra(&wan.device), "2"));
-        list.extend(wans.map(|switch| switch.only_from("1")));
+        let wans = desired.wans.iter().map(|wan| &wan.device);
+        let devices: BTreeSet<&String> = wans.chain(advertised).collect();
+        let switch = |device: &String| Switch::new(sysctl::accept_ra(device), "2").only_from("1");
+        list.extend(devices.into_iter().map(switch));
         list.extend([sysctl::FORWARD_V4, sysctl::FORWARD_V6].map(|key| Switch::new(key, "1")));
     }
     list
@@ -228,19 +232,20 @@ mod tests {
         assert_eq!(kinds(&desired), [900, 901, 902, 902, 903]);
         let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
-        assert_eq!(Entries::of(&IDS, &desired).device.unwrap().addresses, None);
+        assert_eq!(Entries::of(&IDS, &desired, &[]).device.unwrap().addresses, None);
     }
 
     #[test]
     fn only_a_server_forwards_and_no_switch_is_unknown() {
         let keys = |desired: &Desired| -> Vec<String> {
-            switches(desired).into_iter().map(|switch| switch.key).collect()
+            switches(desired, &[]).into_iter().map(|switch| switch.key).collect()
         };
         assert_eq!(keys(&desired()), ["net/ipv4/conf/onebox0/rp_filter"]);
         let server =
             Desired { forwarding: true, tables: Some(crate::nft::Tables::default()), ..desired() };
-        let all = switches(&server);
-        assert_eq!(all.len(), 6);
+        let uplink = ["eth0".to_owned(), "wan2".to_owned()];
+        let all = switches(&server, &uplink);
+        assert_eq!(all.len(), 7);
         assert!(all.iter().all(|switch| switch.of_own_device || sysctl::is_known(&switch.key)));
     }
 
