@@ -315,7 +315,8 @@ fn machine() -> Result<Vec<(IpAddr, bool)>, SetupError> {
         for address in &interface.addresses {
             let v4 = address.ip.is_ipv4();
             let routes = if v4 { &interface.routes_v4 } else { &interface.routes_v6 };
-            let lasting = !routes.is_empty() && !address.unusable && !address.temporary;
+            let fleeting = address.unusable || address.deprecated || address.temporary;
+            let lasting = !routes.is_empty() && !fleeting;
             all.push((address.ip, lasting));
         }
     }

@@ -2,13 +2,14 @@
 
 use super::wans::Wans;
 use crate::dataplane::Report;
-use crate::endpoint::{self, PeerSnapshot, PeerState, Via};
+use crate::endpoint::{self, PeerSnapshot, PeerState, Udp, Via};
 use crate::engine;
 use crate::status::history::Rates;
 use crate::status::{self, Bond, Path, Peer, Reason};
 use crate::time::SEC;
 use crate::wire::PathId;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 fn ms(us: u64) -> f64 {
     us as f64 / 1000.0
@@ -84,7 +85,7 @@ fn path(
     let mut path = Path {
         wan: entry.map_or_else(|| format!("path{}", p.id.0), |e| e.name.clone()),
         device: device.unwrap_or_default(),
-        local: local(p.id, via, entry, report),
+        local: local(p.id, via, report),
         remote: via.map(|via| via.remote().to_string()).unwrap_or_default(),
         state: p.state.into(),
         rtt_ms: ms(p.rtt_us),
@@ -105,24 +106,15 @@ fn path(
     path
 }
 
-/// The address and port that a path is sent from: of the WAN on a router, the one that was asked
-/// on a server.
-fn local(
-    id: PathId,
-    via: Option<Via>,
-    entry: Option<&super::wans::Entry>,
-    report: &Report,
-) -> String {
-    let Some(Via::Udp(udp)) = via else { return String::new() };
-    if let Some(local) = udp.local {
-        return local.to_string();
+/// The address and port that a path is sent from: of the WAN on a router, the address that was
+/// asked on a server.
+fn local(id: PathId, via: Option<Via>, report: &Report) -> String {
+    let Some(Via::Udp(Udp { local: Some(local), .. })) = via else { return String::new() };
+    let ports = report.ports.get(&id.0).into_iter().flatten();
+    match ports.into_iter().find(|(source, _)| *source == local) {
+        Some((_, port)) => SocketAddr::new(local, *port).to_string(),
+        None => local.to_string(),
     }
-    let v4 = udp.remote.is_ipv4();
-    let source = entry.and_then(|e| e.wan.as_ref()).and_then(|w| if v4 { w.v4 } else { w.v6 });
-    let family = onebox_linux::udp::Family::of(udp.remote.ip());
-    let ports = report.ports.get(&id.0);
-    let port = ports.and_then(|p| p.iter().find(|(f, _)| *f == family)).map_or(0, |p| p.1);
-    source.map(|s| std::net::SocketAddr::new(s.address, port).to_string()).unwrap_or_default()
 }
 
 /// What was dropped, by the code of its reason. The reason in words is the same with spaces.

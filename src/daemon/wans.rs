@@ -11,7 +11,6 @@ use crate::dataplane::{Command, WanPlan};
 use crate::engine::{Mode, PathSettings, Reason};
 use crate::wire::{PATHS_MAX, PathId};
 use onebox_linux::netlink::{Network, Route, Selection, Wan, WanFault, wans};
-use onebox_linux::udp::Family;
 use onebox_openwrt::netifd::Interfaces;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +81,7 @@ impl Wans {
         interfaces: &Interfaces,
     ) -> (Vec<Wan>, Vec<Command>) {
         let network = completed(network, client, interfaces);
-        let found = wans(&network, &selection(client, interfaces));
+        let found = wans(&network, &self.selection(client, interfaces));
         let mut commands = Vec::new();
         for wan in &found {
             match self.entry(&wan.name) {
@@ -114,6 +113,22 @@ impl Wans {
         let gone: Vec<Entry> =
             self.entries.extract_if(.., |entry| names.contains(&entry.name)).collect();
         gone.into_iter().map(|entry| Command::CloseWan(entry.path)).collect()
+    }
+
+    /// Two WANs that are on one device now are one: the first.
+    fn selection(&self, client: &config::Client, interfaces: &Interfaces) -> Selection {
+        let (off, used): (Vec<_>, Vec<_>) =
+            client.wans.iter().partition(|w| w.mode == config::Mode::Off);
+        let on = |w: &config::Wan| device(&w.link, interfaces).to_owned();
+        let mut taken = BTreeSet::new();
+        let configured = used.iter().map(|w| (w.name.clone(), on(w)));
+        let plans = self.entries.iter().filter_map(|entry| entry.plan.as_ref());
+        Selection {
+            discover: client.discover,
+            configured: configured.filter(|(_, device)| taken.insert(device.clone())).collect(),
+            excluded: off.into_iter().map(on).collect(),
+            in_use: plans.flat_map(|plan| &plan.sources).copied().collect(),
+        }
     }
 
     /// The place of the WAN with this name, made if there is a number left for it. The number of
@@ -182,20 +197,6 @@ fn device<'a>(link: &'a WanLink, interfaces: &'a Interfaces) -> &'a str {
     }
 }
 
-/// Two WANs that are on one device now are one: the first.
-fn selection(client: &config::Client, interfaces: &Interfaces) -> Selection {
-    let (off, used): (Vec<_>, Vec<_>) =
-        client.wans.iter().partition(|w| w.mode == config::Mode::Off);
-    let on = |w: &config::Wan| device(&w.link, interfaces).to_owned();
-    let mut taken = BTreeSet::new();
-    let configured = used.iter().map(|w| (w.name.clone(), on(w)));
-    Selection {
-        discover: client.discover,
-        configured: configured.filter(|(_, device)| taken.insert(device.clone())).collect(),
-        excluded: off.into_iter().map(on).collect(),
-    }
-}
-
 /// The network with the default routes that only netifd knows, for those WANs that are given by an
 /// interface: such a route is in another table, or not set at all, so that other programs decide.
 fn completed(network: &Network, client: &config::Client, interfaces: &Interfaces) -> Network {
@@ -214,6 +215,7 @@ fn completed(network: &Network, client: &config::Client, interfaces: &Interfaces
                     metric: known.metric,
                     gateway: route.gateway,
                     source: None,
+                    from: route.from,
                 }));
             }
         }
@@ -223,14 +225,11 @@ fn completed(network: &Network, client: &config::Client, interfaces: &Interfaces
 
 fn plan(path: PathId, wan: &Wan, mode: Mode, section: Option<&config::Wan>) -> WanPlan {
     let bytes = |kbps: Option<u32>| kbps.map(|k| u64::from(k) * 125);
-    let mut families = Vec::new();
-    families.extend(wan.v4.map(|_| Family::V4));
-    families.extend(wan.v6.map(|_| Family::V6));
     WanPlan {
         path,
         device: wan.device.clone(),
         ifindex: wan.ifindex,
-        families,
+        sources: wan.v4.iter().chain(&wan.v6).map(|source| source.address).collect(),
         settings: PathSettings {
             mode,
             metered: section.is_some_and(|s| s.metered),
@@ -283,12 +282,15 @@ mod tests {
                     ip: address.parse().unwrap(),
                     length: 24,
                     unusable: false,
+                    deprecated: false,
                     temporary: false,
+                    preferred_s: u32::MAX,
                 }],
                 routes_v4: vec![Route {
                     metric: 10,
                     gateway: Some("10.0.0.1".parse().unwrap()),
                     source: None,
+                    from: None,
                 }],
                 ..Interface::default()
             };

@@ -30,7 +30,7 @@ use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Family, Options, ReceiveBuffer, UdpSocket};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -56,8 +56,8 @@ pub struct WanPlan {
     pub device: String,
     /// Index of the device.
     pub ifindex: u32,
-    /// Families that can leave by it.
-    pub families: Vec<Family>,
+    /// Our addresses that datagrams are sent from, one for each family that can leave by it.
+    pub sources: Vec<IpAddr>,
     /// How the path is opened.
     pub settings: PathSettings,
 }
@@ -87,8 +87,8 @@ pub struct Report {
     pub total: endpoint::Total,
     /// What the TUN device dropped.
     pub tun: onebox_linux::tun::Drops,
-    /// Local port of each WAN's sockets.
-    pub ports: BTreeMap<u8, Vec<(Family, u16)>>,
+    /// Address and local port of each WAN's sockets.
+    pub ports: BTreeMap<u8, Vec<(IpAddr, u16)>>,
 }
 
 /// What the rest of the program tells the data plane.
@@ -179,11 +179,11 @@ impl DataPlane {
     }
 }
 
-/// The sockets of one WAN.
+/// The sockets of one WAN, each with the address that it sends from.
 #[derive(Debug)]
 struct WanSockets {
     plan: WanPlan,
-    sockets: Vec<(Family, SocketId)>,
+    sockets: Vec<(IpAddr, SocketId)>,
 }
 
 impl WanSockets {
@@ -200,8 +200,9 @@ impl WanSockets {
         let mut candidates = Vec::new();
         for &remote in remotes {
             let family = Family::of(remote.ip());
-            let sockets = self.sockets.iter().filter(|(f, _)| *f == family);
-            let ways = sockets.map(|&(_, socket)| Via::Udp(Udp { socket, remote, local: None }));
+            let sockets = self.sockets.iter().filter(|(source, _)| Family::of(*source) == family);
+            let ways = sockets
+                .map(|&(source, socket)| Via::Udp(Udp { socket, remote, local: Some(source) }));
             candidates.extend(ways);
         }
         // Until the path is proved, nobody knows which family it will use: the longer header fits
@@ -515,24 +516,27 @@ impl Worker {
         let key = plan.path.0;
         let mut kept = Vec::new();
         if let Some(old) = self.wans.remove(&key) {
-            for (family, id) in old.sockets {
-                if old.plan.ifindex == plan.ifindex && plan.families.contains(&family) {
-                    kept.push((family, id));
+            for (source, id) in old.sockets {
+                // With another address begins another socket: the kernel answers the first
+                // datagram from one that has gone in a way that ends segmentation on a socket.
+                if old.plan.ifindex == plan.ifindex && plan.sources.contains(&source) {
+                    kept.push((source, id));
                 } else {
                     self.remove_socket(id);
                 }
             }
         }
-        for &family in &plan.families {
-            if kept.iter().any(|(f, _)| *f == family) {
+        for &source in &plan.sources {
+            if kept.iter().any(|(known, _)| *known == source) {
                 continue;
             }
+            let family = Family::of(source);
             let device = Some(plan.device.clone());
             let options = Options { device, mark: self.mark, ..Options::default() };
             let opened =
                 UdpSocket::open(family, &options).and_then(|socket| self.add_socket(socket));
             match opened {
-                Ok(id) => kept.push((family, id)),
+                Ok(id) => kept.push((source, id)),
                 Err(error) => log::warn!("no {family:?} socket on {}: {error}", plan.device),
             }
         }
@@ -565,7 +569,7 @@ impl Worker {
             total,
             tun: self.tun.drops(),
             ports: wans
-                .map(|(&key, w)| (key, w.sockets.iter().map(|(f, id)| (*f, port(id))).collect()))
+                .map(|(&key, w)| (key, w.sockets.iter().map(|(ip, id)| (*ip, port(id))).collect()))
                 .collect(),
         }
     }

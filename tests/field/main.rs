@@ -13,3 +13,4 @@
 mod lab;
 
 mod kernel;
+mod wans;

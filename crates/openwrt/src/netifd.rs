@@ -100,6 +100,8 @@ pub struct DefaultRoute {
     pub v4: bool,
     /// None on a point-to-point device.
     pub gateway: Option<IpAddr>,
+    /// The route is only for packets from here; None: for all.
+    pub from: Option<Prefix>,
 }
 
 impl Interfaces {
@@ -146,7 +148,9 @@ fn default_route(route: &Value) -> Option<DefaultRoute> {
     }
     let gateway: Option<IpAddr> = route.get("nexthop").and_then(|hop| hop.as_str()?.parse().ok());
     let gateway = gateway.filter(|gateway| !gateway.is_unspecified());
-    Some(DefaultRoute { v4: target.is_ipv4(), gateway })
+    let from: Option<Prefix> = route.get("source").and_then(|from| from.as_str()?.parse().ok());
+    let from = from.filter(|from| !from.is_default());
+    Some(DefaultRoute { v4: target.is_ipv4(), gateway, from })
 }
 
 #[cfg(test)]
@@ -161,13 +165,12 @@ mod tests {
 
     #[test]
     fn a_dump_tells_devices_and_gateways() {
-        let route =
-            |to: &str, mask: u32, by: &str| json!({"target": to, "mask": mask, "nexthop": by});
+        let route = |to: &str, mask: u32, by: &str| json!({"target": to, "mask": mask, "nexthop": by, "source": "0.0.0.0/0"});
         let interfaces = read(json!({"interface": [
             {"interface": "loopback", "up": true, "l3_device": "lo", "device": "lo", "route": []},
             {"interface": "wan", "up": true, "l3_device": "pppoe-wan", "device": "eth1", "metric": 10,
              "route": [route("192.0.2.0", 24, "0.0.0.0"), route("0.0.0.0", 0, "192.0.2.1"),
-                       route("::", 0, "::")]},
+                       {"target": "::", "mask": 0, "nexthop": "::", "source": "2001:db8::/56"}]},
             {"interface": "wwan", "up": true, "l3_device": "wwan0", "metric": 20,
              "route": [], "inactive": {"route": [route("0.0.0.0", 0, "10.64.64.64")]}},
             {"interface": "dsl", "up": false, "pending": true, "proto": "onebox", "device": "eth2"},
@@ -183,8 +186,11 @@ mod tests {
         assert_eq!(interfaces.get("dsl").unwrap().protocol, PROTOCOL);
         let wan = interfaces.get("wan").unwrap();
         let gateway = "192.0.2.1".parse().ok();
-        let routes =
-            [DefaultRoute { v4: true, gateway }, DefaultRoute { v4: false, gateway: None }];
+        let from = "2001:db8::/56".parse().ok();
+        let routes = [
+            DefaultRoute { v4: true, gateway, from: None },
+            DefaultRoute { v4: false, gateway: None, from },
+        ];
         assert_eq!((wan.metric, wan.routes.as_slice()), (10, &routes[..]));
         let wwan = interfaces.get("wwan").unwrap();
         assert_eq!(wwan.routes[0].gateway, "10.64.64.64".parse().ok());

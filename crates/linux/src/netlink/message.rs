@@ -5,7 +5,7 @@
 //! with 16 MB of flash; and an attribute of a link that they do not understand loses the link.
 //!
 //! How: [`Message`] is one of four verbs and one of four objects. Addresses, routes and rules are
-//! those of `netlink-packet-route`; a [`Link`] is its header and the three attributes that matter.
+//! those of `netlink-packet-route`; a [`Link`] is its header and the four attributes that matter.
 //! `netlink-proto`, which `rtnetlink` brings, carries any type that can be written and read.
 //!
 //! Limits: objects of other kinds read as [`Object::Other`], whatever they hold.
@@ -36,6 +36,9 @@ const LINK_HEADER: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKINFO: u16 = 18;
+/// The attribute in [`IFLA_LINKINFO`] that names the driver of a virtual device.
+const IFLA_INFO_KIND: u16 = 1;
 /// Bytes of an attribute that holds a number of 32 bits.
 const NUMBER: usize = 8;
 
@@ -78,6 +81,8 @@ pub(crate) struct Link {
     pub(crate) mtu: Option<u32>,
     /// Whether it can pass packets (RFC 2863).
     pub(crate) state: Option<State>,
+    /// What kind of virtual device it is, such as `vlan`; hardware has none.
+    pub(crate) kind: Option<String>,
 }
 
 /// A message.
@@ -128,6 +133,7 @@ impl Link {
                 IFLA_IFNAME => link.name = Some(parse_string(attribute.value())?),
                 IFLA_MTU => link.mtu = Some(parse_u32(attribute.value())?),
                 IFLA_OPERSTATE => link.state = Some(State::from(parse_u8(attribute.value())?)),
+                IFLA_LINKINFO => link.kind = info_kind(attribute.value()),
                 _ => {}
             }
         }
@@ -148,6 +154,14 @@ impl Link {
             attributes[4..NUMBER].copy_from_slice(&mtu.to_ne_bytes());
         }
     }
+}
+
+/// The kind in the information about a virtual device. What makes no sense has none: a device is
+/// never lost for it.
+fn info_kind(info: &[u8]) -> Option<String> {
+    let mut attributes = NlasIterator::new(info).map_while(Result::ok);
+    let kind = attributes.find(|attribute| attribute.kind() == IFLA_INFO_KIND)?;
+    parse_string(kind.value()).ok()
 }
 
 impl NetlinkSerializable for Message {
@@ -281,6 +295,16 @@ mod tests {
         // Truncated anywhere it is refused or read in part, never more.
         for len in 0..bytes.len() {
             let _ = Link::parse(&bytes[..len]);
+        }
+    }
+
+    #[test]
+    fn the_kind_of_a_virtual_device_is_read() {
+        // An attribute of five bytes, padded, in front of the kind.
+        let info = [5, 0, 9, 0, 1, 0, 0, 0, 8, 0, 1, 0, b't', b'u', b'n', 0];
+        assert_eq!(info_kind(&info).as_deref(), Some("tun"));
+        for len in 0..info.len() - 1 {
+            assert_eq!(info_kind(&info[..len]), None);
         }
     }
 

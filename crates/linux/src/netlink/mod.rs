@@ -6,11 +6,12 @@
 //! [`system`](super::system).
 
 pub(super) mod handle;
+mod kind;
 pub(super) mod message;
 mod network;
 mod select;
 mod watch;
 
 pub use network::{Address, Interface, Network, Route};
-pub use select::{Selection, Source, Wan, WanFault, wans};
+pub use select::{Selection, Source, Wan, WanFault, wan_on, wans};
 pub use watch::Watcher;

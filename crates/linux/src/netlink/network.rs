@@ -4,7 +4,8 @@
 //! as no change, so that chatter (statistics, wireless events) wakes nobody. Default routes are
 //! not followed by message but read anew, because IPv4 routes vanish with their link silently.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
@@ -14,6 +15,9 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHopFlags, RouteType,
 };
 
+use onebox_core::prefix::Prefix;
+
+use super::kind;
 use super::message::Link;
 
 /// All interfaces but the loopback and those left out, by index.
@@ -32,6 +36,8 @@ pub struct Interface {
     pub up: bool,
     /// Has its carrier: a cable with somebody at the other end, a session, an association.
     pub carrier: bool,
+    /// A tunnel over other interfaces, see [`kind`].
+    pub tunnel: bool,
     /// Maximum transmission unit in bytes.
     pub mtu: u32,
     /// Addresses of global scope, usable ones and others.
@@ -49,10 +55,15 @@ pub struct Address {
     pub ip: IpAddr,
     /// Its prefix length.
     pub length: u8,
-    /// Not good for new traffic: deprecated, or duplicate detection runs or has failed.
+    /// Nothing can be sent from it: duplicate detection runs or has failed.
     pub unusable: bool,
+    /// Its time is over, though it still works: not for new traffic where there is another
+    /// (RFC 4862 §5.5.4).
+    pub deprecated: bool,
     /// A privacy address that will be replaced soon (RFC 8981).
     pub temporary: bool,
+    /// Seconds until it is deprecated, as the kernel said last; `u32::MAX`: never.
+    pub preferred_s: u32,
 }
 
 /// A default route.
@@ -64,26 +75,47 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
     /// The source address that the route asks for.
     pub source: Option<IpAddr>,
+    /// The route is only for packets from here (RFC 8043 §2); None: for all.
+    pub from: Option<Prefix>,
+}
+
+impl Route {
+    fn takes(&self, source: IpAddr) -> bool {
+        self.from.is_none_or(|from| from.contains(source))
+    }
 }
 
 impl Interface {
-    /// The address to send from: what the best route asks for, else the first that is usable,
-    /// for IPv6 lasting before temporary and global before unique-local ones.
-    pub fn source(&self, v4: bool) -> Option<IpAddr> {
+    /// The address to send from and the default route that packets from it take. `in_use` are
+    /// addresses that are sent from already.
+    ///
+    /// Of several, in this order: not deprecated, of the internet rather than unique-local, by the
+    /// best route, the one that the route asks for, of the gateway's subnet, lasting, in use
+    /// already, preferred for longest. The first of equals is the kernel's primary address.
+    pub fn way(&self, v4: bool, in_use: &BTreeSet<IpAddr>) -> Option<(IpAddr, Route)> {
         let routes = if v4 { &self.routes_v4 } else { &self.routes_v6 };
-        let usable = |a: &&Address| !a.unusable && a.ip.is_ipv4() == v4;
-        let asked = routes.first().and_then(|route| route.source);
-        if let Some(asked) = asked
-            && self.addresses.iter().filter(usable).any(|a| a.ip == asked)
-        {
-            return Some(asked);
-        }
-        // The first of equals is the kernel's primary address.
-        self.addresses
-            .iter()
-            .filter(usable)
-            .min_by_key(|a| (is_unique_local(a.ip), a.temporary))
-            .map(|a| a.ip)
+        let usable = self.addresses.iter().filter(|a| !a.unusable && a.ip.is_ipv4() == v4);
+        let ways = usable.flat_map(|address| {
+            let taken = routes.iter().filter(|route| route.takes(address.ip));
+            taken.map(move |route| (address, route))
+        });
+        let best = ways.min_by_key(|(address, route)| {
+            (
+                (address.deprecated, is_unique_local(address.ip), route.metric),
+                route.source.is_some_and(|asked| asked != address.ip),
+                !route.gateway.is_some_and(|gateway| address.is_beside(gateway)),
+                (address.temporary, !in_use.contains(&address.ip)),
+                Reverse(address.preferred_s),
+            )
+        });
+        best.map(|(address, route)| (address.ip, *route))
+    }
+}
+
+impl Address {
+    /// Whether the other one is in the same subnet.
+    fn is_beside(&self, other: IpAddr) -> bool {
+        Prefix::new(self.ip, self.length).is_some_and(|subnet| subnet.contains(other))
     }
 }
 
@@ -118,6 +150,10 @@ impl Network {
             known && before == (up, carrier) && interface.name == name && interface.mtu == mtu;
         interface.up = up;
         interface.carrier = carrier;
+        // Some messages about a device leave its kind out.
+        let hardware = message.header.link_layer_type;
+        let kind = message.kind.as_deref();
+        interface.tunnel |= kind.is_some_and(|kind| kind::is_tunnel(kind, hardware));
         interface.mtu = mtu;
         if interface.name != name {
             name.clone_into(&mut interface.name);
@@ -141,8 +177,13 @@ impl Network {
             (Some(at), true) => {
                 list.remove(at);
             }
-            (Some(at), false) if list[at] == address => return Change::None,
-            (Some(at), false) => list[at] = address,
+            (Some(at), false) => {
+                let known = std::mem::replace(&mut list[at], address);
+                // That a lifetime is renewed is no news.
+                if known == (Address { preferred_s: known.preferred_s, ..address }) {
+                    return Change::None;
+                }
+            }
             (None, false) => list.push(address),
             (None, true) => return Change::None,
         }
@@ -186,13 +227,14 @@ fn read_address(message: &AddressMessage) -> Option<Address> {
         return None;
     }
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
-    let (mut local, mut address) = (None, None);
+    let (mut local, mut address, mut preferred_s) = (None, None, u32::MAX);
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Address(ip) => address = Some(*ip),
             // The same bits and those that the header has no room for.
             AddressAttribute::Flags(all) => flags = *all,
+            AddressAttribute::CacheInfo(times) => preferred_s = times.ifa_preferred,
             _ => {}
         }
     }
@@ -202,11 +244,12 @@ fn read_address(message: &AddressMessage) -> Option<Address> {
     Some(Address {
         ip,
         length: message.header.prefix_len,
-        unusable: flags.intersects(
-            AddressFlags::Deprecated | AddressFlags::Tentative | AddressFlags::Dadfailed,
-        ) && !(v6 && flags.contains(AddressFlags::Optimistic)),
+        unusable: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed)
+            && !(v6 && flags.contains(AddressFlags::Optimistic)),
+        deprecated: flags.contains(AddressFlags::Deprecated),
         // The same bit means secondary for IPv4.
         temporary: v6 && flags.contains(AddressFlags::Secondary),
+        preferred_s,
     })
 }
 
@@ -228,13 +271,17 @@ fn read_routes(message: &RouteMessage) -> Vec<(u32, bool, Route)> {
         return Vec::new();
     }
     let v4 = message.header.address_family == AddressFamily::Inet;
-    let mut route = Route { metric: 0, gateway: None, source: None };
+    let mut route = Route { metric: 0, gateway: None, source: None, from: None };
+    let from = message.header.source_prefix_length;
     let (mut device, mut hops) = (None, Vec::new());
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Priority(metric) => route.metric = *metric,
             RouteAttribute::Oif(index) => device = Some(*index),
             RouteAttribute::PrefSource(address) => route.source = ip(address),
+            RouteAttribute::Source(address) => {
+                route.from = ip(address).and_then(|address| Prefix::new(address, from));
+            }
             RouteAttribute::MultiPath(all) => {
                 let dead = RouteNextHopFlags::Dead;
                 hops.extend(
@@ -274,6 +321,7 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netlink_packet_route::address::CacheInfo;
 
     fn link(index: u32, name: &str, flags: LinkFlags, state: State) -> Link {
         let mut link = Link {
@@ -321,24 +369,142 @@ mod tests {
         assert!(network.interfaces.is_empty());
     }
 
-    #[test]
-    fn the_source_is_lasting_and_global() {
+    /// A default route from `from` by `gateway`.
+    fn route(index: u32, metric: u32, from: &str, gateway: &str) -> RouteMessage {
+        let gateway: IpAddr = gateway.parse().unwrap();
+        let address = |ip| match ip {
+            IpAddr::V4(v4) => RouteAddress::Inet(v4),
+            IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+        };
+        let mut message = RouteMessage::default();
+        let v4 = gateway.is_ipv4();
+        message.header.address_family = if v4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.kind = RouteType::Unicast;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.attributes = vec![
+            RouteAttribute::Oif(index),
+            RouteAttribute::Priority(metric),
+            RouteAttribute::Gateway(address(gateway)),
+        ];
+        if !from.is_empty() {
+            let from: Prefix = from.parse().unwrap();
+            message.header.source_prefix_length = from.length();
+            message.attributes.push(RouteAttribute::Source(address(from.address())));
+        }
+        message
+    }
+
+    fn one_wan() -> Network {
         let mut network = Network::default();
         network.link(&link(3, "wan", LinkFlags::Up, State::Up), false, "tun");
-        let none = AddressFlags::empty();
+        network
+    }
+
+    fn source(network: &Network, in_use: &[&str]) -> Option<String> {
+        let in_use = in_use.iter().map(|ip| ip.parse().unwrap()).collect();
+        network.interfaces[&3].way(false, &in_use).map(|(address, _)| address.to_string())
+    }
+
+    const NONE: AddressFlags = AddressFlags::empty();
+
+    #[test]
+    fn the_source_is_lasting_and_global() {
+        let mut network = one_wan();
+        network.default_routes(&[route(3, 10, "", "fe80::1")]);
         for (ip, flags) in [
-            ("fd00::1", none),
+            ("fd00::1", NONE),
             ("2001:db8::a", AddressFlags::Secondary),
             ("2001:db8::b", AddressFlags::Tentative),
             ("2001:db8::c", AddressFlags::Deprecated),
-            ("2001:db8::d", none),
+            ("2001:db8::d", NONE),
         ] {
             assert_eq!(network.address(&address(3, ip, flags), false), Change::Address);
         }
-        let source = |network: &Network| network.interfaces[&3].source(false).unwrap().to_string();
-        assert_eq!(source(&network), "2001:db8::d");
-        network.address(&address(3, "2001:db8::d", none), true);
-        assert_eq!(source(&network), "2001:db8::a");
-        assert_eq!(network.interfaces[&3].source(true), None);
+        for (gone, next) in [
+            ("", "2001:db8::d"),
+            ("2001:db8::d", "2001:db8::a"),
+            ("2001:db8::a", "fd00::1"),
+            // Better an address whose time is over than none.
+            ("fd00::1", "2001:db8::c"),
+        ] {
+            if !gone.is_empty() {
+                network.address(&address(3, gone, NONE), true);
+            }
+            assert_eq!(source(&network, &[]).as_deref(), Some(next));
+        }
+        network.address(&address(3, "2001:db8::c", NONE), true);
+        assert_eq!(source(&network, &[]), None, "the search for duplicates still runs");
+        assert_eq!(network.interfaces[&3].way(true, &BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn the_source_is_of_the_prefix_that_the_route_is_for() {
+        let mut network = one_wan();
+        network.address(&address(3, "2001:db8:1::2", NONE), false);
+        network.address(&address(3, "2001:db8:2::2", NONE), false);
+        network.default_routes(&[route(3, 10, "2001:db8:2::/56", "fe80::2")]);
+        assert_eq!(source(&network, &[]).as_deref(), Some("2001:db8:2::2"));
+        // Of two prefixes that of the better route, with its own gateway.
+        network.default_routes(&[
+            route(3, 20, "2001:db8:2::/56", "fe80::2"),
+            route(3, 10, "2001:db8:1::/56", "fe80::1"),
+        ]);
+        let (address, way) = network.interfaces[&3].way(false, &BTreeSet::new()).unwrap();
+        assert_eq!(address.to_string(), "2001:db8:1::2");
+        assert_eq!(way.gateway.unwrap().to_string(), "fe80::1");
+        network.default_routes(&[route(3, 10, "2001:db8:3::/56", "fe80::1")]);
+        assert_eq!(source(&network, &[]), None);
+    }
+
+    #[test]
+    fn the_prefix_that_lasts_longest_is_taken_and_then_kept() {
+        let lasting = |ip, preferred| {
+            let mut message = address(3, ip, NONE);
+            let mut times = CacheInfo::default();
+            times.ifa_preferred = preferred;
+            message.attributes.push(AddressAttribute::CacheInfo(times));
+            message
+        };
+        let mut network = one_wan();
+        network.default_routes(&[route(3, 10, "", "fe80::1")]);
+        network.address(&lasting("2001:db8:1::2", 600), false);
+        network.address(&lasting("2001:db8:2::2", 3600), false);
+        assert_eq!(source(&network, &[]).as_deref(), Some("2001:db8:2::2"));
+        assert_eq!(source(&network, &["2001:db8:1::2"]).as_deref(), Some("2001:db8:1::2"));
+        // A lifetime is renewed, which is no news; the prefix is withdrawn, which is.
+        assert_eq!(network.address(&lasting("2001:db8:1::2", 7200), false), Change::None);
+        let mut over = address(3, "2001:db8:1::2", AddressFlags::Deprecated);
+        assert_eq!(network.address(&over, false), Change::Address);
+        assert_eq!(source(&network, &["2001:db8:1::2"]).as_deref(), Some("2001:db8:2::2"));
+        over.attributes.clear();
+        assert_eq!(network.address(&over, false), Change::None);
+    }
+
+    #[test]
+    fn of_several_ipv4_addresses_that_of_the_gateways_subnet_is_taken() {
+        let mut network = one_wan();
+        for ip in ["192.0.2.2", "10.0.0.2", "10.0.0.3"] {
+            let mut message = address(3, ip, NONE);
+            message.header.prefix_len = 24;
+            network.address(&message, false);
+        }
+        let taken = |network: &Network| {
+            network.interfaces[&3].way(true, &BTreeSet::new()).unwrap().0.to_string()
+        };
+        network.default_routes(&[route(3, 10, "", "10.0.0.1")]);
+        assert_eq!(taken(&network), "10.0.0.2");
+        // A gateway in no subnet of ours: the first address.
+        network.default_routes(&[route(3, 10, "", "172.16.0.1")]);
+        assert_eq!(taken(&network), "192.0.2.2");
+    }
+
+    #[test]
+    fn a_tunnel_stays_one_whatever_a_message_leaves_out() {
+        let mut network = Network::default();
+        let plain = link(4, "wg0", LinkFlags::Up, State::Unknown);
+        let whole = Link { kind: Some("wireguard".to_owned()), ..plain.clone() };
+        network.link(&whole, false, "tun");
+        network.link(&plain, false, "tun");
+        assert!(network.interfaces[&4].tunnel);
     }
 }

@@ -1,9 +1,10 @@
 //! Which interfaces are WANs.
 //!
-//! Without configuration every interface with a default route in the main table is one. A WAN
-//! that the configuration names is always listed, with the reason if it cannot be used, so that
-//! status can show why.
+//! Without configuration every interface with a default route in the main table is one, unless it
+//! is a tunnel over others ([`kind`](super::kind)). A WAN that the configuration names is always
+//! listed, with the reason if it cannot be used, so that status can show why.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Interface, Network};
@@ -17,6 +18,8 @@ pub struct Selection {
     pub configured: Vec<(String, String)>,
     /// Devices never to use by discovery (mode `off`).
     pub excluded: Vec<String>,
+    /// Addresses that are sent from now: they are kept where another is no better.
+    pub in_use: BTreeSet<IpAddr>,
 }
 
 /// A WAN, usable or not.
@@ -79,40 +82,48 @@ impl WanFault {
 
 /// The WANs: the configured ones in their order, then the discovered ones by index.
 pub fn wans(network: &Network, selection: &Selection) -> Vec<Wan> {
-    let mut list: Vec<Wan> = Vec::new();
-    for (name, device) in &selection.configured {
-        let found = network.interfaces.iter().find(|(_, i)| i.name == *device);
-        list.push(match found {
-            Some((&index, interface)) => wan(name, index, interface),
-            None => Wan {
-                name: name.clone(),
-                device: device.clone(),
-                ifindex: 0,
-                mtu: 0,
-                v4: None,
-                v6: None,
-                fault: Some(WanFault::Absent),
-            },
-        });
-    }
+    let in_use = &selection.in_use;
+    let configured = selection.configured.iter();
+    let mut list: Vec<Wan> =
+        configured.map(|(name, device)| wan_on(network, name, device, in_use)).collect();
     if selection.discover {
         for (&index, interface) in &network.interfaces {
             let routed = !interface.routes_v4.is_empty() || !interface.routes_v6.is_empty();
-            let known = selection.configured.iter().any(|(_, device)| *device == interface.name)
-                || selection.excluded.contains(&interface.name);
-            if routed && !known {
-                list.push(wan(&interface.name, index, interface));
+            if routed && !interface.tunnel && !selection.decides(&interface.name) {
+                list.push(wan(&interface.name, index, interface, in_use));
             }
         }
     }
     list
 }
 
-fn wan(name: &str, ifindex: u32, interface: &Interface) -> Wan {
+impl Selection {
+    /// Whether the configuration says what becomes of a device.
+    pub fn decides(&self, device: &str) -> bool {
+        let named = self.configured.iter().any(|(_, used)| used == device);
+        named || self.excluded.iter().any(|excluded| excluded == device)
+    }
+}
+
+/// The WAN on a device, whatever is the matter with it.
+pub fn wan_on(network: &Network, name: &str, device: &str, in_use: &BTreeSet<IpAddr>) -> Wan {
+    match network.interfaces.iter().find(|(_, interface)| interface.name == device) {
+        Some((&index, interface)) => wan(name, index, interface, in_use),
+        None => Wan {
+            name: name.to_owned(),
+            device: device.to_owned(),
+            ifindex: 0,
+            mtu: 0,
+            v4: None,
+            v6: None,
+            fault: Some(WanFault::Absent),
+        },
+    }
+}
+
+fn wan(name: &str, ifindex: u32, interface: &Interface, in_use: &BTreeSet<IpAddr>) -> Wan {
     let source = |v4: bool| {
-        let routes = if v4 { &interface.routes_v4 } else { &interface.routes_v6 };
-        let route = routes.first()?;
-        let address = interface.source(v4)?;
+        let (address, route) = interface.way(v4, in_use)?;
         Some(Source { address, gateway: route.gateway, metric: route.metric })
     };
     let (v4, v6) = (source(true), source(false));
@@ -120,12 +131,15 @@ fn wan(name: &str, ifindex: u32, interface: &Interface) -> Wan {
         Some(WanFault::Down)
     } else if !interface.carrier {
         Some(WanFault::NoCarrier)
+    } else if v4.is_some() || v6.is_some() {
+        None
+    } else if interface.addresses.iter().all(|address| address.unusable) {
+        // IPv4 routes go with their address: it is what is missing.
+        Some(WanFault::NoAddress)
     } else if interface.routes_v4.is_empty() && interface.routes_v6.is_empty() {
         Some(WanFault::NoRoute)
-    } else if v4.is_none() && v6.is_none() {
-        Some(WanFault::NoAddress)
     } else {
-        None
+        Some(WanFault::NoAddress)
     };
     Wan {
         name: name.to_owned(),
@@ -148,14 +162,21 @@ mod tests {
             ip: ip.parse().unwrap(),
             length: 24,
             unusable: false,
+            deprecated: false,
             temporary: false,
+            preferred_s: u32::MAX,
         };
-        let route =
-            |gw: &str| Route { metric: 10, gateway: Some(gw.parse().unwrap()), source: None };
+        let route = |gw: &str| Route {
+            metric: 10,
+            gateway: Some(gw.parse().unwrap()),
+            source: None,
+            from: None,
+        };
         Interface {
             name: name.to_owned(),
             up: true,
             carrier: true,
+            tunnel: false,
             mtu: 1500,
             addresses: ip.map(address).into_iter().collect(),
             routes_v4: gateway.map(route).into_iter().collect(),
@@ -195,6 +216,7 @@ mod tests {
             discover: true,
             configured: vec![named("a", "usb0"), named("b", "lan"), named("c", "dsl")],
             excluded: vec!["lte".to_owned()],
+            ..Selection::default()
         };
         let list = wans(&network(), &selection);
         let told: Vec<_> = list.iter().map(|w| (w.name.as_str(), w.fault)).collect();
@@ -207,6 +229,25 @@ mod tests {
                 ("off", Some(WanFault::NoCarrier))
             ]
         );
+    }
+
+    #[test]
+    fn a_tunnel_is_a_wan_only_if_it_is_named() {
+        let mut network = network();
+        network.interfaces.get_mut(&2).unwrap().tunnel = true;
+        let mut selection = Selection { discover: true, ..Selection::default() };
+        assert!(wans(&network, &selection).iter().all(|wan| wan.device != "dsl"));
+        selection.configured = vec![("vpn".to_owned(), "dsl".to_owned())];
+        let list = wans(&network, &selection);
+        assert_eq!((list[0].name.as_str(), list[0].fault), ("vpn", None));
+    }
+
+    #[test]
+    fn without_address_and_route_the_address_is_what_is_missing() {
+        let fault = |ip, gateway| wan("w", 2, &interface("w", ip, gateway), &BTreeSet::new()).fault;
+        assert_eq!(fault(None, None), Some(WanFault::NoAddress));
+        assert_eq!(fault(Some("10.0.1.2"), None), Some(WanFault::NoRoute));
+        assert_eq!(fault(None, Some("10.0.1.1")), Some(WanFault::NoAddress));
     }
 
     #[test]

@@ -1,0 +1,183 @@
+//! WANs as they are in the field: several prefixes, other VPNs, modems with a new name at each
+//! reset, and what is said where one does not work.
+
+use crate::lab::onebox::{
+    Instance, Keys, PORT, Pair, START, peer_of, router_config, server_config,
+};
+use crate::lab::onebox::{preshared_key, wan_section};
+use crate::lab::programs::{interface_bytes, ping, poll_until};
+use crate::lab::topology::{INTERNET, Lab, SERVER, SERVER6, Site, Wan};
+use onebox::status::Path;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn two_wans() -> Lab {
+    Lab::new(&[Wan::mbit_ms(50, 10), Wan::mbit_ms(50, 10)])
+}
+
+/// A command of `ip` in the router; it has to work.
+fn ip(lab: &Lab, line: &str) {
+    lab.site().router.output(&format!("ip {line}"));
+}
+
+/// IPv6 default routes as netifd makes them: each for the prefix of its own WAN only.
+fn source_specific(lab: &Lab) {
+    for wan in 1..=lab.site().links.len() {
+        ip(lab, &format!("-6 route del default dev wan{wan}"));
+        from_prefix(lab, wan, &format!("fd00:{wan}::/64"), &format!("fd00:{wan}::1"));
+    }
+}
+
+fn from_prefix(lab: &Lab, wan: usize, prefix: &str, gateway: &str) {
+    let metric = 10 + wan;
+    ip(
+        lab,
+        &format!("-6 route add default from {prefix} via {gateway} dev wan{wan} metric {metric}"),
+    );
+}
+
+/// A server and a router that reaches it at `endpoint`; `wans` are sections of their own. Without
+/// `serves` the server does not run.
+fn pair<'a>(lab: &'a Lab, endpoint: &str, wans: &str, serves: bool) -> Pair<'a> {
+    let (server_keys, router_keys) = (Keys::new(), Keys::new());
+    let preshared = preshared_key();
+    let peer = peer_of(lab.site(), "home", &router_keys, Some(&preshared), 2);
+    let mut server = Instance::new(&lab.server, &server_config(&server_keys, &[peer]));
+    if serves {
+        server.start();
+    }
+    let config = router_config(&router_keys, &server_keys.public, Some(&preshared), 2, wans);
+    let config = config.replace(&format!("{SERVER}:{PORT}"), endpoint);
+    let router = Instance::started(&lab.site().router, &config);
+    Pair { server, router, server_keys, router_keys, preshared }
+}
+
+/// Waits until the path over a device fits.
+fn until(pair: &Pair<'_>, device: &str, what: &str, fits: impl Fn(&Path) -> bool) -> Path {
+    poll_until(SOON, &format!("{device}: {what}"), || pair.router.path(device).filter(|p| fits(p)))
+}
+
+fn is_from(path: &Path, address: &str) -> bool {
+    path.state.as_str() == "active" && path.local.starts_with(&format!("[{address}]:"))
+}
+
+fn assert_reaches_internet(site: &Site) {
+    assert_eq!(ping(&site.lan, INTERNET, 10, 20, &[]).rtts_ms.len(), 10);
+}
+
+/// Two providers, each with a prefix of its own and a default route for that prefix: both WANs
+/// carry data, each from its own address.
+#[test]
+fn two_ipv6_wans_with_source_specific_routes() {
+    let lab = two_wans();
+    source_specific(&lab);
+    let pair = pair(&lab, &format!("[{SERVER6}]:{PORT}"), "", true);
+    pair.router.wait_up(2, START);
+    for wan in 1..=2 {
+        until(&pair, &format!("wan{wan}"), "its own address", |path| {
+            is_from(path, &format!("fd00:{wan}::2"))
+        });
+    }
+    assert_reaches_internet(lab.site());
+    let sent = |device: &str| interface_bytes(&lab.site().router, device).1;
+    let before = ["wan1", "wan2"].map(sent);
+    ping(&lab.site().lan, INTERNET, 50, 10, &["-s", "1000"]);
+    for (wan, before) in ["wan1", "wan2"].into_iter().zip(before) {
+        assert!(sent(wan) > before + 1000, "{wan} carries nothing");
+    }
+}
+
+/// The prefix of a WAN is replaced: a second one comes, the first is deprecated, then it goes. The
+/// path moves with it, and the connection goes on.
+#[test]
+fn a_prefix_is_renumbered() {
+    let lab = two_wans();
+    source_specific(&lab);
+    let pair = pair(&lab, &format!("[{SERVER6}]:{PORT}"), "", true);
+    pair.router.wait_up(2, START);
+    lab.isp.ip("addr add fd00:21::1/64 dev gw1 nodad");
+    ip(&lab, "addr add fd00:21::2/64 dev wan1 nodad");
+    from_prefix(&lab, 1, "fd00:21::/64", "fd00:21::1");
+    std::thread::sleep(Duration::from_millis(300));
+    let path = pair.router.path("wan1").expect("a path");
+    assert!(is_from(&path, "fd00:1::2"), "the address in use is kept: {path:?}");
+
+    ip(&lab, "addr change fd00:1::2/64 dev wan1 preferred_lft 0 valid_lft 3600");
+    until(&pair, "wan1", "the new prefix", |path| is_from(path, "fd00:21::2"));
+    ip(&lab, "addr del fd00:1::2/64 dev wan1");
+    ip(&lab, "-6 route del default from fd00:1::/64 dev wan1");
+    assert_reaches_internet(lab.site());
+    until(&pair, "wan1", "the new prefix", |path| is_from(path, "fd00:21::2"));
+
+    // Flash renumbering: the old prefix goes before the new one comes (RFC 8978).
+    ip(&lab, "addr del fd00:21::2/64 dev wan1");
+    until(&pair, "wan1", "no address", |path| path.reason_code == "no_address");
+    assert_reaches_internet(lab.site());
+    ip(&lab, "addr add fd00:21::3/64 dev wan1 nodad");
+    until(&pair, "wan1", "another address", |path| is_from(path, "fd00:21::3"));
+}
+
+/// The only prefix is deprecated, and nothing new comes: it works while it is valid.
+#[test]
+fn a_deprecated_address_is_better_than_none() {
+    let lab = two_wans();
+    source_specific(&lab);
+    let pair = pair(&lab, &format!("[{SERVER6}]:{PORT}"), "", true);
+    pair.router.wait_up(2, START);
+    ip(&lab, "addr change fd00:1::2/64 dev wan1 preferred_lft 0 valid_lft 3600");
+    std::thread::sleep(Duration::from_secs(1));
+    let path = pair.router.path("wan1").expect("a path");
+    assert!(is_from(&path, "fd00:1::2"), "{path:?}");
+}
+
+/// Several IPv4 addresses on a device, of which another subnet's is the first: sent from is the
+/// one beside the gateway, and its successor when it goes.
+#[test]
+fn of_several_ipv4_addresses_that_of_the_gateways_subnet_is_used() {
+    let lab = two_wans();
+    ip(&lab, "addr flush dev wan2 scope global");
+    for address in ["192.168.77.2/24", "10.2.0.2/24", "10.2.0.3/24"] {
+        ip(&lab, &format!("addr add {address} dev wan2"));
+    }
+    lab.site().router.sysctl(&[("ipv4/conf/wan2/promote_secondaries", "1")]);
+    ip(&lab, "route add default via 10.2.0.1 dev wan2 metric 12");
+    let pair = pair(&lab, &format!("{SERVER}:{PORT}"), "", true);
+    pair.router.wait_up(2, START);
+    let from = |address: &'static str| {
+        move |path: &Path| {
+            path.state.as_str() == "active" && path.local.starts_with(&format!("{address}:"))
+        }
+    };
+    until(&pair, "wan2", "beside the gateway", from("10.2.0.2"));
+    ip(&lab, "addr del 10.2.0.2/24 dev wan2");
+    ip(&lab, "route replace default via 10.2.0.1 dev wan2 metric 12");
+    until(&pair, "wan2", "its successor", from("10.2.0.3"));
+}
+
+/// Other VPNs with a default route are no WANs, whether that is the better one or not; named in
+/// the configuration they are.
+#[test]
+fn another_vpn_is_no_wan_unless_it_is_named() {
+    let lab = two_wans();
+    ip(&lab, "link add vx0 type vxlan id 5 remote 10.1.0.1 dstport 4789");
+    ip(&lab, "tuntap add mode tun name vpn0");
+    for (number, device) in ["vx0", "vpn0"].into_iter().enumerate() {
+        ip(&lab, &format!("addr add 172.16.{number}.2/24 dev {device}"));
+        ip(&lab, &format!("link set {device} up"));
+        let metric = 9 + 5 * number;
+        ip(&lab, &format!("route add default via 172.16.{number}.1 dev {device} metric {metric}"));
+    }
+    let mut pair = pair(&lab, &format!("{SERVER}:{PORT}"), "", true);
+    pair.router.wait_up(2, START);
+    let devices = |pair: &Pair<'_>| -> Vec<String> {
+        pair.router.paths().into_iter().map(|path| path.device).collect()
+    };
+    assert_eq!(devices(&pair), ["wan1", "wan2"]);
+    pair.router.stop();
+    let named = ["wan1", "vx0"].map(wan_section).concat();
+    pair.router.write_config(&pair.router_config(&named));
+    pair.router.start();
+    pair.router.wait_up(1, START);
+    assert_eq!(devices(&pair), ["wan1", "vx0"]);
+}
