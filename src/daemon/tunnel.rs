@@ -22,6 +22,7 @@ use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
 use crate::status::history::{Rates, SERIES_MAX};
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
+use crate::time::Time;
 use onebox_linux::netlink::{Network, Wan, Watcher};
 use onebox_linux::system::{Desired, News, Owner, Part, System, wan_routes};
 use onebox_linux::tun::Tun;
@@ -41,12 +42,13 @@ const MTU_FIRST: u32 = 1400;
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// The problems of a tunnel, which end with it.
-const PROBLEMS: [Problem; 5] = [
+const PROBLEMS: [Problem; 6] = [
     Problem::RoutesRefused,
     Problem::FirewallRefused,
     Problem::SwitchRefused,
     Problem::NameUnresolved,
     Problem::NetworkUnwatched,
+    Problem::TooManyWans,
 ];
 
 /// Something to [`handle`](Tunnel::handle).
@@ -185,7 +187,9 @@ impl Tunnel {
     pub async fn wait(&mut self) -> Input {
         let connecting = self.watcher.is_some() && !self.is_up();
         let due = self.peers.iter().filter_map(|p| p.fallback.due()).min();
-        let left = due.map(|due| Duration::from_micros(due.since(clock::now())));
+        let until = |due: Time| Duration::from_micros(due.since(clock::now()));
+        let left = due.map(until);
+        let forget = self.wans.due().map(until);
         tokio::select! {
             changed = async {
                 match &mut self.watcher {
@@ -197,6 +201,9 @@ impl Tunnel {
             news = self.system.news() => Input::System(news),
             () = tokio::time::sleep(RESOLVE_AGAIN), if connecting => Input::Resolve,
             () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => Input::Silence,
+            () = tokio::time::sleep(forget.unwrap_or_default()), if forget.is_some() => {
+                Input::Network(self.network.clone())
+            }
         }
     }
 
@@ -320,7 +327,14 @@ impl Tunnel {
     async fn follow(&mut self, network: Arc<Network>) {
         self.network = network;
         let Role::Client(client) = &self.config.main.role else { return };
-        let (found, commands) = self.wans.update(&self.network, client, &self.interfaces);
+        let now = clock::now();
+        let (found, commands) = self.wans.update(now, &self.network, client, &self.interfaces);
+        match self.wans.refused() {
+            [] => self.problems.clear(Problem::TooManyWans, ""),
+            refused => {
+                self.problems.raise(now, Problem::TooManyWans, "", refused.join(", "));
+            }
+        }
         for command in commands {
             self.data.send(command);
         }

@@ -1,7 +1,9 @@
 //! The router's WANs: from what netlink shows to what the data plane should use.
 //!
-//! Each WAN keeps its path number for as long as the program runs, so that a link that comes back
-//! continues where it was. A WAN that is given by an interface of netifd's is the device that is
+//! A WAN of the configuration keeps its path number, so that a link that comes back continues where
+//! it was. So does a discovered one while its device is there, and for [`SHOWN_US`] after: a modem
+//! that is reset comes back within that time, or under another name for ever. When all numbers are
+//! in use, a newcomer gets that of a WAN that is lost at once. A WAN that is given by an interface of netifd's is the device that is
 //! behind it now; where netifd is not there or does not know it, the name is the device's. Pure:
 //! networks in, commands out.
 
@@ -9,10 +11,15 @@ use super::translate;
 use crate::config::{self, WanLink};
 use crate::dataplane::{Command, WanPlan};
 use crate::engine::{Mode, PathSettings, Reason};
+use crate::time::{SEC, Time};
 use crate::wire::{PATHS_MAX, PathId};
-use onebox_linux::netlink::{Network, Route, Selection, Wan, WanFault, wans};
+use onebox_linux::netlink::{Network, Route, Selection, Wan, WanFault, wan_on, wans};
 use onebox_openwrt::netifd::Interfaces;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a discovered WAN whose device is gone is still shown, and keeps its number:
+/// microseconds.
+const SHOWN_US: u64 = 60 * SEC;
 
 /// What is known of a WAN.
 #[derive(Clone, Debug)]
@@ -25,8 +32,12 @@ pub struct Entry {
     pub wan: Option<Wan>,
     /// As the data plane was told last.
     plan: Option<WanPlan>,
-    /// Whether the data plane was told that it is lost.
-    lost: bool,
+    /// Why it cannot be used, as the data plane was told last.
+    lost: Option<Reason>,
+    /// Discovery had found it, and does not any more.
+    missing: bool,
+    /// Since when its device is not there.
+    gone: Option<Time>,
 }
 
 /// All WANs of a router.
@@ -37,7 +48,7 @@ pub struct Wans {
     modes: BTreeMap<String, Mode>,
     /// Those that have used up their quota.
     limited: BTreeSet<String>,
-    /// The names for which there was no number left, told once.
+    /// Those for which there is no number left.
     refused: Vec<String>,
 }
 
@@ -72,39 +83,49 @@ impl Wans {
         changed
     }
 
+    /// Those that are not used because there are too many.
+    pub fn refused(&self) -> &[String] {
+        &self.refused
+    }
+
+    /// When [`update`](Wans::update) has something to do even if nothing changes.
+    pub fn due(&self) -> Option<Time> {
+        self.entries.iter().filter_map(|entry| entry.gone).min().map(|gone| gone + SHOWN_US)
+    }
+
     /// The WANs of `network` under `client`'s configuration, and what the data plane has to be
     /// told so that it uses them.
     pub fn update(
         &mut self,
+        now: Time,
         network: &Network,
         client: &config::Client,
         interfaces: &Interfaces,
     ) -> (Vec<Wan>, Vec<Command>) {
         let network = completed(network, client, interfaces);
-        let found = wans(&network, &self.selection(client, interfaces));
+        let selection = self.selection(client, interfaces);
+        let found = wans(&network, &selection);
         let mut commands = Vec::new();
+        self.entries.retain_mut(|entry| {
+            entry.missing = !found.iter().any(|wan| wan.name == entry.name);
+            let keep =
+                !entry.missing || entry.miss(now, &network, client, &selection, &mut commands);
+            if !keep {
+                commands.push(Command::CloseWan(entry.path));
+            }
+            keep
+        });
+        let mut refused = Vec::new();
         for wan in &found {
-            match self.entry(&wan.name) {
+            match self.entry(&wan.name, &mut commands) {
                 Some(index) => self.follow(index, wan, client, &mut commands),
-                None if !self.refused.contains(&wan.name) => {
-                    log::warn!("{} is not used: at most {PATHS_MAX} WANs are", wan.name);
-                    self.refused.push(wan.name.clone());
-                }
-                None => {}
+                None => refused.push(wan.name.clone()),
             }
         }
-        let configured = |name: &str| client.wans.iter().any(|w| w.name == name);
-        for entry in &mut self.entries {
-            if found.iter().any(|w| w.name == entry.name) {
-                continue;
-            }
-            entry.wan = None;
-            if configured(&entry.name) || entry.plan.is_none() || entry.lost {
-                continue;
-            }
-            entry.lost = true;
-            commands.push(Command::LoseWan(entry.path, Reason::LinkDown));
+        if refused != self.refused && !refused.is_empty() {
+            log::warn!("at most {PATHS_MAX} WANs are used, not {}", refused.join(", "));
         }
+        self.refused = refused;
         (found, commands)
     }
 
@@ -131,9 +152,9 @@ impl Wans {
         }
     }
 
-    /// The place of the WAN with this name, made if there is a number left for it. The number of
-    /// a discovered WAN that has gone may be taken over.
-    fn entry(&mut self, name: &str) -> Option<usize> {
+    /// The place of the WAN with this name, made if there is a number left for it: a free one,
+    /// else that of a discovered WAN that is lost, the longest gone first.
+    fn entry(&mut self, name: &str, commands: &mut Vec<Command>) -> Option<usize> {
         if let Some(index) = self.entries.iter().position(|e| e.name == name) {
             return Some(index);
         }
@@ -142,12 +163,22 @@ impl Wans {
         let path = match free.next() {
             Some(path) => path,
             None => {
-                let gone = self.entries.iter().position(|e| e.wan.is_none())?;
-                self.entries.remove(gone).path
+                let missing = self.entries.iter().enumerate().filter(|(_, e)| e.missing);
+                let (gone, _) = missing.min_by_key(|(_, e)| e.gone.unwrap_or(Time::FAR))?;
+                let path = self.entries.remove(gone).path;
+                commands.push(Command::CloseWan(path));
+                path
             }
         };
-        let name = name.to_owned();
-        self.entries.push(Entry { name, path, wan: None, plan: None, lost: false });
+        self.entries.push(Entry {
+            name: name.to_owned(),
+            path,
+            wan: None,
+            plan: None,
+            lost: None,
+            missing: false,
+            gone: None,
+        });
         Some(self.entries.len() - 1)
     }
 
@@ -160,12 +191,9 @@ impl Wans {
     ) {
         let entry = &mut self.entries[index];
         let before = entry.wan.replace(wan.clone());
+        entry.gone = None;
         if let Some(fault) = wan.fault {
-            if !entry.lost {
-                entry.lost = true;
-                log::info!("{}: {}", entry.name, fault.reason());
-                commands.push(Command::LoseWan(entry.path, reason(fault)));
-            }
+            entry.lose(fault.reason(), reason(fault), commands);
             return;
         }
         let section = client.wans.iter().find(|w| w.name == entry.name);
@@ -177,13 +205,50 @@ impl Wans {
         let plan = plan(entry.path, wan, mode, section);
         let way =
             |w: &Wan| (w.v4.map(|s| (s.address, s.gateway)), w.v6.map(|s| (s.address, s.gateway)));
-        let moved =
-            entry.lost || before.is_some_and(|b| way(&b) != way(wan) || b.ifindex != wan.ifindex);
+        let moved = entry.lost.is_some()
+            || before.is_some_and(|b| way(&b) != way(wan) || b.ifindex != wan.ifindex);
         if moved || entry.plan.as_ref() != Some(&plan) {
             commands.push(Command::SetWan { plan: Box::new(plan.clone()), moved });
         }
-        entry.lost = false;
+        entry.lost = None;
         entry.plan = Some(plan);
+    }
+}
+
+impl Entry {
+    /// It is not among the WANs any more; whether it keeps its number.
+    fn miss(
+        &mut self,
+        now: Time,
+        network: &Network,
+        client: &config::Client,
+        selection: &Selection,
+        commands: &mut Vec<Command>,
+    ) -> bool {
+        if client.wans.iter().any(|wan| wan.name == self.name) {
+            self.missing = false;
+            self.wan = None;
+            self.lose("switched off", Reason::SwitchedOff, commands);
+            return true;
+        }
+        // A discovered one has the name of its device.
+        if !client.discover || selection.decides(&self.name) {
+            return false;
+        }
+        let wan = wan_on(network, &self.name, &self.name, &selection.in_use);
+        let fault = wan.fault.unwrap_or(WanFault::NoRoute);
+        self.gone = (fault == WanFault::Absent).then(|| self.gone.unwrap_or(now));
+        self.wan = Some(wan);
+        self.lose(fault.reason(), reason(fault), commands);
+        self.gone.is_none_or(|gone| now < gone + SHOWN_US)
+    }
+
+    /// It cannot be used, because of what is said in `words`.
+    fn lose(&mut self, words: &str, reason: Reason, commands: &mut Vec<Command>) {
+        if self.lost.replace(reason) != Some(reason) {
+            log::info!("{}: {words}", self.name);
+            commands.push(Command::LoseWan(self.path, reason));
+        }
     }
 }
 
@@ -244,7 +309,8 @@ fn plan(path: PathId, wan: &Wan, mode: Mode, section: Option<&config::Wan>) -> W
 fn reason(fault: WanFault) -> Reason {
     match fault {
         WanFault::Absent | WanFault::Down | WanFault::NoCarrier => Reason::LinkDown,
-        WanFault::NoRoute | WanFault::NoAddress => Reason::NoAddress,
+        WanFault::NoRoute => Reason::NoDefaultRoute,
+        WanFault::NoAddress => Reason::NoAddress,
     }
 }
 
@@ -311,7 +377,7 @@ mod tests {
             (network(&[("wan0", "10.0.0.3", true)]), vec!["set wan0 moved true"]),
         ];
         for (network, expected) in steps {
-            let (_, commands) = wans.update(&network, &c, &Interfaces::default());
+            let (_, commands) = wans.update(Time::ZERO, &network, &c, &Interfaces::default());
             assert_eq!(names(&commands), expected);
         }
         assert_eq!(wans.entries.len(), 1);
@@ -323,7 +389,7 @@ mod tests {
         let c = client(true, vec![]);
         let network = network(&[("wan0", "10.0.0.2", true)]);
         let mode = |wans: &mut Wans| {
-            let (_, commands) = wans.update(&network, &c, &Interfaces::default());
+            let (_, commands) = wans.update(Time::ZERO, &network, &c, &Interfaces::default());
             commands.into_iter().find_map(|command| match command {
                 Command::SetWan { plan, .. } => Some(plan.settings.mode),
                 _ => None,
@@ -341,17 +407,92 @@ mod tests {
     }
 
     #[test]
-    fn a_seventeenth_wan_is_refused_and_may_take_the_place_of_one_that_has_gone() {
+    fn a_seventeenth_wan_is_refused_and_takes_the_place_of_one_that_has_gone_at_once() {
         let all: Vec<String> = (0..17).map(|i| format!("wan{i}")).collect();
         let list: Vec<_> = all.iter().map(|n| (n.as_str(), "10.0.0.2", true)).collect();
         let mut wans = Wans::default();
         let c = client(true, vec![]);
-        let (_, commands) = wans.update(&network(&list), &c, &Interfaces::default());
-        assert_eq!(commands.len(), 16);
-        let (_, commands) = wans.update(&network(&list[1..]), &c, &Interfaces::default());
-        assert!(names(&commands).contains(&"lose 0 link is down".to_owned()));
-        let (_, commands) = wans.update(&network(&list[1..]), &c, &Interfaces::default());
-        assert_eq!(names(&commands), ["set wan16 moved false"]);
+        let mut update = |list: &[_]| {
+            let (_, commands) = wans.update(Time::ZERO, &network(list), &c, &Interfaces::default());
+            (names(&commands), wans.refused().to_vec())
+        };
+        let (commands, refused) = update(&list);
+        assert_eq!((commands.len(), refused), (16, vec!["wan16".to_owned()]));
+        let (commands, refused) = update(&list[1..]);
+        assert_eq!(commands[0], "lose 0 link is down");
+        assert_eq!(commands[commands.len() - 2..], ["close 0", "set wan16 moved false"]);
+        assert!(refused.is_empty());
+        // The one whose number was taken has to wait in its turn.
+        let (_, refused) = update(&list);
+        assert_eq!(refused, ["wan0"]);
+    }
+
+    #[test]
+    fn a_configured_wan_keeps_its_number_whoever_comes() {
+        let all: Vec<String> = (0..17).map(|i| format!("wan{i}")).collect();
+        let list: Vec<_> = all.iter().map(|n| (n.as_str(), "10.0.0.2", true)).collect();
+        let mut wans = Wans::default();
+        let c = client(true, vec![section("dsl", WanLink::Device("wan0".into()))]);
+        for list in [&list[..16], &list[1..]] {
+            wans.update(Time::ZERO, &network(list), &c, &Interfaces::default());
+        }
+        assert_eq!(
+            (wans.names(PathId(0)).0.as_str(), wans.refused()),
+            ("dsl", &["wan16".into()][..])
+        );
+    }
+
+    #[test]
+    fn a_dead_name_is_shown_for_a_minute() {
+        let mut wans = Wans::default();
+        let c = client(true, vec![]);
+        let mut at = |second: u64, devices: &[_]| {
+            let now = Time(second * SEC);
+            let (_, commands) = wans.update(now, &network(devices), &c, &Interfaces::default());
+            (names(&commands), wans.due().map(|due| due.0 / SEC))
+        };
+        at(0, &[("wwan0", "10.0.0.2", true)]);
+        assert_eq!(at(5, &[]), (vec!["lose 0 link is down".to_owned()], Some(65)));
+        assert_eq!(at(64, &[]), (vec![], Some(65)));
+        assert_eq!(at(65, &[]), (vec!["close 0".to_owned()], None));
+        let (commands, _) = at(66, &[("wwan1", "10.0.0.2", true)]);
+        assert_eq!(commands, ["set wwan1 moved false"]);
+    }
+
+    #[test]
+    fn many_names_in_a_row_all_find_a_number() {
+        let mut wans = Wans::default();
+        let c = client(true, vec![]);
+        for number in 0..200 {
+            let name = format!("wwan{number}");
+            let devices = network(&[("dsl", "10.1.0.2", true), (&name, "10.0.0.2", true)]);
+            let (_, commands) =
+                wans.update(Time(number * SEC), &devices, &c, &Interfaces::default());
+            assert!(names(&commands).contains(&format!("set {name} moved false")));
+            assert!(wans.refused().is_empty() && wans.entries.len() <= PATHS_MAX);
+        }
+        assert_eq!(wans.names(PathId(0)).0, "dsl");
+    }
+
+    #[test]
+    fn what_a_wan_lacks_is_said() {
+        let mut wans = Wans::default();
+        let c = client(true, vec![]);
+        let mut devices = network(&[("wan0", "10.0.0.2", true)]);
+        let whole = devices.interfaces[&2].clone();
+        wans.update(Time::ZERO, &devices, &c, &Interfaces::default());
+        let mut lost = |change: fn(&mut Interface)| {
+            let interface = devices.interfaces.entry(2).or_default();
+            interface.clone_from(&whole);
+            interface.routes_v4.clear();
+            change(interface);
+            let (_, commands) = wans.update(Time::ZERO, &devices, &c, &Interfaces::default());
+            names(&commands).concat()
+        };
+        assert_eq!(lost(|_| ()), "lose 0 no default route");
+        assert_eq!(lost(|i| i.addresses.clear()), "lose 0 link has no address");
+        assert_eq!(lost(|i| i.carrier = false), "lose 0 link is down");
+        assert_eq!(lost(|i| i.up = false), "");
     }
 
     #[test]
@@ -369,17 +510,17 @@ mod tests {
         let mut devices = network(&[("eth0", "10.0.0.2", true), ("eth1", "10.1.0.2", true)]);
         devices.interfaces.get_mut(&3).unwrap().routes_v4.clear();
         // Without netifd the name is a device, which is not there; eth0 is discovered.
-        let (found, _) = wans.update(&devices, &c, &Interfaces::default());
+        let (found, _) = wans.update(Time::ZERO, &devices, &c, &Interfaces::default());
         assert_eq!((found[0].device.as_str(), found[0].fault), ("wan", Some(WanFault::Absent)));
         assert_eq!((found.len(), found[1].device.as_str()), (2, "eth0"));
         // With it, it is eth1, by a route that only netifd knows.
-        let (found, commands) = wans.update(&devices, &c, &dump("eth1", "10.1.0.1"));
+        let (found, commands) = wans.update(Time::ZERO, &devices, &c, &dump("eth1", "10.1.0.1"));
         assert_eq!(found[0].v4.and_then(|v4| v4.gateway), "10.1.0.1".parse().ok());
         assert_eq!(names(&commands), ["set eth1 moved true"]);
         // It moves to a device that was used as another WAN, which it then is no more.
-        let (found, commands) = wans.update(&devices, &c, &dump("eth0", "10.0.0.1"));
+        let (found, commands) = wans.update(Time::ZERO, &devices, &c, &dump("eth0", "10.0.0.1"));
         assert_eq!((found.len(), found[0].name.as_str()), (1, "dsl"));
-        assert_eq!(names(&commands), ["set eth0 moved true", "lose 1 link is down"]);
+        assert_eq!(names(&commands), ["close 1", "set eth0 moved true"]);
     }
 
     fn section(name: &str, link: WanLink) -> config::Wan {

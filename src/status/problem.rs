@@ -30,6 +30,8 @@ pub enum Problem {
     NameUnresolved,
     /// Changes of the network are not told.
     NetworkUnwatched,
+    /// There are more WANs than paths.
+    TooManyWans,
     /// The file of quotas cannot be read.
     QuotaUnreadable,
     /// The file of quotas cannot be written.
@@ -53,6 +55,7 @@ impl Problem {
         Problem::DeviceLost,
         Problem::NameUnresolved,
         Problem::NetworkUnwatched,
+        Problem::TooManyWans,
         Problem::QuotaUnreadable,
         Problem::QuotaUnsaved,
         Problem::UbusMissing,
@@ -70,6 +73,7 @@ impl Problem {
             Problem::DeviceLost => "device_lost",
             Problem::NameUnresolved => "name_unresolved",
             Problem::NetworkUnwatched => "network_unwatched",
+            Problem::TooManyWans => "too_many_wans",
             Problem::QuotaUnreadable => "quota_unreadable",
             Problem::QuotaUnsaved => "quota_unsaved",
             Problem::UbusMissing => "ubus_missing",
@@ -88,6 +92,7 @@ impl Problem {
             Problem::DeviceLost => "the tunnel's device is gone and cannot be made anew",
             Problem::NameUnresolved => "the server's name cannot be resolved",
             Problem::NetworkUnwatched => "changes of the network go unnoticed",
+            Problem::TooManyWans => "more than 16 WANs, the others are not used",
             Problem::QuotaUnreadable => "what the quotas' WANs have used is not known",
             Problem::QuotaUnsaved => "what the quotas' WANs have used cannot be kept",
             Problem::UbusMissing => "there is no ubus",
@@ -117,6 +122,9 @@ impl Problem {
                 "check the name and the router's DNS, or give the server's address instead"
             }
             Problem::NetworkUnwatched => "it is tried again; if it lasts, restart the program",
+            Problem::TooManyWans => {
+                "say with wan sections which are to be used, or which not (mode off)"
+            }
             Problem::QuotaUnreadable => {
                 "they count from zero: put the file back from a backup, and start anew"
             }

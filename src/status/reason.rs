@@ -2,7 +2,7 @@
 //!
 //! | Code | Value |
 //! |---|---|
-//! | `opening`, `in_use`, `backup_configured`, `returning`, `link_down`, `no_address`, `switched_off`, `peer_closed` | none |
+//! | `opening`, `in_use`, `backup_configured`, `returning`, `link_down`, `no_address`, `no_default_route`, `switched_off`, `peer_closed` | none |
 //! | `silent` | milliseconds since something was acknowledged |
 //! | `lossy` | percent of the packets that are lost |
 //! | `late` | milliseconds by which it would slow the bond |
@@ -77,6 +77,7 @@ mod tests {
             Engine::Returning,
             Engine::LinkDown,
             Engine::NoAddress,
+            Engine::NoDefaultRoute,
             Engine::SwitchedOff,
             Engine::PeerClosed,
         ];

@@ -55,7 +55,9 @@ fn pair<'a>(lab: &'a Lab, endpoint: &str, wans: &str, serves: bool) -> Pair<'a> 
 
 /// Waits until the path over a device fits.
 fn until(pair: &Pair<'_>, device: &str, what: &str, fits: impl Fn(&Path) -> bool) -> Path {
-    poll_until(SOON, &format!("{device}: {what}"), || pair.router.path(device).filter(|p| fits(p)))
+    poll_until(Duration::from_secs(15), &format!("{device}: {what}"), || {
+        pair.router.path(device).filter(|p| fits(p))
+    })
 }
 
 fn is_from(path: &Path, address: &str) -> bool {
@@ -94,6 +96,7 @@ fn two_ipv6_wans_with_source_specific_routes() {
 fn a_prefix_is_renumbered() {
     let lab = two_wans();
     source_specific(&lab);
+    ip(&lab, "-4 addr flush dev wan1");
     let pair = pair(&lab, &format!("[{SERVER6}]:{PORT}"), "", true);
     pair.router.wait_up(2, START);
     lab.isp.ip("addr add fd00:21::1/64 dev gw1 nodad");
@@ -180,4 +183,88 @@ fn another_vpn_is_no_wan_unless_it_is_named() {
     pair.router.start();
     pair.router.wait_up(1, START);
     assert_eq!(devices(&pair), ["wan1", "vx0"]);
+}
+
+/// A modem that has another name after each reset, 25 times in a row: each name is used, those
+/// that are gone vanish.
+#[test]
+fn a_modem_with_a_new_name_at_each_reset() {
+    let lab = two_wans();
+    let pair = pair(&lab, &format!("{SERVER}:{PORT}"), "", true);
+    pair.router.wait_up(2, START);
+    let mut name = "wan2".to_owned();
+    for number in 0..25 {
+        let next = format!("wwan{number}");
+        ip(&lab, &format!("link set {name} down"));
+        ip(&lab, &format!("link set {name} name {next}"));
+        ip(&lab, &format!("link set {next} up"));
+        ip(&lab, &format!("route add default via 10.2.0.1 dev {next} metric 12"));
+        until(&pair, &next, "in use", |path| path.state.as_str() == "active");
+        name = next;
+    }
+    assert_eq!(pair.router.path("wan1").expect("a path").state.as_str(), "active");
+    poll_until(Duration::from_secs(70), "the dead names vanish", || {
+        let devices: Vec<String> = pair.router.paths().into_iter().map(|p| p.device).collect();
+        (devices == ["wan1", "wwan24"]).then_some(())
+    });
+    assert_reaches_internet(lab.site());
+}
+
+/// What a WAN lacks is said by its name, whether it was discovered or is configured.
+#[test]
+fn what_a_wan_lacks_is_said() {
+    let lab = two_wans();
+    ip(&lab, "-6 route del default dev wan2");
+    let mut pair = pair(&lab, &format!("{SERVER}:{PORT}"), "", true);
+    for configured in [false, true] {
+        if configured {
+            pair.router.stop();
+            let wans = ["wan1", "wan2"].map(wan_section).concat();
+            pair.router.write_config(&pair.router_config(&wans));
+            pair.router.start();
+        }
+        pair.router.wait_up(2, START);
+        let lacks = |code: &str| {
+            until(&pair, "wan2", code, |p| p.state.as_str() == "down" && p.reason_code == code)
+        };
+        ip(&lab, "route del default dev wan2");
+        assert_eq!(lacks("no_default_route").reason, "no default route");
+        ip(&lab, "addr flush dev wan2 scope global");
+        assert_eq!(lacks("no_address").reason, "link has no address");
+        ip(&lab, "addr add 10.2.0.2/24 dev wan2");
+        ip(&lab, "route add default via 10.2.0.1 dev wan2 metric 12");
+        until(&pair, "wan2", "in use", |path| path.state.as_str() == "active");
+        lab.link(1).set("carrier off");
+        lacks("link_down");
+        lab.link(1).set("carrier on");
+        until(&pair, "wan2", "in use", |path| path.state.as_str() == "active");
+    }
+}
+
+/// The seventeenth WAN is not used, and the status says so until there is room.
+#[test]
+fn more_wans_than_paths_is_a_problem() {
+    let lab = two_wans();
+    for number in 3..=17 {
+        ip(&lab, &format!("link add eth{number} type veth peer name far{number}"));
+        ip(&lab, &format!("addr add 172.16.{number}.2/24 dev eth{number}"));
+        ip(&lab, &format!("link set far{number} up"));
+        ip(&lab, &format!("link set eth{number} up"));
+        let metric = 20 + number;
+        ip(
+            &lab,
+            &format!("route add default via 172.16.{number}.1 dev eth{number} metric {metric}"),
+        );
+    }
+    let pair = pair(&lab, &format!("{SERVER}:{PORT}"), "", true);
+    pair.router.wait_up(2, START);
+    let told = || {
+        let problems = pair.router.status().problems;
+        problems.into_iter().find(|problem| problem.code == "too_many_wans")
+    };
+    let problem = poll_until(SOON, "a problem", told);
+    assert!(problem.words.contains("16 WANs") && problem.words.contains("eth"), "{problem:?}");
+    ip(&lab, "link del eth3");
+    poll_until(SOON, "no problem", || told().is_none().then_some(()));
+    assert_eq!(pair.router.paths().iter().filter(|path| path.device == "eth3").count(), 0);
 }

@@ -5,7 +5,7 @@ export const WHY = Object.fromEntries([
 	[ 'in_use', 'in use' ], [ 'backup_configured', 'backup, not needed' ], [ 'opening', 'waiting for the first answer' ],
 	[ 'returning', 'answers again, being confirmed' ], [ 'silent', 'nothing acknowledged for 250 ms', 250 ],
 	[ 'lossy', '31 % of the packets are lost', 31 ], [ 'late', 'adds 180 ms and would slow the bond', 180 ],
-	[ 'link_down', 'link is down' ], [ 'no_address', 'link has no address or gateway' ], [ 'switched_off', 'switched off' ],
+	[ 'link_down', 'link is down' ], [ 'no_address', 'link has no address' ], [ 'switched_off', 'switched off' ],
 	[ 'peer_closed', 'closed by the peer' ],
 	// 2026-08-15 UTC.
 	[ 'quota_used_up', 'quota used up, only a backup until 15 August', 1786752000 ]

@@ -66,8 +66,10 @@ pub enum Reason {
     Returning,
     /// The link lost its carrier or was taken down.
     LinkDown,
-    /// The link lost its address or its gateway.
+    /// The link has no address.
     NoAddress,
+    /// The link has no default route.
+    NoDefaultRoute,
     /// Switched off in the configuration, or by command.
     SwitchedOff,
     /// The peer has closed it.
@@ -87,6 +89,7 @@ impl Reason {
             Reason::Returning => "returning",
             Reason::LinkDown => "link_down",
             Reason::NoAddress => "no_address",
+            Reason::NoDefaultRoute => "no_default_route",
             Reason::SwitchedOff => "switched_off",
             Reason::PeerClosed => "peer_closed",
         }
@@ -112,7 +115,8 @@ impl fmt::Display for Reason {
             Reason::Late(ms) => write!(f, "adds {ms} ms and would slow the bond"),
             Reason::Returning => f.write_str("answers again, being confirmed"),
             Reason::LinkDown => f.write_str("link is down"),
-            Reason::NoAddress => f.write_str("link has no address or gateway"),
+            Reason::NoAddress => f.write_str("link has no address"),
+            Reason::NoDefaultRoute => f.write_str("no default route"),
             Reason::SwitchedOff => f.write_str("switched off"),
             Reason::PeerClosed => f.write_str("closed by the peer"),
         }
