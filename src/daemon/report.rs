@@ -1,13 +1,14 @@
 //! The status snapshot, put together from what the data plane and netlink know.
 
 use super::wans::Wans;
-use crate::dataplane::Report;
+use crate::dataplane::{PathFault, Report};
 use crate::endpoint::{self, PeerSnapshot, PeerState, Udp, Via};
 use crate::engine;
 use crate::status::history::Rates;
-use crate::status::{self, Bond, Path, Peer, Reason};
+use crate::status::{self, Bond, LastError, Path, PathError, Peer, Reason};
 use crate::time::SEC;
 use crate::wire::PathId;
+use onebox_linux::udp::Fault;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -100,10 +101,29 @@ fn path(
         mtu: u32::from(p.mtu),
         rx_bytes: p.rx_bytes,
         tx_bytes: p.tx_bytes,
+        last_error: last_error(p, peer, report),
         ..Path::default()
     };
     path.set_reason(Reason::Engine(p.reason));
     path
+}
+
+/// What went wrong last on a path that does not work though its link does.
+fn last_error(p: &engine::PathSnapshot, peer: &PeerSnapshot, report: &Report) -> Option<LastError> {
+    use engine::{PathState as State, Reason as Why};
+    let told =
+        matches!(p.reason, Why::LinkDown | Why::NoAddress | Why::NoDefaultRoute | Why::SwitchedOff);
+    if told || matches!(p.state, State::Active | State::Backup | State::Held) {
+        return None;
+    }
+    let PathFault { fault, remote, from, at } = report.faults.get(&(peer.id, p.id.0))?;
+    let kind = match fault {
+        Fault::Refused => PathError::Refused,
+        Fault::Unreachable => PathError::Unreachable,
+        Fault::Denied => PathError::Denied,
+        _ => PathError::Failing,
+    };
+    Some(kind.shown(*remote, *from, report.now.since(*at) / SEC))
 }
 
 /// The address and port that a path is sent from: of the WAN on a router, the address that was

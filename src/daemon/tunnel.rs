@@ -42,13 +42,14 @@ const MTU_FIRST: u32 = 1400;
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// The problems of a tunnel, which end with it.
-const PROBLEMS: [Problem; 6] = [
+const PROBLEMS: [Problem; 7] = [
     Problem::RoutesRefused,
     Problem::FirewallRefused,
     Problem::SwitchRefused,
     Problem::NameUnresolved,
     Problem::NetworkUnwatched,
     Problem::TooManyWans,
+    Problem::SocketRefused,
 ];
 
 /// Something to [`handle`](Tunnel::handle).
@@ -497,8 +498,24 @@ impl Tunnel {
     pub async fn sample(&self, counted: bool) -> Result<(Rates, Vec<Peer>), Error> {
         let max = if counted { usize::MAX } else { SERIES_MAX };
         let report = self.ask(|reply| Command::Sample(max, reply)).await?;
+        self.note_sockets(&report);
         let total = report::total(&report, self.watcher.is_some());
         Ok((total, self.shown(&report).collect()))
+    }
+
+    /// Tells of which WANs the kernel refuses a socket.
+    fn note_sockets(&self, report: &Report) {
+        if report.refused.is_empty() {
+            self.problems.clear_all(Problem::SocketRefused);
+        }
+        for wan in self.wans.iter() {
+            match report.refused.get(&wan.path.0) {
+                Some(error) => {
+                    self.problems.raise(report.now, Problem::SocketRefused, &wan.name, error);
+                }
+                None => self.problems.clear(Problem::SocketRefused, &wan.name),
+            }
+        }
     }
 
     /// The peers of a report as the status shows them.
@@ -509,8 +526,18 @@ impl Tunnel {
         let configured: BTreeMap<_, _> = named.map(|peer| (peer.name.as_str(), peer)).collect();
         report.endpoint.peers.iter().filter_map(move |snapshot| {
             let entry = self.peers.get(snapshot.id)?;
-            let last_error = configured.get(entry.name.as_str()).and_then(|c| self.unresolved(c));
-            Some(Peer { last_error, ..report::peer(&entry.name, snapshot, report, wans) })
+            let mut peer = report::peer(&entry.name, snapshot, report, wans);
+            for path in &mut peer.paths {
+                let refused = [path.wan.as_str()];
+                let refused =
+                    self.problems.last_error(report.now, Problem::SocketRefused, &refused);
+                path.last_error = refused.or(path.last_error.take());
+            }
+            let unresolved = configured.get(entry.name.as_str()).and_then(|c| self.unresolved(c));
+            let down = peer.state != status::PeerState::Up;
+            let of_path = peer.paths.iter().find_map(|path| path.last_error.clone());
+            peer.last_error = unresolved.or(of_path.filter(|_| down));
+            Some(peer)
         })
     }
 

@@ -88,6 +88,11 @@ impl Wans {
         &self.refused
     }
 
+    /// All that have a number.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     /// When [`update`](Wans::update) has something to do even if nothing changes.
     pub fn due(&self) -> Option<Time> {
         self.entries.iter().filter_map(|entry| entry.gone).min().map(|gone| gone + SHOWN_US)

@@ -27,7 +27,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use onebox_linux::clock;
 use onebox_linux::tun::Tun;
-use onebox_linux::udp::{Family, Options, ReceiveBuffer, UdpSocket};
+use onebox_linux::udp::{Family, Fault, Options, ReceiveBuffer, UdpSocket};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -73,6 +73,19 @@ pub struct Told {
     pub reason: Option<Reason>,
 }
 
+/// That something could not be sent, or was not taken.
+#[derive(Clone, Copy, Debug)]
+pub struct PathFault {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Where it was sent to.
+    pub remote: SocketAddr,
+    /// Who said so by ICMP; None: the own kernel.
+    pub from: Option<IpAddr>,
+    /// When that was last.
+    pub at: Time,
+}
+
 /// Peers in one [`Report`] at most: some 0.1 ms in which no packet moves.
 pub const REPORT_PEERS: usize = 64;
 
@@ -87,6 +100,10 @@ pub struct Report {
     pub total: endpoint::Total,
     /// What the TUN device dropped.
     pub tun: onebox_linux::tun::Drops,
+    /// What went wrong last on a WAN towards a peer, since something was heard from there.
+    pub faults: BTreeMap<(PeerId, u8), PathFault>,
+    /// What the kernel said where it refuses a WAN's socket.
+    pub refused: BTreeMap<u8, String>,
     /// Address and local port of each WAN's sockets.
     pub ports: BTreeMap<u8, Vec<(IpAddr, u16)>>,
 }
@@ -184,6 +201,25 @@ impl DataPlane {
 struct WanSockets {
     plan: WanPlan,
     sockets: Vec<(IpAddr, SocketId)>,
+    /// What the kernel said when it refused one.
+    refused: Option<String>,
+}
+
+/// A socket, and what went wrong on it last.
+#[derive(Debug)]
+struct Socket {
+    udp: UdpSocket,
+    fault: Option<PathFault>,
+}
+
+impl Socket {
+    /// Keeps a fault that tells something about the way.
+    fn note(&mut self, fault: PathFault) {
+        use Fault::{NoBuffers, TooBig, WouldBlock};
+        if !matches!(fault.fault, WouldBlock | NoBuffers | TooBig) {
+            self.fault = Some(fault);
+        }
+    }
 }
 
 impl WanSockets {
@@ -222,7 +258,7 @@ struct Worker {
     endpoint: Endpoint,
     tun: Tun,
     mark: u32,
-    sockets: BTreeMap<u32, UdpSocket>,
+    sockets: BTreeMap<u32, Socket>,
     next_socket: u32,
     wans: BTreeMap<u8, WanSockets>,
     /// Peers, and where they are reached.
@@ -277,18 +313,18 @@ impl Worker {
         })
     }
 
-    fn add_socket(&mut self, socket: UdpSocket) -> io::Result<SocketId> {
+    fn add_socket(&mut self, udp: UdpSocket) -> io::Result<SocketId> {
         let id = self.next_socket;
         self.next_socket += 1;
-        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id)))?;
-        self.sockets.insert(id, socket);
+        self.epoll.add(&udp, EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id)))?;
+        self.sockets.insert(id, Socket { udp, fault: None });
         Ok(SocketId(id))
     }
 
     fn remove_socket(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.remove(&id.0) {
             // It is closed next, which removes it in any case.
-            let _ = self.epoll.delete(&socket);
+            let _ = self.epoll.delete(&socket.udp);
         }
     }
 
@@ -319,7 +355,12 @@ impl Worker {
                             return;
                         }
                     }
-                    id => self.read_socket(now, id as u32),
+                    id => {
+                        if event.events().contains(EpollFlags::EPOLLERR) {
+                            self.take_errors(now, id as u32);
+                        }
+                        self.read_socket(now, id as u32);
+                    }
                 }
             }
             self.endpoint.handle_timeout(now, clock::unix_us(), &mut self.pool);
@@ -365,11 +406,35 @@ impl Worker {
         }
     }
 
+    /// Keeps what ICMP says about a WAN's datagrams.
+    fn take_errors(&mut self, now: Time, id: u32) {
+        let Worker { sockets, peers, wans, .. } = self;
+        let Some(socket) = sockets.get_mut(&id) else { return };
+        let (family, mut last) = (socket.udp.family(), None);
+        let mut own = wans.values().flat_map(|wan| &wan.sockets);
+        let own = own.find(|(_, socket)| socket.0 == id).map(|(source, _)| *source);
+        socket.udp.take_errors(|fault, from| {
+            // This host's own firewall refuses as the server would, in this host's name.
+            let (fault, from) = match from.is_some() && from == own {
+                true => (Fault::Denied, None),
+                false => (fault, from),
+            };
+            // Where the datagram went is whoever says so himself, or most likely the first.
+            let of_family = peers.values().flatten().filter(|r| Family::of(r.ip()) == family);
+            let remote = of_family.min_by_key(|remote| Some(remote.ip()) != from);
+            last = remote.map(|&remote| PathFault { fault, remote, from, at: now }).or(last);
+        });
+        if let Some(last) = last {
+            socket.note(last);
+        }
+    }
+
     fn read_socket(&mut self, now: Time, id: u32) {
         let Worker { sockets, receive, endpoint, pool, .. } = self;
-        let Some(socket) = sockets.get(&id) else { return };
+        let Some(Socket { udp, fault }) = sockets.get_mut(&id) else { return };
         for _ in 0..ROUND {
-            let result = socket.recv_batch(receive, |origin, datagram| {
+            let result = udp.recv_batch(receive, |origin, datagram| {
+                fault.take_if(|fault| fault.remote == origin.from);
                 let udp = Udp { socket: SocketId(id), remote: origin.from, local: origin.local };
                 endpoint.handle_datagram(now, pool, Via::Udp(udp), datagram);
             });
@@ -388,7 +453,7 @@ impl Worker {
     /// Writes what the endpoint wants to send and to deliver.
     fn flush(&mut self, now: Time) {
         while self.endpoint.poll_transmit(now, &mut self.pool, &mut self.batch) {
-            self.send_batch();
+            self.send_batch(now);
         }
         while let Some((_, packet)) = self.endpoint.poll_deliver(&mut self.pool) {
             self.packets.push(packet);
@@ -412,8 +477,9 @@ impl Worker {
 
     /// Sends a batch: datagrams of one length to one address that lie back to back go to the
     /// kernel together.
-    fn send_batch(&self) {
-        let datagrams = self.batch.datagrams();
+    fn send_batch(&mut self, now: Time) {
+        let Worker { batch, sockets, .. } = self;
+        let datagrams = batch.datagrams();
         let mut at = 0;
         while let Some(first) = datagrams.get(at) {
             let size = first.range.len();
@@ -434,11 +500,13 @@ impl Worker {
                 at += 1;
             }
             let Via::Udp(udp) = first.via;
-            let Some(socket) = self.sockets.get(&udp.socket.0) else { continue };
-            let bytes = &self.batch.bytes()[first.range.start..end];
+            let Some(socket) = sockets.get_mut(&udp.socket.0) else { continue };
+            let bytes = &batch.bytes()[first.range.start..end];
             // Counted by the socket; a path that cannot send is found silent by the engine.
-            if let Err(error) = socket.send(udp.remote, udp.local, bytes, Some(size)) {
+            if let Err(error) = socket.udp.send(udp.remote, udp.local, bytes, Some(size)) {
                 log::trace!("sending: {error}");
+                let fault = Fault::of(&error);
+                socket.note(PathFault { fault, remote: udp.remote, from: None, at: now });
             }
         }
     }
@@ -487,6 +555,7 @@ impl Worker {
                     let _ = reply.send(Box::new(self.report(now, peers, Total::default())));
                 }
                 Command::Sample(max, reply) => {
+                    self.open_refused(now);
                     let (total, peers) = self.endpoint.sample(now, max);
                     let peers = endpoint::Snapshot { peers, drops: Drops::default() };
                     let _ = reply.send(Box::new(self.report(now, peers, total)));
@@ -514,7 +583,7 @@ impl Worker {
     /// Brings the sockets of a WAN in line with its plan and offers its paths to the peers.
     fn set_wan(&mut self, now: Time, plan: WanPlan, moved: bool) {
         let key = plan.path.0;
-        let mut kept = Vec::new();
+        let (mut kept, mut refused) = (Vec::new(), None);
         if let Some(old) = self.wans.remove(&key) {
             for (source, id) in old.sockets {
                 // With another address begins another socket: the kernel answers the first
@@ -537,14 +606,22 @@ impl Worker {
                 UdpSocket::open(family, &options).and_then(|socket| self.add_socket(socket));
             match opened {
                 Ok(id) => kept.push((source, id)),
-                Err(error) => log::warn!("no {family:?} socket on {}: {error}", plan.device),
+                Err(error) => refused = Some(format!("{}: {error}", plan.device)),
             }
         }
-        let wan = WanSockets { plan, sockets: kept };
+        let wan = WanSockets { plan, sockets: kept, refused };
         for (&peer, remotes) in &self.peers {
             wan.offer(now, &mut self.endpoint, peer, remotes, moved);
         }
         self.wans.insert(key, wan);
+    }
+
+    /// Tries again to open sockets that were refused.
+    fn open_refused(&mut self, now: Time) {
+        let refused = self.wans.values().filter(|wan| wan.refused.is_some());
+        for plan in refused.map(|wan| wan.plan.clone()).collect::<Vec<_>>() {
+            self.set_wan(now, plan, false);
+        }
     }
 
     fn close_wan(&mut self, now: Time, path: PathId) {
@@ -558,16 +635,33 @@ impl Worker {
         }
     }
 
+    /// The last faults of the WANs' sockets, for the peers that they are about.
+    fn faults(&self) -> BTreeMap<(PeerId, u8), PathFault> {
+        let mut faults = BTreeMap::new();
+        for (&path, wan) in &self.wans {
+            let sockets = wan.sockets.iter().filter_map(|(_, id)| self.sockets.get(&id.0));
+            for fault in sockets.filter_map(|socket| socket.fault) {
+                let concerned = self.peers.iter().filter(|(_, r)| r.contains(&fault.remote));
+                faults.extend(concerned.map(|(&peer, _)| ((peer, path), fault)));
+            }
+        }
+        faults
+    }
+
     fn report(&self, now: Time, endpoint: endpoint::Snapshot, total: Total) -> Report {
         let port = |id: &SocketId| {
-            self.sockets.get(&id.0).and_then(|s| s.local_addr().ok()).map_or(0, |a| a.port())
+            let socket = self.sockets.get(&id.0);
+            socket.and_then(|s| s.udp.local_addr().ok()).map_or(0, |a| a.port())
         };
         let wans = self.wans.iter();
+        let refused = wans.clone().filter_map(|(&key, w)| Some((key, w.refused.clone()?)));
         Report {
             now,
             endpoint,
             total,
             tun: self.tun.drops(),
+            faults: self.faults(),
+            refused: refused.collect(),
             ports: wans
                 .map(|(&key, w)| (key, w.sockets.iter().map(|(ip, id)| (*ip, port(id))).collect()))
                 .collect(),

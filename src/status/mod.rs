@@ -1,13 +1,14 @@
 //! What there is to see: the snapshot, and the recent past.
 //!
 //! [`model`] is the status contract as plain data, read by all but the core, with its names of
-//! [`state`]s, [`reason`]s and [`problem`]s; [`history`] keeps what a page draws, [`events`] the last
+//! [`state`]s, [`reason`]s, [`problem`]s and [`path_error`]s; [`history`] keeps what a page draws, [`events`] the last
 //! changes of state. [`calendar`] knows days and months.
 
 pub mod calendar;
 pub mod events;
 pub mod history;
 pub mod model;
+pub mod path_error;
 pub mod problem;
 pub mod reason;
 pub mod state;
@@ -15,6 +16,7 @@ pub mod state;
 pub use model::{
     Bond, Change, Event, Events, History, LastError, Path, Peer, Series, ShownProblem, Status,
 };
+pub use path_error::PathError;
 pub use problem::{Problem, Problems};
 pub use reason::Reason;
 pub use state::{PathState, PeerState, Role, State};

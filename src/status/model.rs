@@ -62,7 +62,8 @@ pub struct ShownProblem {
 /// What went wrong last with a peer or a path, and is not mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
-    /// The [`Problem`](super::problem::Problem)'s code.
+    /// The code of the [`Problem`](super::problem::Problem) or
+    /// [`PathError`](super::path_error::PathError).
     pub code: String,
     /// What went wrong, a sentence.
     pub words: String,

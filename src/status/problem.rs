@@ -32,6 +32,8 @@ pub enum Problem {
     NetworkUnwatched,
     /// There are more WANs than paths.
     TooManyWans,
+    /// The kernel refuses a socket on a WAN.
+    SocketRefused,
     /// The file of quotas cannot be read.
     QuotaUnreadable,
     /// The file of quotas cannot be written.
@@ -48,7 +50,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 12] = [
+    pub const ALL: [Problem; 14] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
         Problem::SwitchRefused,
@@ -56,6 +58,7 @@ impl Problem {
         Problem::NameUnresolved,
         Problem::NetworkUnwatched,
         Problem::TooManyWans,
+        Problem::SocketRefused,
         Problem::QuotaUnreadable,
         Problem::QuotaUnsaved,
         Problem::UbusMissing,
@@ -74,6 +77,7 @@ impl Problem {
             Problem::NameUnresolved => "name_unresolved",
             Problem::NetworkUnwatched => "network_unwatched",
             Problem::TooManyWans => "too_many_wans",
+            Problem::SocketRefused => "socket_refused",
             Problem::QuotaUnreadable => "quota_unreadable",
             Problem::QuotaUnsaved => "quota_unsaved",
             Problem::UbusMissing => "ubus_missing",
@@ -93,6 +97,7 @@ impl Problem {
             Problem::NameUnresolved => "the server's name cannot be resolved",
             Problem::NetworkUnwatched => "changes of the network go unnoticed",
             Problem::TooManyWans => "more than 16 WANs, the others are not used",
+            Problem::SocketRefused => "no socket can be opened on the WAN",
             Problem::QuotaUnreadable => "what the quotas' WANs have used is not known",
             Problem::QuotaUnsaved => "what the quotas' WANs have used cannot be kept",
             Problem::UbusMissing => "there is no ubus",
@@ -124,6 +129,10 @@ impl Problem {
             Problem::NetworkUnwatched => "it is tried again; if it lasts, restart the program",
             Problem::TooManyWans => {
                 "say with wan sections which are to be used, or which not (mode off)"
+            }
+            Problem::SocketRefused => {
+                "it is tried again; see that the device is there and that the program may bind to \
+                 it (root or CAP_NET_RAW)"
             }
             Problem::QuotaUnreadable => {
                 "they count from zero: put the file back from a backup, and start anew"

@@ -268,3 +268,53 @@ fn more_wans_than_paths_is_a_problem() {
     poll_until(SOON, "no problem", || told().is_none().then_some(()));
     assert_eq!(pair.router.paths().iter().filter(|path| path.device == "eth3").count(), 0);
 }
+
+/// Waits for the last error of the path over wan1, which the peer shows, too, while it is not up.
+fn last_error(pair: &Pair<'_>, code: &str) -> String {
+    let what = format!("last error {code}");
+    let path = until(pair, "wan1", &what, |path| {
+        path.last_error.as_ref().is_some_and(|error| error.code == code)
+    });
+    let status = pair.router.status();
+    let of_peer = status.peers[0].last_error.as_ref().map(|error| error.code.as_str());
+    assert_eq!(of_peer, Some(code));
+    let error = path.last_error.expect("an error");
+    assert!(!error.remedy.is_empty() && error.age_s < 60, "{error:?}");
+    error.words
+}
+
+/// A server that does not run, one that cannot be reached, a firewall: each is told apart, over
+/// IPv4 and IPv6, and forgotten when the server answers.
+#[test]
+fn why_the_server_does_not_answer() {
+    let lab = two_wans();
+    for (server, endpoint) in
+        [(SERVER, format!("{SERVER}:{PORT}")), (SERVER6, format!("[{SERVER6}]:{PORT}"))]
+    {
+        let mut pair = pair(&lab, &endpoint, "", false);
+        let words = last_error(&pair, "server_refuses");
+        assert_eq!(words, format!("{server} refuses UDP {PORT}: is the program running there?"));
+
+        let family = if server == SERVER6 { "-6" } else { "-4" };
+        lab.isp.output(&format!("ip {family} route add unreachable {server}"));
+        let words = last_error(&pair, "server_unreachable");
+        let gateway = if server == SERVER6 { "fd00:1::1" } else { "10.1.0.1" };
+        assert!(words.ends_with(&format!(", says {gateway}")), "{words}");
+        lab.isp.output(&format!("ip {family} route del unreachable {server}"));
+
+        let router = &lab.site().router;
+        router.output("nft add table inet wall");
+        router.output("nft add chain inet wall out { type filter hook output priority 0 ; }");
+        router.output(&format!("nft add rule inet wall out udp dport {PORT} reject"));
+        let words = last_error(&pair, "sending_denied");
+        assert_eq!(words, format!("UDP to {server} is forbidden"));
+        router.output("nft delete table inet wall");
+
+        pair.server.start();
+        pair.router.wait_up(2, START);
+        let forgotten = |path: &Path| path.last_error.is_none();
+        until(&pair, "wan1", "no error", forgotten);
+        assert_eq!(pair.router.status().peers[0].last_error, None);
+        pair.router.stop();
+    }
+}

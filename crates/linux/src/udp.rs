@@ -13,7 +13,8 @@
 //! Limits: a socket is bound to the device of that name as it was then. When a device goes away
 //! and another of the same name comes (its index differs), the socket must be opened anew.
 //! Errors are counted by kind and told to the caller; none of them ends a socket except
-//! [`Fault::Gone`].
+//! [`Fault::Gone`]. A socket that is bound to a device also learns what ICMP says
+//! ([`take_errors`](UdpSocket::take_errors)).
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -86,6 +87,12 @@ impl Fault {
         }
     }
 
+    /// Whether ICMP may be what has told it.
+    fn is_by_icmp(self) -> bool {
+        use Fault::{Denied, Refused, TooBig, Unreachable};
+        matches!(self, Refused | Unreachable | Denied | TooBig)
+    }
+
     /// A word for status and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -115,6 +122,9 @@ impl Counts {
         self.0[fault as usize].load(Ordering::Relaxed)
     }
 }
+
+/// Answers of ICMP that one call takes, so that a flood of them does not hold the caller up.
+const ERRORS_MAX: usize = 16;
 
 /// The family of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,6 +187,8 @@ pub struct UdpSocket {
     socket: Socket,
     state: UdpSocketState,
     family: Family,
+    /// Whether it learns what ICMP says.
+    told: bool,
     counts: Counts,
 }
 
@@ -213,7 +225,11 @@ impl UdpSocket {
         socket.bind(&SocketAddr::new(any, options.port).into())?;
         // Sets non-blocking, packet information, Don't Fragment (PMTUDISC_PROBE) and GRO.
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(UdpSocket { socket, state, family, counts: Counts::default() })
+        let told = options.device.is_some();
+        if told {
+            state.enable_transport_errors(UdpSockRef::from(&socket))?;
+        }
+        Ok(UdpSocket { socket, state, family, told, counts: Counts::default() })
     }
 
     /// Opens a server's sockets, on the same port of every address: IPv4 and, where the kernel
@@ -300,7 +316,12 @@ impl UdpSocket {
         let transmit = |contents, segment_size| {
             let transmit =
                 Transmit { destination: to, ecn: None, contents, segment_size, src_ip: source };
-            self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+            let send = || self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+            match send() {
+                // What ICMP said about an earlier datagram: nothing was sent.
+                Err(error) if self.told && Fault::of(&error).is_by_icmp() => send(),
+                sent => sent,
+            }
         };
         let size = match segment_size {
             Some(size) if size > 0 && size < contents.len() => size,
@@ -326,6 +347,19 @@ impl UdpSocket {
             }
         }
         Ok(())
+    }
+
+    /// Takes what ICMP has said about datagrams that were sent, some of it at a time: what is
+    /// wrong, and who says so. Counted. Until all is taken, the socket is reported as one with an
+    /// error (`EPOLLERR`).
+    pub fn take_errors(&self, mut each: impl FnMut(Fault, Option<IpAddr>)) {
+        for _ in 0..ERRORS_MAX {
+            let error = self.state.recv_transport_error(UdpSockRef::from(&self.socket));
+            let Ok(Some(error)) = error else { return };
+            let fault = Fault::of(&io::Error::from_raw_os_error(error.raw_errno));
+            self.counts.add(fault);
+            each(fault, error.addr.map(|from| from.ip().to_canonical()));
+        }
     }
 
     /// Receives what has arrived, one call to the kernel, and hands each datagram to `each` to
