@@ -22,9 +22,6 @@ use onebox::time::{MS, SEC, Time};
 use onebox::wire::{OVERHEAD, PATHS_MAX, PathId, ip};
 use std::collections::VecDeque;
 
-/// Bytes of the IPv4 and UDP header.
-const IP_OVERHEAD: u16 = 28;
-
 /// How a path is opened.
 pub fn path_settings() -> PathSettings {
     PathSettings {
@@ -33,7 +30,7 @@ pub fn path_settings() -> PathSettings {
         send_rate_max: None,
         receive_rate_max: None,
         link_mtu: 1500,
-        ip_overhead: IP_OVERHEAD,
+        ip_overhead: 28,
     }
 }
 
@@ -43,6 +40,8 @@ pub struct Bare {
     side: Side,
     session: u32,
     engine: Engine,
+    /// How paths are opened.
+    path: PathSettings,
     pool: Pool,
     /// The client's port on each path: as validated, and as last seen.
     ports: [(u16, u16); PATHS_MAX],
@@ -52,7 +51,14 @@ pub struct Bare {
 
 impl Bare {
     /// An end that has been started `session` times before.
-    pub fn new(side: Side, session: u32, seed: u64, memory: usize, fec: bool) -> Bare {
+    pub fn new(
+        side: Side,
+        session: u32,
+        seed: u64,
+        memory: usize,
+        fec: bool,
+        path: PathSettings,
+    ) -> Bare {
         let settings = Settings {
             seed: seed ^ (side as u64 + 1) ^ u64::from(session) << 8,
             hold_max_us: HOLD_MAX_US,
@@ -68,6 +74,7 @@ impl Bare {
             side,
             session,
             engine: Engine::new(settings, Time::ZERO),
+            path,
             pool: Pool::new(1024),
             ports: [(0, 0); PATHS_MAX],
             out: VecDeque::new(),
@@ -77,7 +84,7 @@ impl Bare {
 
     fn send(&mut self, link: usize, port: u16, number: u64, len: usize) {
         let bytes = self.scratch[..len].to_vec();
-        let ip_len = len + OVERHEAD + usize::from(IP_OVERHEAD);
+        let ip_len = len + OVERHEAD + usize::from(self.path.ip_overhead);
         let session = self.session;
         let datagram =
             Datagram { bytes, number, ip_len, port, session, corrupted: false, outside: false };
@@ -107,7 +114,7 @@ impl Node for Bare {
         }
         let id = PathId(link as u8);
         if self.side == Side::Server && !self.engine.has_path(id) {
-            self.engine.open_path(now, id, path_settings());
+            self.engine.open_path(now, id, self.path);
         }
         let moved = self.side == Side::Server && self.ports[link].1 != datagram.port;
         self.ports[link].1 = datagram.port;
@@ -126,13 +133,13 @@ impl Node for Bare {
         let id = PathId(link as u8);
         match event {
             LinkEvent::Up if self.engine.has_path(id) => self.engine.revalidate(now, id),
-            LinkEvent::Up => self.engine.open_path(now, id, path_settings()),
+            LinkEvent::Up => self.engine.open_path(now, id, self.path),
             LinkEvent::CarrierLost => self.engine.path_lost(now, id, Reason::LinkDown),
             LinkEvent::Remove => self.engine.close_path(now, id),
             LinkEvent::Backup => self.engine.set_mode(now, id, Mode::Backup),
             LinkEvent::Active => self.engine.set_mode(now, id, Mode::Active),
             LinkEvent::Metered => {
-                self.engine.open_path(now, id, PathSettings { metered: true, ..path_settings() });
+                self.engine.open_path(now, id, PathSettings { metered: true, ..self.path });
             }
         }
     }

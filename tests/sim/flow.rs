@@ -4,7 +4,7 @@ use crate::host::App;
 use crate::packet::Side;
 use crate::report::Record;
 use crate::smol::{Role, Smol};
-use crate::stream::{Shape, Sink, Source};
+use crate::stream::{FULL, Shape, Sink, Source};
 use crate::tcp::receiver::Receiver;
 use crate::tcp::sender::Sender;
 use crate::world::World;
@@ -91,6 +91,12 @@ impl Flow {
         let interval_us = 1200 * 8 * 1000 / kbps;
         let (echo, service, count) = (false, 4500, usize::MAX);
         Flow::stream(way, Shape { interval_us, len: 1200, echo, service, count })
+    }
+
+    /// Datagrams as long as the tunnel's MTU at the time, one every `interval_us`.
+    pub fn full(way: Way, interval_us: u64) -> Flow {
+        let (echo, service, count) = (false, 4600, usize::MAX);
+        Flow::stream(way, Shape { interval_us, len: FULL, echo, service, count })
     }
 
     fn stream(way: Way, shape: Shape) -> Flow {

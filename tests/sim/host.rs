@@ -11,6 +11,8 @@ pub trait App {
     fn start(&mut self, now: Time, mtu: u16);
     /// A packet of the flow has arrived.
     fn receive(&mut self, now: Time, packet: &[u8]);
+    /// Packets may be up to so many bytes long from here on.
+    fn set_mtu(&mut self, _mtu: u16) {}
     /// A packet to send now; asked until there is none.
     fn poll(&mut self, now: Time) -> Option<Vec<u8>>;
     /// When it wants to be asked if nothing arrives before.
@@ -76,6 +78,7 @@ impl Host {
         }
         while let Some(&i) = self.touched.last() {
             let slot = &mut self.slots[i];
+            slot.app.set_mtu(mtu);
             if let Some(packet) = slot.app.poll(now) {
                 return Some(packet);
             }

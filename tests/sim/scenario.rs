@@ -14,7 +14,7 @@
 //! times. All expectations are evaluated before the first that fails stops the test, so that a
 //! failure shows all figures, and the seed.
 
-use crate::bare::Bare;
+use crate::bare::{Bare, path_settings};
 use crate::flow::{Flow, Way};
 use crate::history::History;
 use crate::link::{Counters, Spec};
@@ -25,7 +25,7 @@ use crate::report::{self, Record};
 use crate::sealed::Sealed;
 use crate::trace;
 use crate::world::{Factory, World};
-use onebox::engine::{self, Memory};
+use onebox::engine::{self, Memory, PathSettings};
 use onebox::time::{SEC, Time};
 use std::fmt::Write;
 use std::rc::Rc;
@@ -61,6 +61,7 @@ pub struct Scenario {
     slack_us: u64,
     memory: usize,
     fec: bool,
+    paths: [PathSettings; 2],
     links: Vec<(Spec, Spec)>,
     flows: Vec<(String, Flow)>,
     steps: Vec<(u64, &'static str, Action)>,
@@ -171,6 +172,7 @@ impl Scenario {
             slack_us: 0,
             memory: engine::MEMORY,
             fec: true,
+            paths: [path_settings(); 2],
             links: Vec::new(),
             flows: Vec::new(),
             steps: Vec::new(),
@@ -197,6 +199,15 @@ impl Scenario {
     /// With engines that protect nothing by parity (bare ones).
     pub fn without_fec(self) -> Scenario {
         Scenario { fec: false, ..self }
+    }
+
+    /// With ends that believe this of their links' MTU, by side, and with outer headers of so many
+    /// bytes (bare ones).
+    pub fn outer(mut self, link_mtu: [u16; 2], ip_overhead: u16) -> Scenario {
+        for (path, link_mtu) in self.paths.iter_mut().zip(link_mtu) {
+            *path = PathSettings { link_mtu, ip_overhead, ..*path };
+        }
+        self
     }
 
     /// With links that are the same in both directions.
@@ -270,10 +281,13 @@ impl Scenario {
     }
 
     fn play_quietly(&self, kind: Kind) -> Outcome {
-        let (seed, memory, fec) = (self.seed, self.memory, self.fec);
+        let (seed, memory, fec, paths) = (self.seed, self.memory, self.fec, self.paths);
         let factory: Factory = Box::new(move |side, session, now| -> Box<dyn Node> {
             match kind {
-                Kind::Bare => Box::new(Bare::new(side, session, seed, memory, fec)),
+                Kind::Bare => {
+                    let path = paths[side as usize];
+                    Box::new(Bare::new(side, session, seed, memory, fec, path))
+                }
                 Kind::Sealed => Box::new(Sealed::new(side, session, seed, now)),
                 Kind::Plain => Box::new(Plain::default()),
             }

@@ -7,12 +7,15 @@ use onebox::time::Time;
 use onebox::wire::ip::UDP;
 use std::collections::VecDeque;
 
+/// Packets are as long as the tunnel's MTU says.
+pub const FULL: usize = 0;
+
 /// What a stream is like.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// Time between packets, microseconds.
     pub interval_us: u64,
-    /// Length of the IP packets.
+    /// Length of the IP packets; [`FULL`]: the tunnel's MTU at the time.
     pub len: usize,
     /// Whether it is an ICMP echo, answered by the other end.
     pub echo: bool,
@@ -28,6 +31,7 @@ pub struct Source {
     side: Side,
     port: u16,
     shape: Shape,
+    mtu: u16,
     next_at: Time,
     record: Record,
 }
@@ -70,13 +74,17 @@ fn read(packet: &[u8]) -> Option<(u64, Time)> {
 impl Source {
     /// The sending end.
     pub fn new(side: Side, port: u16, shape: Shape) -> Source {
-        Source { side, port, shape, next_at: Time::ZERO, record: Record::default() }
+        Source { side, port, shape, mtu: 0, next_at: Time::ZERO, record: Record::default() }
     }
 }
 
 impl App for Source {
     fn start(&mut self, now: Time, _mtu: u16) {
         self.next_at = now;
+    }
+
+    fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu;
     }
 
     fn receive(&mut self, now: Time, packet: &[u8]) {
@@ -94,7 +102,8 @@ impl App for Source {
         let done = number + 1 >= self.shape.count as u64;
         self.next_at = if done { Time::FAR } else { self.next_at + self.shape.interval_us };
         self.record.samples.push(Sample { sent: now, delay_us: None });
-        Some(build(self.side, self.port, &self.shape, number, now, false))
+        let len = if self.shape.len == FULL { self.mtu.into() } else { self.shape.len };
+        Some(build(self.side, self.port, &Shape { len, ..self.shape }, number, now, false))
     }
 
     fn poll_timeout(&self) -> Time {
