@@ -74,6 +74,7 @@ mod tests {
             Engine::Silent(250),
             Engine::Lossy(31),
             Engine::Late(180),
+            Engine::TooNarrow(1220),
             Engine::Returning,
             Engine::LinkDown,
             Engine::NoAddress,
@@ -85,7 +86,7 @@ mod tests {
         let all = of_engine.map(Reason::Engine).into_iter().chain([quota]);
         assert_codes(&all.clone().map(Reason::code).collect::<Vec<_>>());
         let values: Vec<_> = all.filter_map(Reason::value).collect();
-        assert_eq!(values, [250, 31, 180, 1_785_542_400]);
+        assert_eq!(values, [250, 31, 180, 1220, 1_785_542_400]);
         assert_eq!(quota.to_string(), "quota used up, only a backup until 1 August");
     }
 }

@@ -48,6 +48,7 @@ mod cases_exclusion;
 mod cases_harm;
 mod cases_links;
 mod cases_memory;
+mod cases_mtu;
 mod cases_outage;
 mod cases_parity;
 mod cases_radio;

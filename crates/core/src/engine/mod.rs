@@ -48,7 +48,6 @@ pub use snapshot::{Memory, PathSnapshot, Snapshot};
 use crate::buffer::{Buf, Pool};
 use crate::crypto::packet::{PacketNumber, PacketNumbers};
 use crate::time::{MS, SEC, Time};
-use crate::wire::frame::PACKET_HEAD;
 use crate::wire::{PATHS_MAX, PathId, ip};
 use path::{Meter, Path};
 use queue::Queue;
@@ -225,7 +224,7 @@ impl Engine {
             }
             None => *place = Some(Box::new(Path::new(now, id, settings))),
         }
-        self.update_mtu();
+        self.update_mtu(now);
     }
 
     /// Whether a path is open.
@@ -258,7 +257,7 @@ impl Engine {
         if let Some(place) = self.paths.get_mut(id.index()) {
             *place = None;
         }
-        self.update_mtu();
+        self.update_mtu(now);
     }
 
     /// Changes how a path may be used.
@@ -279,7 +278,7 @@ impl Engine {
         let (is, still) = (path.health.state(), path.health.is_usable());
         if usable && !still {
             *path_lost_at = Some(now);
-            path.sent.abandon(|sent| unacked.on_lost(sent));
+            path.abandon(now, |sent| unacked.on_lost(sent));
             paths.iter_mut().flatten().for_each(|path| path.reset_silence(now));
         }
         let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
@@ -295,7 +294,7 @@ impl Engine {
             if usable && !self.paths().any(|p| p.health.is_usable()) {
                 self.events.push_back(Event::PeerSilent);
             }
-            self.update_mtu();
+            self.update_mtu(now);
         }
     }
 
@@ -362,21 +361,38 @@ impl Engine {
     }
 
     /// The tunnel's MTU: what the narrowest path takes, or is hoped to take while that is being
-    /// found out.
+    /// found out. Below 1280 only where no path takes that much.
     pub fn mtu(&self) -> u16 {
-        let least = self.widths().min().map(|m| m.max(MTU_MIN));
+        let least = self.widths().min();
         least.unwrap_or(if self.mtu_reported > 0 { self.mtu_reported } else { 1400 })
     }
 
     /// The longest inner packets that the paths take, or are hoped to take.
     fn widths(&self) -> impl Iterator<Item = u16> {
-        let overhead = (crate::wire::OVERHEAD + PACKET_HEAD) as u16;
-        self.paths()
-            .filter(|p| p.health.state() != PathState::Down)
-            .map(move |p| p.mtu.hoped().saturating_sub(p.settings.ip_overhead + overhead))
+        let counts = |p: &&Path| p.health.state() != PathState::Down && !p.health.is_narrow();
+        self.paths().filter(counts).map(|p| p.inner(p.mtu.hoped()))
     }
 
-    fn update_mtu(&mut self) {
+    /// What the paths carry, or which of them there are, has changed: holds those that are too
+    /// narrow while there is a wider one, and tells the tunnel's MTU.
+    fn update_mtu(&mut self, now: Time) {
+        let wide = |p: &Path| {
+            let size = if p.health.is_usable() { p.mtu.hoped() } else { p.mtu.current() };
+            p.health.state() != PathState::Down && p.inner(size) >= MTU_MIN
+        };
+        let others = self.paths().any(wide);
+        for index in 0..PATHS_MAX {
+            let id = PathId(index as u8);
+            let Some(path) = self.path(id).filter(|p| p.health.is_usable()) else { continue };
+            let inner = path.inner(path.mtu.hoped());
+            let narrow = others && inner < MTU_MIN;
+            if narrow != path.health.is_narrow() {
+                // Which comes here again.
+                return self.change(now, id, |path| {
+                    path.health.set_narrow(now, narrow.then_some(inner));
+                });
+            }
+        }
         let mtu = self.mtu();
         self.longest = self.widths().max().unwrap_or(mtu).max(mtu);
         if mtu != self.mtu_reported && self.paths().next().is_some() {

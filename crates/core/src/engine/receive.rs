@@ -1,6 +1,6 @@
 //! Frames from the peer.
 
-use super::path::PeerReport;
+use super::path::{PONGS_MAX, PeerReport};
 use super::{Engine, Event, Mode, Reason};
 use crate::buffer::Pool;
 use crate::time::{MS, Time};
@@ -69,7 +69,9 @@ impl Engine {
             Frame::Ack(ack) => self.handle_ack(now, pool, &ack),
             Frame::Ping { sent } => {
                 if let Some(path) = self.path_mut(id) {
-                    path.pong = Some(sent);
+                    if path.pongs.len() < PONGS_MAX {
+                        path.pongs.push_back(sent);
+                    }
                 }
             }
             Frame::Pong { echo } => self.handle_pong(now, id, echo),
@@ -117,12 +119,11 @@ impl Engine {
     fn handle_pong(&mut self, now: Time, id: PathId, echo: u32) {
         let Some(path) = self.path_mut(id) else { return };
         let sample = (now.0 as u32).wrapping_sub(echo);
-        if sample > RTT_MAX_US {
-            return;
+        if sample <= RTT_MAX_US {
+            path.rtt.add(now, u64::from(sample).max(1));
         }
-        path.rtt.add(now, u64::from(sample).max(1));
         if path.mtu.confirm(now, echo) {
-            self.update_mtu();
+            self.update_mtu(now);
         }
     }
 
@@ -135,6 +136,7 @@ impl Engine {
             path.feedback.add(now, sample);
         }
         path.health.proved();
+        path.mtu.on_arrived(now, found.sent, 0);
         self.events.push_back(Event::Validated(id));
         self.report_status = true;
         self.change(now, id, |path| {

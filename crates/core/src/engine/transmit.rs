@@ -105,8 +105,12 @@ impl Engine {
         if !path.health.is_usable() || path.mtu.due() > now {
             return None;
         }
-        let sent = now.0 as u32;
-        let size = path.mtu.probe(now, sent, path.rtt.smoothed())?;
+        let sent = path.stamp(now);
+        let Some(size) = path.mtu.probe(now, sent, path.rtt.smoothed()) else {
+            // The search is over.
+            self.update_mtu(now);
+            return None;
+        };
         let len = usize::from(size.saturating_sub(path.settings.ip_overhead));
         let len = len.saturating_sub(OVERHEAD).min(out.len());
         let mut w = Writer::new(&mut out[..len]);
@@ -131,22 +135,21 @@ impl Engine {
         let usable = path.health.is_usable();
         let ping = path.ping_due(busy, idle_us) <= now;
         let ack = path.received.due() <= now;
-        let pong = path.pong.take();
-        if !ping && !ack && pong.is_none() {
+        let pong = !path.pongs.is_empty();
+        if !ping && !ack && !pong {
             return None;
         }
         let mut w = Writer::new(out);
-        if let Some(echo) = pong {
+        for echo in path.pongs.drain(..) {
             Frame::Pong { echo }.write(&mut w);
         }
         if ping {
             path.last_ping = now;
             path.ping_now = false;
-            Frame::Ping { sent: now.0 as u32 }.write(&mut w);
+            Frame::Ping { sent: path.stamp(now) }.write(&mut w);
         }
         // What came over a path that cannot send back is acknowledged over the best one.
-        let carrier =
-            if usable || pong.is_some() { id } else { self.order(now).first().unwrap_or(id) };
+        let carrier = if usable || pong { id } else { self.order(now).first().unwrap_or(id) };
         self.write_acks(now, carrier, &mut w);
         if carrier != id {
             self.write_ack(now, id, &mut w);

@@ -62,6 +62,11 @@ const RATE_LEAST: u64 = 8000;
 /// Challenges that are remembered: probes are sent more often than answers of a slow path come.
 pub const CHALLENGES_MAX: usize = 8;
 
+/// Pings that wait to be answered: a round of MTU probes may arrive at once.
+pub const PONGS_MAX: usize = 16;
+/// Pings of one path within a microsecond at most.
+const STAMPS_AHEAD: u32 = 1000;
+
 /// A challenge that is out.
 #[derive(Clone, Copy, Debug)]
 pub struct Challenge {
@@ -115,10 +120,12 @@ pub struct Path {
     pub challenges: VecDeque<Challenge>,
     /// Challenge of the peer to be answered.
     pub respond: Option<u64>,
-    /// Ping of the peer to be answered.
-    pub pong: Option<u32>,
+    /// Pings of the peer to be answered, [`PONGS_MAX`] at most.
+    pub pongs: VecDeque<u32>,
     /// When the last ping was sent.
     pub last_ping: Time,
+    /// What the newest ping says.
+    last_stamp: u32,
     /// When anything was last sent.
     pub last_sent: Time,
     /// A ping has to go out now: the tail of what was sent is unanswered.
@@ -167,8 +174,9 @@ impl Path {
             rebuild: Rebuild::default(),
             challenges: VecDeque::with_capacity(CHALLENGES_MAX),
             respond: None,
-            pong: None,
+            pongs: VecDeque::with_capacity(PONGS_MAX),
             last_ping: now,
+            last_stamp: (now.0 as u32).wrapping_sub(1),
             last_sent: now,
             ping_now: false,
             peer: PeerReport::default(),
@@ -190,6 +198,21 @@ impl Path {
     pub fn payload_max(&self) -> usize {
         usize::from(self.mtu.current().saturating_sub(self.settings.ip_overhead))
             .saturating_sub(crate::wire::OVERHEAD)
+    }
+
+    /// The time for a ping to say: no two pings of a path say the same, so that an answer belongs to
+    /// one of them. The second of one microsecond says the next.
+    pub fn stamp(&mut self, now: Time) -> u32 {
+        let now = now.0 as u32;
+        let ahead = self.last_stamp.wrapping_sub(now);
+        self.last_stamp = if ahead < STAMPS_AHEAD { self.last_stamp.wrapping_add(1) } else { now };
+        self.last_stamp
+    }
+
+    /// The longest inner packet that a datagram of `size` bytes takes.
+    pub fn inner(&self, size: u16) -> u16 {
+        let head = (crate::wire::OVERHEAD + crate::wire::frame::PACKET_HEAD) as u16;
+        size.saturating_sub(self.settings.ip_overhead + head)
     }
 
     /// Whether window and pacer allow a datagram now.
@@ -305,9 +328,10 @@ impl Path {
     ) -> Outcome {
         let near = self.sent.newest();
         let largest = crate::wire::header::expand(ack.largest_low, near);
-        let count = &mut self.brown_out;
+        let (count, mtu) = (&mut self.brown_out, &mut self.mtu);
         let outcome = self.sent.on_ack(ack.ranges.descending(largest), |sent| {
             count.acked(sent.time);
+            mtu.on_arrived(now, sent.time, sent.size);
             each(sent);
         });
         if outcome.acked == 0 {
@@ -348,12 +372,22 @@ impl Path {
     /// Finds what is lost. `each` sees every datagram.
     pub fn detect_lost(&mut self, now: Time, mut each: impl FnMut(&Sent)) {
         let rtt = self.feedback.smoothed().max(self.feedback.min() + self.owd.spread());
-        let count = &mut self.brown_out;
+        let (count, mtu) = (&mut self.brown_out, &mut self.mtu);
         let lost = self.sent.detect_lost(now, rtt, |sent| {
             count.lost(sent.time);
+            mtu.on_lost(now, sent.time, sent.size);
             each(sent);
         });
         self.rate.on_lost(now, lost);
+    }
+
+    /// Gives up what is on its way: the path is suspect or gone.
+    pub fn abandon(&mut self, now: Time, mut each: impl FnMut(&Sent)) {
+        let mtu = &mut self.mtu;
+        self.sent.abandon(|sent| {
+            mtu.on_lost(now, sent.time, sent.size);
+            each(sent);
+        });
     }
 
     /// When the next ping is due: at once for a silent tail, often while the connection is in use, else to keep the NAT

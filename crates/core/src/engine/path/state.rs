@@ -62,6 +62,8 @@ pub enum Reason {
     /// Its packets arrive so many milliseconds later than those of the other paths, and its rate
     /// is not worth the wait.
     Late(u64),
+    /// It takes inner packets of so many bytes at most, fewer than the tunnel's least MTU.
+    TooNarrow(u64),
     /// It answers again, and has to do so a few times more.
     Returning,
     /// The link lost its carrier or was taken down.
@@ -86,6 +88,7 @@ impl Reason {
             Reason::Silent(_) => "silent",
             Reason::Lossy(_) => "lossy",
             Reason::Late(_) => "late",
+            Reason::TooNarrow(_) => "too_narrow",
             Reason::Returning => "returning",
             Reason::LinkDown => "link_down",
             Reason::NoAddress => "no_address",
@@ -95,10 +98,13 @@ impl Reason {
         }
     }
 
-    /// The number in it, if there is one: milliseconds or percent.
+    /// The number in it, if there is one: milliseconds, percent or bytes.
     pub fn value(self) -> Option<u64> {
         match self {
-            Reason::Silent(value) | Reason::Lossy(value) | Reason::Late(value) => Some(value),
+            Reason::Silent(value)
+            | Reason::Lossy(value)
+            | Reason::Late(value)
+            | Reason::TooNarrow(value) => Some(value),
             _ => None,
         }
     }
@@ -113,6 +119,9 @@ impl fmt::Display for Reason {
             Reason::Silent(ms) => write!(f, "nothing acknowledged for {ms} ms"),
             Reason::Lossy(percent) => write!(f, "{percent} % of the packets are lost"),
             Reason::Late(ms) => write!(f, "adds {ms} ms and would slow the bond"),
+            Reason::TooNarrow(mtu) => {
+                write!(f, "takes packets of {mtu} bytes only, the tunnel needs 1280")
+            }
             Reason::Returning => f.write_str("answers again, being confirmed"),
             Reason::LinkDown => f.write_str("link is down"),
             Reason::NoAddress => f.write_str("link has no address"),
@@ -269,8 +278,24 @@ impl Health {
 
     /// It has proved to be worth its cost.
     pub fn readmit(&mut self, now: Time) {
-        if self.is_held() {
+        if self.is_held() && !self.is_narrow() {
             self.enter_use(now);
+        }
+    }
+
+    /// Whether it is held for what it cannot carry.
+    pub fn is_narrow(&self) -> bool {
+        self.is_held() && matches!(self.reason, Reason::TooNarrow(_))
+    }
+
+    /// It takes inner packets of `mtu` bytes only, while another path takes all; or is wanted again.
+    pub fn set_narrow(&mut self, now: Time, mtu: Option<u16>) {
+        match mtu {
+            Some(mtu) if self.is_usable() => {
+                self.enter(now, PathState::Held, Reason::TooNarrow(mtu.into()));
+            }
+            None if self.is_narrow() => self.enter_use(now),
+            _ => {}
         }
     }
 
