@@ -37,6 +37,9 @@ const BACKLOG: usize = QUANTUM as usize;
 /// Packets dropped in one go when the bound is exceeded (RFC 8290 §4.1.2).
 const DROP_BATCH: usize = 64;
 
+/// Flows among which something for a path is looked for at most.
+const FLOWS_SEEN: usize = 16;
+
 /// A packet on its way out.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -236,7 +239,8 @@ impl Queue {
                     let queued = flow.queue.pop()?;
                     return Some(self.hand_out(index, queued));
                 }
-                Some(len) if len <= want.longest => return None,
+                // It waits for a wider path, and others need not wait with it.
+                Some(len) if len <= want.longest => return self.pop_fitting(want),
                 Some(_) => {
                     looked -= 1;
                     self.too_long += 1;
@@ -277,10 +281,20 @@ impl Queue {
     fn pop_behind_any(&mut self, want: Want) -> Option<Outgoing> {
         let lists = self.new.iter().chain(self.old.iter());
         let index = lists
-            .take(16)
+            .take(FLOWS_SEEN)
             .map(|&i| usize::from(i))
             .find(|&i| self.flows.get(i).is_some_and(|f| f.queue.bytes() > want.ahead))?;
         self.pop_behind(index, want)
+    }
+
+    /// The head of the first flow of which it fits.
+    fn pop_fitting(&mut self, want: Want) -> Option<Outgoing> {
+        let lists = self.new.iter().chain(self.old.iter()).take(FLOWS_SEEN);
+        let fits = |f: &Flow| f.queue.front().is_some_and(|q| q.packet.len() <= want.max_len);
+        let index =
+            lists.map(|&i| usize::from(i)).find(|&i| self.flows.get(i).is_some_and(fits))?;
+        let queued = self.flows.at(index).queue.pop()?;
+        Some(self.hand_out(index, queued))
     }
 
     /// The packet of the flow that has `want.ahead` bytes before it.

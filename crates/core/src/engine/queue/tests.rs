@@ -164,6 +164,17 @@ fn a_packet_too_long_for_the_path_stays() {
 }
 
 #[test]
+fn other_flows_do_not_wait_with_a_packet_too_long_for_the_path() {
+    let mut q = Queues::new(1 << 20);
+    q.push(0, 1, 1400);
+    q.push(0, 2, 100);
+    let narrow = Want { ahead: 0, max_len: 1200, longest: 2000 };
+    assert_eq!(q.pop(0, narrow).unwrap().packet.len(), 100);
+    assert!(q.pop(0, narrow).is_none());
+    assert_eq!(q.pop(0, HEAD).unwrap().packet.len(), 1400);
+}
+
+#[test]
 fn a_packet_too_long_for_every_path_does_not_block_the_others() {
     let mut q = Queues::new(1 << 20);
     q.push(0, 1, 1400);
