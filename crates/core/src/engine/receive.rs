@@ -68,10 +68,10 @@ impl Engine {
             }
             Frame::Ack(ack) => self.handle_ack(now, pool, &ack),
             Frame::Ping { sent } => {
-                if let Some(path) = self.path_mut(id) {
-                    if path.pongs.len() < PONGS_MAX {
-                        path.pongs.push_back(sent);
-                    }
+                if let Some(path) = self.path_mut(id)
+                    && path.pongs.len() < PONGS_MAX
+                {
+                    path.pongs.push_back(sent);
                 }
             }
             Frame::Pong { echo } => self.handle_pong(now, id, echo),

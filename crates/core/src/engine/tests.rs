@@ -2,6 +2,7 @@
 //! together. The large one is tests/sim.
 
 use super::*;
+use crate::wire::frame::{Frame, Frames};
 use core::net::{IpAddr, Ipv4Addr};
 
 /// One direction of a link: serialisation, then delay; every `lose`-th datagram is lost.
@@ -162,6 +163,30 @@ fn paths_are_proved_and_their_mtu_found() {
         assert_eq!(w.ends[end].mtu(), 1440);
     }
     assert!(w.polls < 40, "an idle connection is quiet: {} datagrams", w.polls);
+}
+
+#[test]
+fn no_two_pings_of_a_path_say_the_same() {
+    let mut w = World::new(&[(FIFTY, 20_000, 0)]);
+    w.run(Time(2 * SEC), 0, 0, &mut 0);
+    // A probe of the MTU and a ping for the path's upkeep in one poll.
+    let path = w.ends[0].path_mut(PathId(0)).unwrap();
+    path.mtu.restart(w.now);
+    path.ping_now = true;
+    let (mut out, mut said) = ([0; 2048], Vec::new());
+    while let Some(t) = w.ends[0].poll_transmit(w.now, &mut w.pool, &mut out) {
+        said.extend(Frames::new(&out[..t.len]).flatten().filter_map(|frame| match frame {
+            Frame::Ping { sent } => Some((sent, t.len)),
+            _ => None,
+        }));
+    }
+    let [(probe, long), (ping, short)] = said[..] else { panic!("{said:?}") };
+    assert!(long > 1400 && short < 100 && probe != ping, "{said:?}");
+    for (echo, confirmed) in [(ping, 1280), (probe, 1500)] {
+        let pong = Frame::Pong { echo };
+        w.ends[0].handle_frame(w.now + 40_000, &mut w.pool, PathId(0), pong);
+        assert_eq!(w.ends[0].path(PathId(0)).unwrap().mtu.current(), confirmed);
+    }
 }
 
 #[test]
