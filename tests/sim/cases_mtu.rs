@@ -5,6 +5,7 @@ use crate::link::Spec;
 use crate::packet::Side;
 use crate::report::TCP_SHARE;
 use crate::scenario::{Kind, Outcome, Scenario, run_all};
+use crate::world::World;
 use onebox::engine::Reason;
 use onebox::time::{MS, SEC};
 
@@ -207,12 +208,12 @@ fn a_narrow_path_does_not_harm_a_wide_one() {
     }
 }
 
-#[test]
-fn a_path_that_is_too_narrow_says_so_and_steps_in_alone() {
-    full_both_ways("a way of 1280 bytes, and the wide one dies".into())
+/// A wide path and one that takes too little, and at 10 s the wide one dies.
+fn narrow_alone(name: &str, dies: impl Fn(&mut World) + 'static, well: f64) -> Scenario {
+    full_both_ways(format!("a way of 1280 bytes, and the wide one {name}"))
         .links([link(1500), link(1280)])
-        .at(10 * SEC, "the wide one goes silent", |w| w.change_link(0, |l| l.blackhole = true))
-        .lasts(20 * SEC)
+        .at(10 * SEC, "the wide one dies", dies)
+        .lasts(30 * SEC)
         .at_least("it says so, % of the time", 95.0, |o| {
             let narrow = |r| matches!(r, Reason::TooNarrow(_));
             let says = |side| o.history.percent(side, 1, 4.0, 10.0, |p| narrow(p.reason));
@@ -221,9 +222,16 @@ fn a_path_that_is_too_narrow_says_so_and_steps_in_alone() {
         .at_most("large packets lost with both", 0.0, |o| {
             missing(o, "up", 3.0, 9.5) + missing(o, "down", 3.0, 9.5)
         })
-        .at_most("large packets lost 1 s after", 0.0, |o| {
-            missing(o, "up", 11.0, 19.5) + missing(o, "down", 11.0, 19.5)
+        .at_most("large packets lost when it is called down", 0.0, move |o| {
+            missing(o, "up", well, 29.5) + missing(o, "down", well, 29.5)
         })
-        .at_most("pings lost", 5.0, |o| missing(o, "ping", 3.0, 19.5))
-        .run(Kind::Bare);
+        .at_most("pings lost", 10.0, |o| missing(o, "ping", 3.0, 29.5))
+}
+
+#[test]
+fn a_path_that_is_too_narrow_says_so_and_steps_in_alone() {
+    let carrier = narrow_alone("loses its carrier", |w| w.set_carrier(0, false), 11.0);
+    // Suspect for ten seconds.
+    let hole = |w: &mut World| w.change_link(0, |l| l.blackhole = true);
+    run_all(Kind::Bare, [carrier, narrow_alone("goes silent", hole, 22.0)]);
 }
