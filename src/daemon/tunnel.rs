@@ -38,6 +38,9 @@ use tokio::sync::oneshot;
 
 /// MTU of the device until the paths have shown theirs.
 const MTU_FIRST: u32 = 1400;
+/// Least MTU of a device that several peers share, below which Linux takes IPv6 from it (RFC 8200
+/// §5): one peer with narrow paths is not to cost the others that.
+const MTU_SHARED_MIN: u32 = 1280;
 /// Names of endpoints are looked up again after this time while there is no connection.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
@@ -399,7 +402,10 @@ impl Tunnel {
         let mtu = self.peers.mtu();
         self.desired.mtu = match (main.mtu, mtu) {
             (Some(fixed), _) => u32::from(fixed),
-            (None, Some(found)) => u32::from(found),
+            (None, Some(found)) => match main.role {
+                Role::Server(_) => u32::from(found).max(MTU_SHARED_MIN),
+                Role::Client(_) => u32::from(found),
+            },
             (None, None) => MTU_FIRST,
         };
         self.desired.addresses = self.config.main.addresses.clone();
