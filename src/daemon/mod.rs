@@ -9,10 +9,10 @@
 mod fallback;
 pub mod files;
 pub mod logging;
+mod names;
 mod peers;
 mod quota;
 mod report;
-mod resolve;
 mod translate;
 mod tunnel;
 mod wans;

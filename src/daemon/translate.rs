@@ -56,6 +56,11 @@ pub(super) fn state_file(control: &Path) -> PathBuf {
     crate::control::real_path(control).with_extension("sysctl")
 }
 
+/// Where the addresses of names are kept: beside the control socket as well.
+pub(super) fn names_file(control: &Path) -> PathBuf {
+    crate::control::real_path(control).with_extension("names")
+}
+
 pub(super) fn ids(routing: &config::Routing) -> Ids {
     Ids {
         table: routing.table,

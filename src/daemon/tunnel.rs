@@ -9,12 +9,12 @@
 //! addresses and routes.
 
 use super::Error;
+use super::names::Names;
 use super::peers::Peers;
 use super::report;
-use super::resolve::resolve;
 use super::translate::{
-    self, barred, forwards, ids, inner_networks, kill_switch, new_endpoint, outage, private_key,
-    settings, state_file,
+    self, barred, forwards, ids, inner_networks, kill_switch, names_file, new_endpoint, outage,
+    private_key, settings, state_file,
 };
 use super::wans::Wans;
 use crate::config::{self, Config, Host, Outage, PublicKey, Role};
@@ -41,8 +41,6 @@ const MTU_FIRST: u32 = 1400;
 /// Least MTU of a device that several peers share, below which Linux takes IPv6 from it (RFC 8200
 /// §5): one peer with narrow paths is not to cost the others that.
 const MTU_SHARED_MIN: u32 = 1280;
-/// Names of endpoints are looked up again after this time while there is no connection.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// The problems of a tunnel, which end with it.
 const PROBLEMS: [Problem; 7] = [
@@ -65,8 +63,8 @@ pub enum Input {
     Event(Told),
     /// The system may not be as it should.
     System(News),
-    /// It is time to look names up again.
-    Resolve,
+    /// A server's name has other addresses.
+    Names,
     /// A peer has been silent for long enough.
     Silence,
 }
@@ -82,6 +80,7 @@ pub struct Tunnel {
     /// What netifd knows, where there is one.
     interfaces: Arc<Interfaces>,
     wans: Wans,
+    names: Names,
     data: DataPlane,
     events: UnboundedReceiver<Told>,
     peers: Peers,
@@ -138,6 +137,7 @@ impl Tunnel {
         let (events_in, events) = unbounded_channel();
         let data = DataPlane::start(endpoint, &numbers, tun, server, mark, events_in)
             .map_err(|error| Error::io("data plane", error))?;
+        let names = Names::new(names_file(&config.main.control), problems.clone());
         let mut tunnel = Tunnel {
             connected: false,
             device_lost: false,
@@ -148,6 +148,7 @@ impl Tunnel {
             network: Arc::default(),
             interfaces,
             wans: Wans::default(),
+            names,
             data,
             events,
             peers,
@@ -165,7 +166,7 @@ impl Tunnel {
 
     async fn begin(&mut self) -> Result<(), Error> {
         self.apply().await;
-        self.resolve().await;
+        self.configure_names();
         if let Some(watcher) = &mut self.watcher {
             let network = watcher.current();
             self.follow(network).await;
@@ -189,7 +190,6 @@ impl Tunnel {
 
     /// Waits for something to handle. May be cancelled.
     pub async fn wait(&mut self) -> Input {
-        let connecting = self.watcher.is_some() && !self.is_up();
         let due = self.peers.iter().filter_map(|p| p.fallback.due()).min();
         let until = |due: Time| Duration::from_micros(due.since(clock::now()));
         let left = due.map(until);
@@ -203,7 +203,7 @@ impl Tunnel {
             } => changed.map_or_else(Input::WatcherLost, Input::Network),
             Some(told) = self.events.recv() => Input::Event(told),
             news = self.system.news() => Input::System(news),
-            () = tokio::time::sleep(RESOLVE_AGAIN), if connecting => Input::Resolve,
+            () = self.names.changed() => Input::Names,
             () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => Input::Silence,
             () = tokio::time::sleep(forget.unwrap_or_default()), if forget.is_some() => {
                 Input::Network(self.network.clone())
@@ -214,7 +214,10 @@ impl Tunnel {
     /// Does what has to be done; what is to be told of it.
     pub async fn handle(&mut self, input: Input) -> Option<Change> {
         match input {
-            Input::Network(network) => self.follow(network).await,
+            Input::Network(network) => {
+                self.names.hurry(clock::now());
+                self.follow(network).await;
+            }
             Input::WatcherLost(error) => {
                 log::warn!("netlink: {error}; starting anew");
                 let again = Watcher::start(&self.config.main.device).await;
@@ -246,7 +249,7 @@ impl Tunnel {
                 }
                 self.apply().await;
             }
-            Input::Resolve => self.resolve().await,
+            Input::Names => self.set_endpoints(),
             Input::Silence => {
                 let (now, mut closed) = (clock::now(), false);
                 for peer in self.peers.iter_mut() {
@@ -259,6 +262,8 @@ impl Tunnel {
                     }
                 }
                 self.apply().await;
+                // The resolver may be reached by another way.
+                self.names.hurry(now);
                 if closed {
                     let own = self.config.main.addresses.iter().map(|a| a.address);
                     forget(&own.collect::<Vec<_>>());
@@ -283,6 +288,7 @@ impl Tunnel {
                 self.connected |= up;
                 // The router's own lookups are another matter with a connection and without.
                 let opened = peer.fallback.on_message(up, clock::now());
+                self.names.set_up(clock::now(), &peer.name, up);
                 self.peers.set_state(id, state);
                 if opened || self.desired.lookups != self.wants_lookups() {
                     self.apply().await;
@@ -347,17 +353,19 @@ impl Tunnel {
         self.apply().await;
     }
 
-    /// Looks the peers' endpoints up.
-    async fn resolve(&mut self) {
-        if self.watcher.is_none() {
-            return;
-        }
-        for peer in &self.config.peers {
+    /// Has the names of the peers' endpoints looked up, and what is known of them used.
+    fn configure_names(&mut self) {
+        let up = |name: &str| self.peers.by_name(name).is_some_and(|p| p.state == PeerState::Up);
+        self.names.configure(clock::now(), &self.config.peers, up);
+        self.set_endpoints();
+    }
+
+    /// Tells where the peers are reached.
+    fn set_endpoints(&self) {
+        for peer in self.config.peers.iter().filter(|peer| !peer.endpoints.is_empty()) {
             if let Some(id) = self.peers.id(&peer.name) {
-                let addresses = resolve(&peer.endpoints, &self.problems).await;
-                if !addresses.is_empty() {
-                    self.data.send(Command::SetEndpoints(id, addresses));
-                }
+                let addresses = self.names.addresses(&peer.endpoints);
+                self.data.send(Command::SetEndpoints(id, addresses));
             }
         }
     }
@@ -501,11 +509,14 @@ impl Tunnel {
 
     /// What all peers carry together, and the first of those that have been there: all of them while
     /// a WAN's volume is counted, else as many as the history has series for.
-    pub async fn sample(&self, counted: bool) -> Result<(Rates, Vec<Peer>), Error> {
+    pub async fn sample(&mut self, counted: bool) -> Result<(Rates, Vec<Peer>), Error> {
         let max = if counted { usize::MAX } else { SERIES_MAX };
         let report = self.ask(|reply| Command::Sample(max, reply)).await?;
         self.note_sockets(&report);
         let total = report::total(&report, self.watcher.is_some());
+        if self.watcher.is_some() {
+            self.names.note_used(&report::in_use(&report));
+        }
         Ok((total, self.shown(&report).collect()))
     }
 
@@ -625,8 +636,7 @@ impl Tunnel {
         for command in self.wans.forget(&change.wans.removed) {
             self.data.send(command);
         }
-        self.problems.clear_all(Problem::NameUnresolved);
-        self.resolve().await;
+        self.configure_names();
         self.follow(self.network.clone()).await;
         self.apply().await;
         Ok(())
