@@ -13,6 +13,7 @@ mod names;
 mod peers;
 mod quota;
 mod report;
+mod signals;
 mod translate;
 mod tunnel;
 mod wans;
@@ -29,11 +30,11 @@ use crate::time::{SEC, Time};
 use onebox_linux::{clock, system};
 use onebox_openwrt::netifd::Interfaces;
 use quota::Quotas;
+use signals::{Signal, Signals};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 pub use translate::private_key;
@@ -107,6 +108,31 @@ impl Error {
 ///
 /// What prevents the start.
 pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("runtime", error))?;
+    runtime.block_on(async {
+        // Before anything is set: whatever a signal interrupts, all is undone.
+        let mut signals = Signals::listen().map_err(|error| Error::io("signals", error))?;
+        let config = Arc::new(prepare(config_path, target)?);
+        let control = ControlServer::bind(&config.main.control)?;
+        let (calls_in, calls) = mpsc::channel(1);
+        let problems = Problems::default();
+        let (sender, problems_too) = (calls_in.clone(), problems.clone());
+        let path = config_path.to_owned();
+        // Beside the start as well, and beside the end: who has asked waits for an answer.
+        let whole = async move {
+            let mut daemon =
+                Daemon::start(path, config, sender, calls, problems_too, &mut signals).await?;
+            let restart = daemon.serve(&mut signals).await;
+            daemon.stop(restart).await;
+            Ok(())
+        };
+        tokio::join!(whole, control.run(calls_in, problems)).0
+    })
+}
+
+/// Reads the configuration and sets up logging, and tells what is wrong.
+fn prepare(config_path: &Path, target: logging::Target) -> Result<Config, Error> {
     let (config, diagnostics) = load(config_path)?;
     let level = config.as_ref().map_or(log::LevelFilter::Info, |config| config.main.log_level);
     logging::init(target, level)?;
@@ -117,24 +143,7 @@ pub fn run(config_path: &Path, target: logging::Target) -> Result<(), Error> {
             Severity::Warning => log::warn!("{line}"),
         }
     }
-    let config = config.ok_or_else(|| Error::Configuration(config_path.to_owned()))?;
-    let config = Arc::new(config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::io("runtime", error))?;
-    runtime.block_on(async {
-        let control = ControlServer::bind(&config.main.control)?;
-        let (calls_in, calls) = mpsc::channel(1);
-        let mut daemon =
-            Daemon::start(config_path.to_owned(), config, calls_in.clone(), calls).await?;
-        let problems = daemon.problems.clone();
-        // Beside the end as well: who has asked for it waits for an answer, and for the end.
-        let whole = async move {
-            let restart = daemon.serve().await?;
-            daemon.stop(restart).await;
-            Ok(())
-        };
-        tokio::join!(whole, control.run(calls_in, problems)).0
-    })
+    config.ok_or_else(|| Error::Configuration(config_path.to_owned()))
 }
 
 /// Reads the configuration from its file.
@@ -190,13 +199,17 @@ impl Daemon {
         config: Arc<Config>,
         calls_in: mpsc::Sender<Call>,
         calls: mpsc::Receiver<Call>,
+        problems: Problems,
+        signals: &mut Signals,
     ) -> Result<Daemon, Error> {
-        let problems = Problems::default();
         let mut ubus = Ubus::start(&config.main.ubus_socket, calls_in.clone(), problems.clone());
         // A tunnel that begins with the right devices need not move its paths at once.
         let by_name = |wan: &crate::config::Wan| matches!(wan.link, WanLink::Interface(_));
         let interfaces = match config.wans().iter().any(by_name) {
-            true => ubus.interfaces().await,
+            true => tokio::select! {
+                interfaces = ubus.interfaces() => interfaces,
+                () = signals.stop() => Arc::default(),
+            },
             false => Arc::default(),
         };
         let started = clock::now();
@@ -221,14 +234,9 @@ impl Daemon {
     }
 
     /// Serves until it is told to stop; whether it will be started again at once.
-    async fn serve(&mut self) -> Result<bool, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::io("signals", error));
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
-        let mut hangup = listen(SignalKind::hangup())?;
+    async fn serve(&mut self, signals: &mut Signals) -> bool {
         enum Next {
-            Stop,
-            Reload,
+            Signal(Signal),
             Call(Call),
             Input(Input),
             Interfaces(Arc<Interfaces>),
@@ -239,24 +247,22 @@ impl Daemon {
         loop {
             self.ubus.set_link(self.tunnel.as_ref().and_then(Tunnel::link));
             let next = tokio::select! {
-                _ = terminate.recv() => Next::Stop,
-                _ = interrupt.recv() => Next::Stop,
-                _ = hangup.recv() => Next::Reload,
+                signal = signals.next() => Next::Signal(signal),
                 Some(call) = self.calls.recv() => Next::Call(call),
                 input = wait(&mut self.tunnel) => Next::Input(input),
                 interfaces = self.ubus.changed() => Next::Interfaces(interfaces),
                 _ = seconds.tick() => Next::Tick,
             };
             match next {
-                Next::Stop => return Ok(false),
-                Next::Reload => {
+                Next::Signal(Signal::Stop) => return false,
+                Next::Signal(Signal::Reload) => {
                     if let Err(problems) = self.reload().await {
                         log::error!("the configuration was not taken over:\n{problems}");
                     }
                 }
                 Next::Call(Call { request: Request::Stop { restart }, reply }) => {
                     let _ = reply.send(Ok(Response::Done));
-                    return Ok(restart);
+                    return restart;
                 }
                 Next::Call(call) => {
                     let answer = self.handle_request(call.request).await;
