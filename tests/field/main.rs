@@ -13,4 +13,6 @@
 mod lab;
 
 mod kernel;
+mod names;
+mod signals;
 mod wans;

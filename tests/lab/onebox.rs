@@ -160,6 +160,8 @@ pub fn wan_section(device: &str) -> String {
 pub struct Instance<'a> {
     /// Where it runs.
     pub namespace: &'a Netns,
+    /// What it finds in the place of `/etc/resolv.conf`, if that is another.
+    pub resolv_conf: Option<PathBuf>,
     program: Option<Program>,
     files: TempDir,
 }
@@ -167,7 +169,8 @@ pub struct Instance<'a> {
 impl<'a> Instance<'a> {
     /// Write its configuration, start nothing.
     pub fn new(namespace: &'a Netns, config: &str) -> Instance<'a> {
-        let instance = Instance { namespace, program: None, files: TempDir::new() };
+        let files = TempDir::new();
+        let instance = Instance { namespace, resolv_conf: None, program: None, files };
         instance.write_config(config);
         instance
     }
@@ -208,12 +211,25 @@ impl<'a> Instance<'a> {
         run(command, COMMAND)
     }
 
-    /// Start it; it has to answer on its control socket.
-    pub fn start(&mut self) {
-        let binary = binary();
-        let mut command = self.namespace.command(binary.to_str().expect("UTF-8"));
+    /// Start it, and wait for nothing.
+    pub fn launch(&mut self) {
+        let mut command = match &self.resolv_conf {
+            None => self.namespace.command(binary().to_str().expect("UTF-8")),
+            Some(file) => {
+                // `ip netns exec` gives it mounts of its own.
+                let mut command = self.namespace.command("sh");
+                command.args(["-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
+                command.arg(file).arg(binary());
+                command
+            }
+        };
         command.args(["start", "-c"]).arg(self.config_file());
         self.program = Some(Program::start(command, &self.files.file("log")));
+    }
+
+    /// Start it; it has to answer on its control socket.
+    pub fn start(&mut self) {
+        self.launch();
         poll_until(START, "onebox answers", || {
             let running = self.program.as_mut().is_some_and(Program::is_running);
             assert!(running, "onebox ended: {}", self.log());
@@ -231,6 +247,11 @@ impl<'a> Instance<'a> {
         let mut program = self.program.take().expect("it was started");
         let status = program.stop(Duration::from_secs(5));
         assert!(status.success(), "{status} after SIGTERM: {}", self.log());
+    }
+
+    /// Wait until it has ended.
+    pub fn wait(&mut self, limit: Duration) -> std::process::ExitStatus {
+        self.program.take().expect("it was started").wait(limit)
     }
 
     /// SIGKILL.
