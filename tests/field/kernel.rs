@@ -35,13 +35,15 @@ const DISTURBANCES: [Disturbance; 11] = [
     },
     Disturbance {
         name: "IPv4 rules deleted, as another network daemon does when it starts anew",
-        commands: "ip -4 rule flush\nip -4 rule add priority 32766 lookup main",
-        question: "ip -4 rule",
+        commands: "ip -4 rule flush\nip -4 rule add priority 32766 lookup main\n\
+                   ip -4 rule add priority 32767 lookup default",
+        question: "ip -4 rule show protocol 111",
     },
     Disturbance {
         name: "IPv6 rules deleted",
-        commands: "ip -6 rule flush\nip -6 rule add priority 32766 lookup main",
-        question: "ip -6 rule",
+        commands: "ip -6 rule flush\nip -6 rule add priority 32766 lookup main\n\
+                   ip -6 rule add priority 32767 lookup default",
+        question: "ip -6 rule show protocol 111",
     },
     Disturbance {
         name: "routes of our table deleted",
@@ -171,10 +173,7 @@ fn without_ipv6_the_rest_works_on_either_side() {
     for server_side in [false, true] {
         let lab = lab();
         let off = if server_side { &lab.server } else { &lab.site().router };
-        off.sysctl(&[
-            ("net.ipv6.conf.all.disable_ipv6", "1"),
-            ("net.ipv6.conf.default.disable_ipv6", "1"),
-        ]);
+        off.sysctl(&[("ipv6/conf/all/disable_ipv6", "1"), ("ipv6/conf/default/disable_ipv6", "1")]);
         let pair = Pair::up(&lab);
         let end = if server_side { &pair.server } else { &pair.router };
         let told = poll_until(BACK, "it is told", || {
@@ -185,7 +184,7 @@ fn without_ipv6_the_rest_works_on_either_side() {
         assert!(!told.remedy.is_empty());
         assert_eq!(ping(&lab.site().lan, INTERNET, 5, 50, &[]).rtts_ms.len(), 5);
         // It comes back, and so does the rest, without a word to the program.
-        off.sysctl(&[("net.ipv6.conf.onebox0.disable_ipv6", "0")]);
+        off.sysctl(&[("ipv6/conf/onebox0/disable_ipv6", "0")]);
         poll_until(Duration::from_secs(40), "the address is there", || {
             say(off, "ip -6 addr show dev onebox0 scope global").contains("fd99::").then_some(())
         });

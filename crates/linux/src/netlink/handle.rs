@@ -69,6 +69,8 @@ impl Handle {
         // Strict checks make the kernel filter what it shows; kernels before 4.20 do not know
         // them and show everything, which is filtered by the callers as well.
         let _ = socket.set_netlink_get_strict_chk(true);
+        // The first request would do it, and not everybody who listens asks.
+        socket.bind_auto()?;
         for group in groups {
             socket.add_membership(*group as u32)?;
         }
