@@ -41,8 +41,7 @@ const DISTURBANCES: [Disturbance; 11] = [
     },
     Disturbance {
         name: "IPv6 rules deleted",
-        commands: "ip -6 rule flush\nip -6 rule add priority 32766 lookup main\n\
-                   ip -6 rule add priority 32767 lookup default",
+        commands: "ip -6 rule flush\nip -6 rule add priority 32766 lookup main",
         question: "ip -6 rule show protocol 111",
     },
     Disturbance {
@@ -51,19 +50,19 @@ const DISTURBANCES: [Disturbance; 11] = [
         question: "ip -4 route show table 51",
     },
     Disturbance {
-        name: "one route replaced by another's",
-        commands: "ip -6 route flush table 51\nip -6 route add unreachable 2001:db8:2::/64 table 51",
-        question: "ip -6 route show table 51 proto 111",
-    },
-    Disturbance {
         name: "addresses taken from the device",
         commands: "ip addr flush dev onebox0 scope global",
         question: "ip -br addr show dev onebox0 scope global",
     },
     Disturbance {
+        name: "addresses taken from the device, and with them its routes",
+        commands: "ip addr flush dev onebox0 scope global",
+        question: "ip -4 route show table 51",
+    },
+    Disturbance {
         name: "the device switched off",
         commands: "ip link set onebox0 down",
-        question: "ip -o route show table all dev onebox0",
+        question: "ip -br addr show dev onebox0 scope global",
     },
     Disturbance {
         name: "the device's MTU changed",

@@ -7,7 +7,8 @@
 //! How: a task folds the kernel's messages about links, addresses, routes and rules, and those of
 //! nftables, into a set of parts that may not be as they should. What we do ourselves is heard as
 //! well: that costs a comparison which finds nothing to do. The kernel drops routes without a word
-//! when a device goes down, so that a message about a device that our routes use concerns them, too.
+//! when their device goes down or loses its last address, so that a message about a device that our
+//! routes use concerns them, too.
 //!
 //! Limits: switches make no message, and messages can be lost; therefore all is compared every so
 //! often in any case (see [`System`](super::System)).
@@ -191,7 +192,7 @@ impl Heard {
                 Parts::of(&[Part::Routes])
             }
             Object::Address(address) if address.header.index == *device => {
-                Parts::of(&[Part::Addresses])
+                Parts::of(&[Part::Addresses, Part::Routes])
             }
             // One of another's in a table of ours may have taken the place of one of ours.
             Object::Route(route) => match OwnRoute::read(route) {
