@@ -50,7 +50,7 @@ pub fn real_path(path: &Path) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
-    /// Everything there is to see; the result is a [`Status`](crate::status::Status).
+    /// Everything there is to see; the result is a [`Status`].
     Status,
     /// Read the configuration again and apply it; the result is a [`Reloaded`]. A bad one is
     /// refused with all its problems as the error, one per line, and nothing changes.
@@ -61,7 +61,7 @@ pub enum Request {
         #[serde(default)]
         restart: bool,
     },
-    /// The recent past; the result is a [`History`](crate::status::History).
+    /// The recent past; the result is a [`History`].
     History {
         /// Only what was after this, seconds since 1970; none means all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<u64>,
     },
-    /// The last changes of state; the result is an [`Events`](crate::status::Events).
+    /// The last changes of state; the result is an [`Events`].
     Events {
         /// Only what was at this time or later, seconds since 1970; none means all.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,8 +12,8 @@
 //! that is not what it has. When the connection ends, another is opened and everything registered
 //! again.
 //!
-//! Limits: no bus, and a bus that forbids something, are normal and told once. [`CALLS_MAX`]
-//! calls wait at once, [`CHANGES_MAX`] changes for a bus that is busy; further ones are refused or
+//! Limits: no bus, and a bus that forbids something, are normal and told once. `CALLS_MAX`
+//! calls wait at once, `CHANGES_MAX` changes for a bus that is busy; further ones are refused or
 //! lost. Rights are the bus's: root may all, others what its access list allows.
 
 use super::server::{Call, ask};

@@ -1,7 +1,7 @@
 //! The running program: reads the configuration, keeps the tunnel up, answers the command line.
 //!
 //! How: one thread runs tokio for everything that may wait (netlink, names, the control socket,
-//! ubus, signals), another the [`dataplane`]. Once a second the state of things goes into the history
+//! ubus, signals), another the [`dataplane`](crate::dataplane). Once a second the state of things goes into the history
 //! and the accounts of quotas. A reload that needs no new device changes the running
 //! tunnel; one that does stops it and starts a new one. A configuration that does not parse
 //! changes nothing.

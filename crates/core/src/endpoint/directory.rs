@@ -6,7 +6,7 @@
 //! How: a sorted map for each. Each look-up costs the logarithm of the peers, each change of a peer
 //! only what that peer has.
 //!
-//! Limits: [`PEERS_MAX`] peers and [`PREFIXES_MAX`](super::PREFIXES_MAX) prefixes.
+//! Limits: [`PEERS_MAX`] peers and [`PREFIXES_MAX`] prefixes.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

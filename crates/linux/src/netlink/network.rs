@@ -36,7 +36,7 @@ pub struct Interface {
     pub up: bool,
     /// Has its carrier: a cable with somebody at the other end, a session, an association.
     pub carrier: bool,
-    /// A tunnel over other interfaces, see [`kind`].
+    /// A tunnel over other interfaces, see `kind`.
     pub tunnel: bool,
     /// Maximum transmission unit in bytes.
     pub mtu: u32,

@@ -3,7 +3,7 @@
 //! Why: a server translates the tunnel's addresses to its own and hands ports on; both sides
 //! lower the MSS of TCP through the tunnel, or connections behind a blocked ICMP would stall.
 //!
-//! How: [`ruleset`] is a pure function from [`Tables`] to text, and [`Nft`] has the program `nft`
+//! How: [`ruleset()`] is a pure function from [`Tables`] to text, and [`Nft`] has the program `nft`
 //! swap the whole table in one transaction, in a task of its own. Text through the program and
 //! not netlink: every OpenWrt since 22.03 and every Debian has it, the crates that speak the
 //! protocol are copyleft or large, and the rules can be read and checked by hand.
