@@ -33,6 +33,8 @@ pub struct Peers {
     up: usize,
     /// How many peers allow each MTU.
     mtus: BTreeMap<u16, usize>,
+    /// When the first fallback is due, if none may have changed since it was looked for.
+    due: Option<Option<Time>>,
 }
 
 impl Peers {
@@ -46,6 +48,7 @@ impl Peers {
         };
         self.by_name.insert(name.to_owned(), id);
         self.entries.insert(id, entry);
+        self.due = None;
     }
 
     /// Forgets the peer with this name; its number.
@@ -54,6 +57,7 @@ impl Peers {
         self.set_state(id, PeerState::Down);
         self.set_mtu(id, None);
         self.entries.remove(&id);
+        self.due = None;
         Some(id)
     }
 
@@ -69,6 +73,7 @@ impl Peers {
 
     /// All of them, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.due = None;
         self.entries.values_mut()
     }
 
@@ -82,9 +87,25 @@ impl Peers {
         self.entries.get(&id)
     }
 
-    /// The peer with this number, to be changed.
-    pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+    /// Changes the fallback of the peer with this number.
+    pub fn fallback<T>(
+        &mut self,
+        id: PeerId,
+        change: impl FnOnce(&mut Fallback) -> T,
+    ) -> Option<T> {
+        let fallback = &mut self.entries.get_mut(&id)?.fallback;
+        let before = fallback.due();
+        let result = change(fallback);
+        if fallback.due() != before {
+            self.due = None;
+        }
+        Some(result)
+    }
+
+    /// When the first peer's fallback is due.
+    pub fn due(&mut self) -> Option<Time> {
+        let find = || self.entries.values().filter_map(|peer| peer.fallback.due()).min();
+        *self.due.get_or_insert_with(find)
     }
 
     /// The peer with this name.

@@ -9,6 +9,7 @@
 //! addresses and routes.
 
 use super::Error;
+use super::fallback::Fallback;
 use super::names::Names;
 use super::peers::Peers;
 use super::report;
@@ -190,7 +191,7 @@ impl Tunnel {
 
     /// Waits for something to handle. May be cancelled.
     pub async fn wait(&mut self) -> Input {
-        let due = self.peers.iter().filter_map(|p| p.fallback.due()).min();
+        let due = self.peers.due();
         let until = |due: Time| Duration::from_micros(due.since(clock::now()));
         let left = due.map(until);
         let forget = self.wans.due().map(until);
@@ -247,7 +248,7 @@ impl Tunnel {
                 if device_gone || self.device_lost {
                     self.replace_device();
                 }
-                self.apply().await;
+                self.apply_desired().await;
             }
             Input::Names => self.set_endpoints(),
             Input::Silence => {
@@ -279,7 +280,7 @@ impl Tunnel {
 
     async fn on_event(&mut self, told: Told) -> Option<Change> {
         let Told { peer: id, event, reason } = told;
-        let peer = self.peers.get_mut(id)?;
+        let peer = self.peers.get(id)?;
         match event {
             endpoint::Event::State(state) => {
                 log::info!("{}: {}", peer.name, state.as_str());
@@ -287,8 +288,9 @@ impl Tunnel {
                 let up = state == PeerState::Up;
                 self.connected |= up;
                 // The router's own lookups are another matter with a connection and without.
-                let opened = peer.fallback.on_message(up, clock::now());
                 self.names.set_up(clock::now(), &peer.name, up);
+                let answered = |fallback: &mut Fallback| fallback.on_message(up, clock::now());
+                let opened = self.peers.fallback(id, answered)?;
                 self.peers.set_state(id, state);
                 if opened || self.desired.lookups != self.wants_lookups() {
                     self.apply().await;
@@ -312,10 +314,10 @@ impl Tunnel {
                 None
             }
             endpoint::Event::Mtu(mtu) => {
-                let before = self.peers.mtu();
                 self.peers.set_mtu(id, Some(mtu));
-                if self.peers.mtu() != before {
-                    self.apply().await;
+                if self.desired.mtu != self.mtu() {
+                    self.desired.mtu = self.mtu();
+                    self.apply_desired().await;
                 }
                 None
             }
@@ -390,6 +392,10 @@ impl Tunnel {
     /// Makes the system as it should be; what it refuses is told.
     async fn apply(&mut self) {
         self.update_desired();
+        self.apply_desired().await;
+    }
+
+    async fn apply_desired(&mut self) {
         for (part, outcome) in self.system.apply(&self.desired).await {
             let problem = match part {
                 // It is made beside: how that went is told by itself.
@@ -404,18 +410,22 @@ impl Tunnel {
         }
     }
 
-    /// Writes down how the system should be, from configuration and state.
-    fn update_desired(&mut self) {
-        let Config { main, peers } = &*self.config;
-        let mtu = self.peers.mtu();
-        self.desired.mtu = match (main.mtu, mtu) {
+    /// The device's MTU, by configuration and paths.
+    fn mtu(&self) -> u32 {
+        match (self.config.main.mtu, self.peers.mtu()) {
             (Some(fixed), _) => u32::from(fixed),
-            (None, Some(found)) => match main.role {
+            (None, Some(found)) => match self.config.main.role {
                 Role::Server(_) => u32::from(found).max(MTU_SHARED_MIN),
                 Role::Client(_) => u32::from(found),
             },
             (None, None) => MTU_FIRST,
-        };
+        }
+    }
+
+    /// Writes down how the system should be, from configuration and state.
+    fn update_desired(&mut self) {
+        let Config { main, peers } = &*self.config;
+        self.desired.mtu = self.mtu();
         self.desired.addresses = self.config.main.addresses.clone();
         let open = |name: &str| self.peers.by_name(name).is_some_and(|p| p.fallback.is_open());
         let routed = || peers.iter().filter(|p| p.route_allowed_ips);
@@ -618,9 +628,8 @@ impl Tunnel {
         let changed: BTreeSet<&String> = change.peers.changed.iter().collect();
         for peer in &self.config.peers {
             if let Some(id) = self.peers.id(&peer.name) {
-                if let Some(entry) = self.peers.get_mut(id) {
-                    entry.fallback.configure(outage(&self.config));
-                }
+                let outage = outage(&self.config);
+                self.peers.fallback(id, |fallback| fallback.configure(outage));
                 if changed.contains(&peer.name) {
                     let settings = Box::new(settings(&self.config, peer));
                     self.data.send(Command::UpdatePeer(id, settings));

@@ -148,10 +148,12 @@ fn dnat(device: &str, forward: &Forward) -> String {
 
 /// The networks of one family, without those that another one contains: nft takes no overlaps.
 fn networks(all: &[Prefix], v4: bool) -> Option<String> {
-    let usable = |p: &Prefix| p.is_ipv4() == v4 && !p.is_default();
-    let widest =
-        |p: &&Prefix| !all.iter().any(|o| usable(o) && o.length() < p.length() && o.covers(**p));
-    set(all.iter().filter(|p| usable(p)).filter(widest).map(|p| p.to_string()))
+    let mut all: Vec<Prefix> = all.to_vec();
+    all.retain(|prefix| prefix.is_ipv4() == v4 && !prefix.is_default());
+    // By address, then length: one that contains others comes right before them.
+    all.sort_unstable();
+    all.dedup_by(|next, kept| kept.covers(*next));
+    set(all.iter().map(Prefix::to_string))
 }
 
 /// `{ a, b }`, sorted and each once; None when empty.

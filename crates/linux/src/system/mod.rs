@@ -217,7 +217,9 @@ pub struct System {
     sysctls: Sysctls,
     nft: Nft,
     monitor: Monitor,
-    /// As applied last.
+    /// What was applied last, with the devices of `advertised`; None after it was undone.
+    wanted: Option<(Desired, Vec<String>)>,
+    /// What that means.
     entries: Entries,
     /// Devices whose IPv6 default route comes from router advertisements.
     advertised: Vec<String>,
@@ -246,6 +248,7 @@ impl System {
             sysctls,
             nft: Nft::start(),
             monitor: Monitor::start(),
+            wanted: None,
             entries: Entries::default(),
             advertised: Vec::new(),
             stale: Parts::ALL,
@@ -275,10 +278,17 @@ impl System {
                 Err(error) => log::debug!("{error}"),
             }
         }
-        let entries = Entries::of(&self.ids, desired, &self.advertised);
-        self.stale.add(entries.differing(&self.entries));
-        self.entries = entries;
-        self.monitor.set_interest(self.entries.interest());
+        let is_wanted = |(known, advertised): &(Desired, Vec<String>)| {
+            known == desired && *advertised == self.advertised
+        };
+        if !self.wanted.as_ref().is_some_and(is_wanted) {
+            let known = self.wanted.as_ref().map(|(known, _)| (known, &self.entries));
+            let entries = Entries::of(&self.ids, desired, &self.advertised, known);
+            self.stale.add(entries.differing(&self.entries));
+            self.entries = entries;
+            self.monitor.set_interest(self.entries.interest());
+            self.wanted = Some((desired.clone(), self.advertised.clone()));
+        }
         let mut outcomes = Vec::new();
         // The table first: it takes longest, and what is routed into the tunnel is to find it.
         for part in Part::ALL {
@@ -344,7 +354,7 @@ impl System {
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo(&mut self) -> Result<(), Error> {
-        self.entries = Entries::default();
+        (self.wanted, self.entries) = (None, Entries::default());
         let routes = self.reconcile(Part::Routes).await;
         routes.and(self.reconcile(Part::Rules).await).and(self.undo_but_routes().await)
     }
@@ -355,7 +365,7 @@ impl System {
     /// # Errors
     /// The first that failed; the rest is taken back all the same.
     pub async fn undo_but_routes(&mut self) -> Result<(), Error> {
-        self.entries = Entries::default();
+        (self.wanted, self.entries) = (None, Entries::default());
         let asked = self.reconcile(Part::Table).await;
         let switches = self.reconcile(Part::Switches).await;
         let table = self.table_settled().await;

@@ -7,8 +7,9 @@
 //! How: a task folds the kernel's messages about links, addresses, routes and rules, and those of
 //! nftables, into a set of parts that may not be as they should. What we do ourselves is heard as
 //! well: that costs a comparison which finds nothing to do. The kernel drops routes without a word
-//! when their device goes down or loses its last address, so that a message about a device that our
-//! routes use concerns them, too.
+//! when their device goes down or loses its last address, so that a device that comes up again, and
+//! an address less, concern them too. Other messages about a device, of which there are many, do
+//! not: to compare thousands of routes takes tens of milliseconds.
 //!
 //! Limits: switches make no message, and messages can be lost; therefore all is compared every so
 //! often in any case (see [`System`](super::System)).
@@ -18,6 +19,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
@@ -55,6 +57,8 @@ pub(super) struct Interest {
 #[derive(Debug, Default)]
 struct Heard {
     interest: Interest,
+    /// Devices that are up since we know of them.
+    up: BTreeSet<u32>,
     parts: Parts,
     gone: bool,
 }
@@ -184,16 +188,31 @@ impl Heard {
     fn concerned(&mut self, gone: bool, object: &Object) -> Parts {
         let Interest { device, devices, tables } = &self.interest;
         match object {
-            Object::Link(link) if link.header.index == *device => {
+            Object::Link(link) => {
+                let LinkHeader { index, flags, .. } = link.header;
+                let is_up = !gone && flags.contains(LinkFlags::Up);
+                let came_up = if is_up {
+                    self.up.insert(index)
+                } else {
+                    self.up.remove(&index);
+                    false
+                };
+                if index != *device {
+                    return match came_up && devices.contains(&index) {
+                        true => Parts::of(&[Part::Routes]),
+                        false => Parts::default(),
+                    };
+                }
                 self.gone |= gone;
-                Parts::of(&[Part::Device, Part::Addresses, Part::Routes])
+                match came_up {
+                    true => Parts::of(&[Part::Device, Part::Addresses, Part::Routes]),
+                    false => Parts::of(&[Part::Device]),
+                }
             }
-            Object::Link(link) if devices.contains(&link.header.index) => {
-                Parts::of(&[Part::Routes])
-            }
-            Object::Address(address) if address.header.index == *device => {
-                Parts::of(&[Part::Addresses, Part::Routes])
-            }
+            Object::Address(address) if address.header.index == *device => match gone {
+                true => Parts::of(&[Part::Addresses, Part::Routes]),
+                false => Parts::of(&[Part::Addresses]),
+            },
             // One of another's in a table of ours may have taken the place of one of ours.
             Object::Route(route) => match OwnRoute::read(route) {
                 Some(_) if gone => Parts::of(&[Part::Routes]),

@@ -71,8 +71,22 @@ impl Entries {
     }
 
     /// What `desired` means with these numbers. `advertised`: devices whose IPv6 default route comes
-    /// from router advertisements.
-    pub(super) fn of(ids: &Ids, desired: &Desired, advertised: &[String]) -> Entries {
+    /// from router advertisements. `known`: what was desired before, and what it means: thousands of
+    /// routes are not made again because something else is desired.
+    pub(super) fn of(
+        ids: &Ids,
+        desired: &Desired,
+        advertised: &[String],
+        known: Option<(&Desired, &Entries)>,
+    ) -> Entries {
+        let same_routes = known.filter(|(known, _)| {
+            (known.ifindex, known.owner) == (desired.ifindex, desired.owner)
+                && (&known.routes, &known.barred) == (&desired.routes, &desired.barred)
+                && known.wans == desired.wans
+        });
+        let same_table = known.filter(|(known, _)| {
+            (&known.device, &known.tables) == (&desired.device, &desired.tables)
+        });
         Entries {
             device: Some(Device {
                 name: desired.device.clone(),
@@ -80,9 +94,15 @@ impl Entries {
                 mtu: (desired.mtu != 0).then_some(desired.mtu),
                 addresses: (desired.owner == Owner::Us).then(|| desired.addresses.clone()),
             }),
-            routes: routes(ids, desired),
+            routes: match same_routes {
+                Some((_, entries)) => entries.routes.clone(),
+                None => routes(ids, desired),
+            },
             rules: rules(ids, desired),
-            table: desired.tables.as_ref().map(|tables| ruleset(&desired.device, tables)),
+            table: match same_table {
+                Some((_, entries)) => entries.table.clone(),
+                None => desired.tables.as_ref().map(|tables| ruleset(&desired.device, tables)),
+            },
             switches: switches(desired, advertised),
         }
     }
@@ -232,7 +252,7 @@ mod tests {
         assert_eq!(kinds(&desired), [900, 901, 902, 902, 903]);
         let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
-        assert_eq!(Entries::of(&IDS, &desired, &[]).device.unwrap().addresses, None);
+        assert_eq!(Entries::of(&IDS, &desired, &[], None).device.unwrap().addresses, None);
     }
 
     #[test]
