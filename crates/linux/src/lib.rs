@@ -14,6 +14,7 @@
 //! | `nfnetlink` | questions to netfilter, which both of these need |
 //! | [`conntrack`] | lets connections begin anew where their way has changed |
 //! | [`memory`] | how much there is |
+//! | `unwinder` | ends a trace of the stack, where there are no tables for it |
 //! | [`clock`] | the one place that reads clocks and asks for randomness |
 
 pub mod clock;
@@ -28,3 +29,5 @@ pub mod sysctl;
 pub mod system;
 pub mod tun;
 pub mod udp;
+#[cfg(no_unwinder)]
+mod unwinder;
