@@ -350,8 +350,10 @@ impl Tunnel {
         for command in commands {
             self.data.send(command);
         }
-        let usable: Vec<Wan> = found.into_iter().filter(|w| w.fault.is_none()).collect();
-        self.desired.wans = wan_routes(&self.network, &usable);
+        // One that has no path has no number either: its connections are not told apart.
+        let number = |wan: &Wan| self.wans.path(&wan.name).map_or(u8::MAX, |path| path.0);
+        let usable = found.iter().filter(|w| w.fault.is_none()).map(|wan| (number(wan), wan));
+        self.desired.wans = wan_routes(&self.network, usable);
         self.apply().await;
     }
 

@@ -58,6 +58,11 @@ impl Wans {
         self.entries.iter().find(|e| e.path == path)
     }
 
+    /// The path of the WAN with this name.
+    pub fn path(&self, name: &str) -> Option<PathId> {
+        self.entries.iter().find(|entry| entry.name == name).map(|entry| entry.path)
+    }
+
     /// The name of a path's WAN and its device. A path without one, as a server has them, is named
     /// by its number.
     pub fn names(&self, path: PathId) -> (String, String) {

@@ -12,6 +12,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod inbound;
 mod kernel;
 mod names;
 mod signals;

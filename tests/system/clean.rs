@@ -165,8 +165,9 @@ fn stop_cleans_whatever_the_configuration_says() {
 fn the_table_is_in_force_and_goes() {
     let Some(namespace) = Namespace::new() else { return };
     namespace.run(|| {
-        let all = nft::ruleset("onebox0", &tables());
-        let clamp = nft::ruleset("onebox0", &Tables { mss_clamp: true, ..Tables::default() });
+        let all = nft::ruleset("onebox0", &tables(), 0, &[]);
+        let clamp =
+            nft::ruleset("onebox0", &Tables { mss_clamp: true, ..Tables::default() }, 0, &[]);
         let set = |ruleset| {
             block_on(async {
                 let mut nft = Nft::start();

@@ -52,7 +52,7 @@ pub async fn full_tunnel(tun: &Tun) -> Desired {
         addresses: vec!["10.99.0.2/24".parse().unwrap(), "fd99::2/64".parse().unwrap()],
         mtu: 1380,
         routes: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
-        wans: wan_routes(&network, &list),
+        wans: wan_routes(&network, (0..).zip(&list)),
         ..Desired::default()
     }
 }

@@ -25,24 +25,26 @@ pub const FORWARD_V6: &str = "net/ipv6/conf/all/forwarding";
 pub const CONNTRACK_LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
 /// What is before and behind the device in the name of [`accept_ra`].
 const ACCEPT_RA: [&str; 2] = ["net/ipv6/conf/", "/accept_ra"];
+/// The same of [`rp_filter`].
+const RP_FILTER: [&str; 2] = ["net/ipv4/conf/", "/rp_filter"];
 
 /// Takes router advertisements on a device: 1 unless it forwards, 2 always.
 pub fn accept_ra(device: &str) -> String {
-    let [before, after] = ACCEPT_RA;
-    format!("{before}{device}{after}")
+    ACCEPT_RA.join(device)
 }
 
 /// The check of sources on a device; 2 is the loose one (RFC 3704 §2.4).
 pub fn rp_filter(device: &str) -> String {
-    format!("net/ipv4/conf/{device}/rp_filter")
+    RP_FILTER.join(device)
 }
 
 /// Whether this is one of the switches that we turn and turn back.
 pub fn is_known(key: &str) -> bool {
-    let [before, after] = ACCEPT_RA;
-    let device = key.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-    let device = device.is_some_and(|name| !matches!(name, "" | "." | "..") && !name.contains('/'));
-    device || [FORWARD_V4, FORWARD_V6, CONNTRACK_LIBERAL].contains(&key)
+    let of_device = [ACCEPT_RA, RP_FILTER].into_iter().any(|[before, after]| {
+        let device = key.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        device.is_some_and(|name| !matches!(name, "" | "." | "..") && !name.contains('/'))
+    });
+    of_device || [FORWARD_V4, FORWARD_V6, CONNTRACK_LIBERAL].contains(&key)
 }
 
 /// How a switch is to be.

@@ -1,7 +1,8 @@
 //! The one nftables table that is ours, `inet onebox`.
 //!
 //! Why: a server translates the tunnel's addresses to its own and hands ports on; both sides
-//! lower the MSS of TCP through the tunnel, or connections behind a blocked ICMP would stall.
+//! lower the MSS of TCP through the tunnel, or connections behind a blocked ICMP would stall; a
+//! router marks connections that come in by a WAN, so that their answers find back to it.
 //!
 //! How: [`ruleset()`] is a pure function from [`Tables`] to text, and [`Nft`] has the program `nft`
 //! swap the whole table in one transaction, in a task of its own. Text through the program and
@@ -19,5 +20,5 @@ mod task;
 
 pub(crate) use fingerprint::{is_ours as is_about_our_table, is_removal};
 pub use program::{Error, check};
-pub use ruleset::{Forward, Protocol, Ruleset, TABLE, Tables, ruleset};
+pub use ruleset::{Forward, Protocol, Ruleset, TABLE, Tables, WanMark, ruleset};
 pub use task::Nft;

@@ -47,6 +47,15 @@ pub struct Tables {
     pub accept_forward: bool,
 }
 
+/// The mark of connections that come in by a WAN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WanMark {
+    /// The WAN's device.
+    pub device: String,
+    /// The mark, within our mask.
+    pub mark: u32,
+}
+
 /// The text for `nft` that puts a table of ours in the place of the former one, in one
 /// transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +68,8 @@ impl Ruleset {
     }
 }
 
-/// The ruleset that does `tables` for the tunnel's `device`.
-pub fn ruleset(device: &str, tables: &Tables) -> Ruleset {
+/// The ruleset that does `tables` for the tunnel's `device`, with the marks of `wans` under `mask`.
+pub fn ruleset(device: &str, tables: &Tables, mask: u32, wans: &[WanMark]) -> Ruleset {
     let device = quoted(device);
     // The first line makes the second succeed when there is no table yet.
     let mut text =
@@ -84,6 +93,7 @@ pub fn ruleset(device: &str, tables: &Tables) -> Ruleset {
             &[format!("iifname {device} accept"), format!("oifname {device} accept")],
         );
     }
+    inbound(&mut text, mask, wans);
     let forwards: Vec<String> = tables.forwards.iter().map(|f| dnat(&device, f)).collect();
     chain(
         &mut text,
@@ -146,6 +156,26 @@ fn dnat(device: &str, forward: &Forward) -> String {
     )
 }
 
+/// Connections that come in by a WAN bear its mark, and so do the packets that answer them: a rule
+/// sends those by that WAN. What this host itself answers is routed anew once it is marked.
+fn inbound(text: &mut String, mask: u32, wans: &[WanMark]) {
+    let (mut arriving, mut answering) = (Vec::new(), Vec::new());
+    for WanMark { device, mark } in wans {
+        let (device, others) = (quoted(device), !mask);
+        arriving.push(format!(
+            "iifname {device} ct state new ct mark set ct mark and {others:#x} or {mark:#x}"
+        ));
+        answering.push(format!(
+            "ct direction reply ct mark and {mask:#x} == {mark:#x} \
+             meta mark set meta mark and {others:#x} or {mark:#x}"
+        ));
+    }
+    let answers = "route hook output priority mangle; policy accept;";
+    chain(text, "answers", answers, &answering);
+    arriving.append(&mut answering);
+    chain(text, "inbound", "filter hook prerouting priority mangle; policy accept;", &arriving);
+}
+
 /// The networks of one family, without those that another one contains: nft takes no overlaps.
 fn networks(all: &[Prefix], v4: bool) -> Option<String> {
     let mut all: Vec<Prefix> = all.to_vec();
@@ -189,7 +219,7 @@ table inet onebox {
 }
 ";
         let tables = Tables { mss_clamp: true, ..Tables::default() };
-        assert_eq!(ruleset("onebox0", &tables).text(), expected);
+        assert_eq!(ruleset("onebox0", &tables, 0, &[]).text(), expected);
     }
 
     #[test]
@@ -241,7 +271,7 @@ table inet onebox {
 \t}
 }
 ";
-        assert_eq!(ruleset("onebox0", &tables).text(), expected);
+        assert_eq!(ruleset("onebox0", &tables, 0, &[]).text(), expected);
     }
 
     #[test]
@@ -251,7 +281,7 @@ table inet onebox {
             masquerade_into_tunnel: vec!["10.99.0.2".parse().unwrap()],
             ..Tables::default()
         };
-        let ruleset = ruleset("onebox0", &tables);
+        let ruleset = ruleset("onebox0", &tables, 0, &[]);
         let text = ruleset.text();
         assert!(
             text.contains(
@@ -264,5 +294,20 @@ table inet onebox {
     #[test]
     fn a_device_name_cannot_end_its_literal() {
         assert_eq!(quoted("a\" accept\n"), "\"a accept\"");
+    }
+
+    #[test]
+    fn connections_that_come_in_by_a_wan_are_marked_and_answered_by_it() {
+        let wan = |device: &str, mark| WanMark { device: device.to_owned(), mark };
+        let wans = [wan("wan1", 0x5000_0000), wan("wan2", 0x7000_0000)];
+        let ruleset = ruleset("onebox0", &Tables::default(), 0xf000_0000, &wans);
+        for rule in [
+            "iifname \"wan2\" ct state new ct mark set ct mark and 0xfffffff or 0x70000000\n",
+            "ct direction reply ct mark and 0xf0000000 == 0x50000000 \
+             meta mark set meta mark and 0xfffffff or 0x50000000\n",
+        ] {
+            assert!(ruleset.text().contains(rule), "{}", ruleset.text());
+        }
+        assert_eq!(ruleset.text().matches("ct direction reply").count(), 4);
     }
 }

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn ruleset_for(device: &str) -> Option<Ruleset> {
-        Some(ruleset(device, &Tables { mss_clamp: true, ..Tables::default() }))
+        Some(ruleset(device, &Tables { mss_clamp: true, ..Tables::default() }, 0, &[]))
     }
 
     #[test]

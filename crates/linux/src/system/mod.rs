@@ -14,6 +14,7 @@
 //! | P | `fwmark MARK/MASK lookup main` | the tunnel's own packets: their sockets are bound to a WAN, so the main table's route of that WAN is taken, whatever its metric |
 //! | P+1 | `lookup main suppress_prefixlength 0` | the LAN and everything more specific than a default route stays direct |
 //! | P+2 | `from WAN-ADDRESS lookup WAN-TABLE` | answers to those who connected to a WAN's address leave by that WAN |
+//! | P+2 | `fwmark WAN-MARK/MASK lookup WAN-TABLE` | answers of the LAN to those who connected by that WAN, by a port forward: the nftables table marks such a connection, and the packets of its answers |
 //! | P+2 | `iif lo udp dport 53 lookup main` | only when asked for: this host's own questions to name servers, without which a server given by name is not found while nothing may leave |
 //! | P+3 | `lookup TABLE` | everything else: our routes into the tunnel |
 //!
@@ -108,6 +109,8 @@ pub struct Desired {
 /// How one family leaves by a WAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WanRoute {
+    /// The WAN's number, the same as long as there is this WAN.
+    pub number: u8,
     /// The WAN's device.
     pub device: String,
     /// The WAN's index.
@@ -118,15 +121,19 @@ pub struct WanRoute {
     pub sources: Vec<IpAddr>,
 }
 
-/// The default routes and addresses of `wans`, for [`Desired::wans`].
-pub fn wan_routes(network: &Network, wans: &[Wan]) -> Vec<WanRoute> {
+/// The default routes and addresses of numbered `wans`, for [`Desired::wans`].
+pub fn wan_routes<'a>(
+    network: &Network,
+    wans: impl IntoIterator<Item = (u8, &'a Wan)>,
+) -> Vec<WanRoute> {
     let mut list = Vec::new();
-    for wan in wans {
+    for (number, wan) in wans {
         let Some(interface) = network.interfaces.get(&wan.ifindex) else { continue };
         for (v4, route) in [(true, wan.v4), (false, wan.v6)] {
             let Some(route) = route else { continue };
             let own = interface.addresses.iter().map(|a| a.ip).filter(|ip| ip.is_ipv4() == v4);
             list.push(WanRoute {
+                number,
                 device: wan.device.clone(),
                 ifindex: wan.ifindex,
                 gateway: route.gateway,

@@ -6,9 +6,9 @@ use super::monitor::Interest;
 use super::part::{Part, Parts};
 use super::route::OwnRoute;
 use super::rule::{Rule, RuleKind};
-use super::{Desired, Owner};
+use super::{Desired, Owner, WanRoute};
 use crate::ids::{Ids, Mark, Rank, wan_table};
-use crate::nft::{Ruleset, ruleset};
+use crate::nft::{Ruleset, WanMark, ruleset};
 use crate::sysctl::{self, Switch};
 use onebox_core::prefix::{InterfaceAddress, Prefix};
 use std::collections::BTreeSet;
@@ -86,6 +86,7 @@ impl Entries {
         });
         let same_table = known.filter(|(known, _)| {
             (&known.device, &known.tables) == (&desired.device, &desired.tables)
+                && known.wans == desired.wans
         });
         Entries {
             device: Some(Device {
@@ -101,11 +102,25 @@ impl Entries {
             rules: rules(ids, desired),
             table: match same_table {
                 Some((_, entries)) => entries.table.clone(),
-                None => desired.tables.as_ref().map(|tables| ruleset(&desired.device, tables)),
+                None => desired.tables.as_ref().map(|tables| {
+                    ruleset(&desired.device, tables, ids.mask, &wan_marks(ids, desired))
+                }),
             },
             switches: switches(desired, advertised),
         }
     }
+}
+
+/// The marks of connections that come in by a WAN. A WAN whose number the mask has no room for has
+/// none.
+fn wan_marks(ids: &Ids, desired: &Desired) -> Vec<WanMark> {
+    let mark = |wan: &WanRoute| {
+        Some(WanMark { device: wan.device.clone(), mark: ids.mark(Mark::Wan(wan.number))? })
+    };
+    let mut list: Vec<WanMark> = desired.wans.iter().filter_map(mark).collect();
+    // A WAN has a route for each family.
+    list.dedup();
+    list
 }
 
 /// None while there is nothing to route.
@@ -132,7 +147,11 @@ fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
             rule(Rank::ByWan, MAIN, RuleKind::Lookups);
         }
         for wan in &desired.wans {
-            for source in wan.sources.iter().filter(|source| source.is_ipv4() == v4) {
+            let mut sources = wan.sources.iter().filter(|source| source.is_ipv4() == v4).peekable();
+            if let (Some(mark), Some(_)) = (ids.mark(Mark::Wan(wan.number)), sources.peek()) {
+                rule(Rank::ByWan, wan_table(wan.ifindex), RuleKind::Mark(mark, ids.mask));
+            }
+            for source in sources {
                 rule(Rank::ByWan, wan_table(wan.ifindex), RuleKind::From(*source));
             }
         }
@@ -175,6 +194,11 @@ fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
 fn switches(desired: &Desired, advertised: &[String]) -> Vec<Switch> {
     // Answers to what arrived by the tunnel may be meant to leave by a WAN: loose.
     let mut list = vec![Switch::of_own_device(sysctl::rp_filter(&desired.device), "2")];
+    // What comes in by a WAN for the LAN is answered by that WAN because of its mark, which the
+    // strict check does not know.
+    let devices: BTreeSet<&String> = desired.wans.iter().map(|wan| &wan.device).collect();
+    let loose = |device: &String| Switch::new(sysctl::rp_filter(device), "2").only_from("1");
+    list.extend(devices.into_iter().map(loose));
     if desired.tables.is_some() {
         // After an outage of the tunnel the kernel has seen data whose acknowledgements it has
         // not, takes the connection's packets for invalid and sends them on untranslated: with
@@ -195,7 +219,6 @@ fn switches(desired: &Desired, advertised: &[String]) -> Vec<Switch> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::WanRoute;
     use super::*;
     use crate::ids::{PROTOCOL, tests::IDS};
     use netlink_packet_route::route::RouteProtocol;
@@ -203,6 +226,7 @@ mod tests {
 
     fn desired() -> Desired {
         let wan = |ifindex: u32, gateway: &str, source: &str| WanRoute {
+            number: ifindex as u8 - 2,
             device: format!("wan{ifindex}"),
             ifindex,
             gateway: Some(gateway.parse().unwrap()),
@@ -231,6 +255,7 @@ mod tests {
             [
                 (900, 254, RuleKind::Mark(0x1000_0000, 0xf000_0000)),
                 (901, 254, RuleKind::Specific),
+                (902, 5_183_002, RuleKind::Mark(0x5000_0000, 0xf000_0000)),
                 (902, 5_183_002, RuleKind::From("10.1.0.2".parse().unwrap())),
                 (903, 51, RuleKind::All),
             ]
@@ -246,10 +271,10 @@ mod tests {
             let all = rules(&IDS, desired);
             all.iter().filter(|rule| rule.v4).map(|rule| rule.priority).collect::<Vec<_>>()
         };
-        assert_eq!(kinds(&desired), [900, 902]);
+        assert_eq!(kinds(&desired), [900, 902, 902]);
         assert!(routes(&IDS, &desired).iter().all(|route| route.table != IDS.table));
         desired.barred = vec![Prefix::ALL_V4];
-        assert_eq!(kinds(&desired), [900, 901, 902, 902, 903]);
+        assert_eq!(kinds(&desired), [900, 901, 902, 902, 902, 903]);
         let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
         assert_eq!(Entries::of(&IDS, &desired, &[], None).device.unwrap().addresses, None);
@@ -260,12 +285,13 @@ mod tests {
         let keys = |desired: &Desired| -> Vec<String> {
             switches(desired, &[]).into_iter().map(|switch| switch.key).collect()
         };
-        assert_eq!(keys(&desired()), ["net/ipv4/conf/onebox0/rp_filter"]);
+        let checks = ["onebox0", "wan2", "wan3"].map(sysctl::rp_filter);
+        assert_eq!(keys(&desired()), checks);
         let server =
             Desired { forwarding: true, tables: Some(crate::nft::Tables::default()), ..desired() };
         let uplink = ["eth0".to_owned(), "wan2".to_owned()];
         let all = switches(&server, &uplink);
-        assert_eq!(all.len(), 7);
+        assert_eq!(all.len(), 9);
         assert!(all.iter().all(|switch| switch.of_own_device || sysctl::is_known(&switch.key)));
     }
 
