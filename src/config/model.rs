@@ -51,8 +51,8 @@ pub struct Main {
     pub private_key: KeySource,
     /// `address`, a list, required unless disabled: addresses of the TUN device.
     pub addresses: Vec<InterfaceAddress>,
-    /// `mtu` of the TUN device in bytes, 1280 to 1920 (RFC 8200 §5 asks for 1280). Default 0,
-    /// here none: as large as all paths carry without fragments.
+    /// `mtu` of the TUN device in bytes at most, 1280 to 1920 (RFC 8200 §5 asks for 1280). Default
+    /// 0, here none: as large as all paths carry without fragments, which it never exceeds.
     pub mtu: Option<u16>,
     /// `mss_clamp`, default 1: TCP connections through the tunnel are told a segment size that
     /// fits. Without it, those whose path MTU discovery is filtered hang.

@@ -131,7 +131,7 @@ impl Tunnel {
             device: device.clone(),
             ifindex: tun.ifindex(),
             addresses: config.main.addresses.clone(),
-            mtu: u32::from(config.main.mtu.unwrap_or(0)).max(MTU_FIRST),
+            mtu: MTU_FIRST,
             ..Desired::default()
         };
         let numbers: Vec<PeerId> = peers.ids().collect();
@@ -398,6 +398,7 @@ impl Tunnel {
     }
 
     async fn apply_desired(&mut self) {
+        self.tell_mtu();
         for (part, outcome) in self.system.apply(&self.desired).await {
             let problem = match part {
                 // It is made beside: how that went is told by itself.
@@ -412,15 +413,24 @@ impl Tunnel {
         }
     }
 
-    /// The device's MTU, by configuration and paths.
+    /// The device's MTU: what the paths take, and no more than the configuration says.
     fn mtu(&self) -> u32 {
-        match (self.config.main.mtu, self.peers.mtu()) {
-            (Some(fixed), _) => u32::from(fixed),
-            (None, Some(found)) => match self.config.main.role {
-                Role::Server(_) => u32::from(found).max(MTU_SHARED_MIN),
-                Role::Client(_) => u32::from(found),
-            },
-            (None, None) => MTU_FIRST,
+        let found = match (self.peers.mtu(), &self.config.main.role) {
+            (Some(found), Role::Server(_)) => u32::from(found).max(MTU_SHARED_MIN),
+            (Some(found), Role::Client(_)) => u32::from(found),
+            (None, _) => MTU_FIRST,
+        };
+        self.config.main.mtu.map_or(found, |wish| found.min(u32::from(wish)))
+    }
+
+    /// Tells when the paths take less than the configuration asks for.
+    fn tell_mtu(&self) {
+        let wish = self.config.main.mtu.map_or(0, u32::from);
+        if self.peers.mtu().is_some() && self.desired.mtu < wish {
+            let detail = format!("{} of {wish} bytes", self.desired.mtu);
+            self.problems.raise(clock::now(), Problem::MtuTooLarge, &self.desired.device, detail);
+        } else {
+            self.problems.clear_all(Problem::MtuTooLarge);
         }
     }
 

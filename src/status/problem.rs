@@ -32,6 +32,8 @@ pub enum Problem {
     NetworkUnwatched,
     /// There are more WANs than paths.
     TooManyWans,
+    /// The paths take less than the configured MTU.
+    MtuTooLarge,
     /// The kernel refuses a socket on a WAN.
     SocketRefused,
     /// The file of quotas cannot be read.
@@ -50,7 +52,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 14] = [
+    pub const ALL: [Problem; 15] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
         Problem::SwitchRefused,
@@ -58,6 +60,7 @@ impl Problem {
         Problem::NameUnresolved,
         Problem::NetworkUnwatched,
         Problem::TooManyWans,
+        Problem::MtuTooLarge,
         Problem::SocketRefused,
         Problem::QuotaUnreadable,
         Problem::QuotaUnsaved,
@@ -77,6 +80,7 @@ impl Problem {
             Problem::NameUnresolved => "name_unresolved",
             Problem::NetworkUnwatched => "network_unwatched",
             Problem::TooManyWans => "too_many_wans",
+            Problem::MtuTooLarge => "mtu_too_large",
             Problem::SocketRefused => "socket_refused",
             Problem::QuotaUnreadable => "quota_unreadable",
             Problem::QuotaUnsaved => "quota_unsaved",
@@ -97,6 +101,7 @@ impl Problem {
             Problem::NameUnresolved => "the server's name cannot be resolved",
             Problem::NetworkUnwatched => "changes of the network go unnoticed",
             Problem::TooManyWans => "more than 16 WANs, the others are not used",
+            Problem::MtuTooLarge => "the paths take less than the configured MTU",
             Problem::SocketRefused => "no socket can be opened on the WAN",
             Problem::QuotaUnreadable => "what the quotas' WANs have used is not known",
             Problem::QuotaUnsaved => "what the quotas' WANs have used cannot be kept",
@@ -129,6 +134,9 @@ impl Problem {
             Problem::NetworkUnwatched => "it is tried again; if it lasts, restart the program",
             Problem::TooManyWans => {
                 "say with wan sections which are to be used, or which not (mode off)"
+            }
+            Problem::MtuTooLarge => {
+                "nothing is lost by it: remove option mtu, and the MTU is what the paths take"
             }
             Problem::SocketRefused => {
                 "it is tried again; see that the device is there and that the program may bind to \

@@ -14,6 +14,7 @@ mod lab;
 
 mod inbound;
 mod kernel;
+mod mtu;
 mod names;
 mod signals;
 mod wans;
