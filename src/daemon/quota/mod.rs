@@ -13,8 +13,10 @@
 //!
 //! Limits: days are those of UTC. A loss of power forgets at most the last hour. Other traffic of
 //! the WAN, beside the tunnel, is not seen, so the provider may count more. While the clock is
-//! not set (before [`CLOCK_SET_S`]), or stands before the period that is in the account, no
-//! account begins anew.
+//! not set (before [`CLOCK_SET_S`]) no account begins anew. If it stands before the period that is in
+//! the account, one of the two is wrong: a clock that was lost with the power is set within minutes;
+//! if it has not moved for [`BELIEVED_US`], the account was opened by a clock that ran ahead, and
+//! counts for the period that the clock shows.
 
 use super::files;
 use crate::config::Wan;
@@ -30,6 +32,8 @@ use std::path::{Path, PathBuf};
 const SAVE_US: u64 = 3600 * SEC;
 /// A clock before this was never set: 2025-01-01, older than every release.
 const CLOCK_SET_S: u64 = 1_735_689_600;
+/// How long a clock stands before an account's period until it is believed, microseconds.
+const BELIEVED_US: u64 = 3600 * SEC;
 /// Bytes of a megabyte, as providers count.
 const MB: u64 = 1_000_000;
 /// Longest file that is read.
@@ -64,6 +68,8 @@ pub struct Quotas {
     counters: BTreeMap<(String, String), u64>,
     /// WANs whose account is full, and when it begins anew.
     full: BTreeMap<String, Date>,
+    /// Since when the clock stands before some account's period.
+    behind: Option<Time>,
     /// Whether the file is older than the book, and since when it is what it is.
     unsaved: bool,
     saved: Time,
@@ -97,6 +103,7 @@ impl Quotas {
             book,
             counters: BTreeMap::new(),
             full: BTreeMap::new(),
+            behind: None,
             unsaved: false,
             saved: now,
             problems,
@@ -113,8 +120,12 @@ impl Quotas {
         }
         self.count(&limited, peers);
         let mut urgent = false;
+        let start = |wan: &Wan| Date::of(unix_s).period_start(wan.quota_day);
+        let ahead = |wan: &&Wan| self.period(wan).is_some_and(|period| start(wan) < period);
+        self.behind = limited.iter().any(ahead).then(|| self.behind.unwrap_or(now));
+        let believed = self.behind.is_some_and(|since| now.since(since) >= BELIEVED_US);
         for wan in &limited {
-            urgent |= self.turn_over(wan, unix_s);
+            urgent |= self.turn_over(wan, unix_s, believed);
         }
         let before: BTreeSet<String> = self.full.keys().cloned().collect();
         self.full = limited.iter().filter_map(|wan| self.filled(wan, unix_s)).collect();
@@ -155,18 +166,26 @@ impl Quotas {
         self.counters = counters;
     }
 
-    /// Begins an account anew if its period is over; whether it was.
-    fn turn_over(&mut self, wan: &Wan, unix_s: u64) -> bool {
+    /// First day of the period that is in a WAN's account.
+    fn period(&self, wan: &Wan) -> Option<Date> {
+        self.book.wans.get(&wan.name)?.period.parse().ok()
+    }
+
+    /// Begins an account anew if its period is over; whether it was. One in the future becomes the
+    /// clock's, if that is `believed`: what was counted since was used now.
+    fn turn_over(&mut self, wan: &Wan, unix_s: u64, believed: bool) -> bool {
         if unix_s < CLOCK_SET_S {
             return false;
         }
         let start = Date::of(unix_s).period_start(wan.quota_day);
+        let period = self.period(wan);
         let account = self.book.wans.entry(wan.name.clone()).or_default();
-        match account.period.parse::<Date>() {
-            Ok(period) if start <= period => return false,
-            Ok(_) => account.used_bytes = 0,
-            // Counted before the clock was set: it belongs to this period, as far as we know.
-            Err(()) => {}
+        match period {
+            Some(period) if start == period || (start < period && !believed) => return false,
+            Some(period) if period < start => account.used_bytes = 0,
+            // Counted before the clock was set, or while it ran ahead: it belongs to this period, as
+            // far as we know.
+            _ => {}
         }
         account.period = start.to_string();
         self.unsaved = true;
@@ -177,7 +196,7 @@ impl Quotas {
     fn filled(&self, wan: &Wan, unix_s: u64) -> Option<(String, Date)> {
         let quota = u64::from(wan.quota_mb?).saturating_mul(MB);
         let account = self.book.wans.get(&wan.name)?;
-        let period = account.period.parse::<Date>().unwrap_or_else(|()| Date::of(unix_s));
+        let period = self.period(wan).unwrap_or_else(|| Date::of(unix_s));
         let until = period.next_period(wan.quota_day);
         (account.used_bytes >= quota).then(|| (wan.name.clone(), until))
     }

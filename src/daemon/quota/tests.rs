@@ -155,3 +155,26 @@ fn a_clock_that_is_not_set_or_goes_back_begins_nothing_anew() {
     assert!(quotas.full().is_empty());
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+#[test]
+fn an_account_of_a_clock_that_ran_ahead_counts_for_now() {
+    let directory = directory("ahead");
+    let mut quotas = Quotas::open(directory.clone(), Time::ZERO, Problems::default());
+    let wans = [wan("lte", Some(100), 1)];
+    let mut tell = |second, unix_s, lte| {
+        quotas.update(Time(second * SEC), unix_s, &wans, &status(&[("lte", lte)]).peers);
+        (used(&quotas, &wans).0, !quotas.full().is_empty())
+    };
+    assert_eq!(tell(1, JANUARY_15 + 3650 * DAY, 120), (120, true));
+    // The clock is right again. A clock of a router that lost its power may be behind as well.
+    assert_eq!(tell(2, JANUARY_15, 120), (120, true));
+    assert_eq!(tell(3500, JANUARY_15 + 3498, 120), (120, true));
+    assert_eq!(tell(3700, JANUARY_15 + 3698, 121), (121, true));
+    assert_eq!(tell(3800, JANUARY_15 + 31 * DAY, 121), (0, false));
+    // It was behind, and is set within the hour: nothing is lost.
+    assert_eq!(tell(3900, JANUARY_15 - 60 * DAY, 131), (10, false));
+    assert_eq!(tell(5000, JANUARY_15 + 31 * DAY, 132), (11, false));
+    assert_eq!(tell(9000, JANUARY_15 - 60 * DAY, 133), (12, false));
+    assert_eq!(tell(9900, JANUARY_15 + 31 * DAY, 134), (13, false));
+    std::fs::remove_dir_all(directory).unwrap();
+}
