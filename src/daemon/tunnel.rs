@@ -31,6 +31,7 @@ use onebox_linux::udp::{Options, UdpSocket};
 use onebox_linux::{clock, conntrack, nft};
 use onebox_openwrt::netifd::{Interfaces, Link};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,8 @@ const MTU_FIRST: u32 = 1400;
 /// Least MTU of a device that several peers share, below which Linux takes IPv6 from it (RFC 8200
 /// §5): one peer with narrow paths is not to cost the others that.
 const MTU_SHARED_MIN: u32 = 1280;
+/// Name servers of a WAN's that are asked by it.
+const RESOLVERS: usize = 4;
 
 /// The problems of a tunnel, which end with it.
 const PROBLEMS: [Problem; 7] = [
@@ -354,6 +357,14 @@ impl Tunnel {
         let number = |wan: &Wan| self.wans.path(&wan.name).map_or(u8::MAX, |path| path.0);
         let usable = found.iter().filter(|w| w.fault.is_none()).map(|wan| (number(wan), wan));
         self.desired.wans = wan_routes(&self.network, usable);
+        // With a kill switch nothing but the tunnel leaves, names neither.
+        if !kill_switch(&self.config) {
+            for wan in &mut self.desired.wans {
+                let v4 = wan.sources.first().is_some_and(IpAddr::is_ipv4);
+                let resolvers = self.interfaces.resolvers(&wan.device);
+                wan.resolvers = resolvers.filter(|ip| ip.is_ipv4() == v4).take(RESOLVERS).collect();
+            }
+        }
         self.apply().await;
     }
 
@@ -665,7 +676,7 @@ impl Tunnel {
 }
 
 /// Makes connections begin anew that were translated to these addresses: they go another way now.
-fn forget(addresses: &[std::net::IpAddr]) {
+fn forget(addresses: &[IpAddr]) {
     match conntrack::forget(addresses) {
         Ok(number) => log::debug!("{number} connections begin anew"),
         Err(error) => log::info!("connections keep their former addresses: {error}"),

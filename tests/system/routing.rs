@@ -99,6 +99,15 @@ fn everything_goes_where_it_should_and_comes_back() {
                 assert_eq!(device_to(&format!("10.{wan}.0.77")), name, "connected");
             }
 
+            // A provider's name servers are asked by its own WAN, both families.
+            for (wan, resolver) in [(2, "203.0.113.53"), (3, "2001:db8:53::53")] {
+                desired.wans[wan].resolvers = vec![resolver.parse().unwrap()];
+            }
+            make(&mut system, &desired).await;
+            assert_eq!(device_to("203.0.113.53"), "wan2");
+            assert_eq!(device_to("2001:db8:53::53"), "wan2");
+            assert_eq!(device_to("203.0.113.54"), "onebox0");
+
             // Another gateway and another address take the place of the former ones.
             desired.wans[0].gateway = Some("10.1.0.254".parse().unwrap());
             desired.wans[0].sources = vec!["10.1.0.9".parse().unwrap()];

@@ -46,7 +46,10 @@ impl Netifd {
                         Incoming::Call(call) if call.method == "dump" => {
                             let vpn = json!({"interface": "vpn", "proto": "onebox",
                                 "up": now == "up", "pending": now == "pending"});
-                            let dump = Map::from_iter([("interface".to_owned(), json!([vpn]))]);
+                            let wan = json!({"interface": "wan", "proto": "dhcp", "up": true,
+                                "l3_device": "wan1", "dns-server": ["203.0.113.53", "no address"]});
+                            let all = json!([vpn, wan]);
+                            let dump = Map::from_iter([("interface".to_owned(), all)]);
                             client.answer(&call, Some(&dump), Status::OK).unwrap();
                         }
                         Incoming::Call(call) => {
@@ -122,6 +125,7 @@ fn netifd_is_told_when_the_tunnel_works_and_sets_addresses_and_routes() {
         let namespace = &lab.site().router;
         assert!(!namespace.output("ip addr show dev onebox0").contains("10.99.0.2"));
         let rules = namespace.output("ip rule");
+        assert!(rules.contains("from all to 203.0.113.53 iif lo lookup 5183"), "{rules}");
         assert!(rules.contains("900:") && !rules.contains("901:") && !rules.contains("903:"));
 
         server.kill();

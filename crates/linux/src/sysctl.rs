@@ -288,7 +288,9 @@ pub(crate) mod tests {
 
     #[test]
     fn only_what_we_turn_is_known() {
-        for key in [FORWARD_V4, FORWARD_V6, CONNTRACK_LIBERAL, &accept_ra("eth0.2")] {
+        for key in
+            [FORWARD_V4, FORWARD_V6, CONNTRACK_LIBERAL, &accept_ra("eth0.2"), &rp_filter("eth0")]
+        {
             assert!(is_known(key), "{key}");
         }
         for key in [
@@ -302,7 +304,8 @@ pub(crate) mod tests {
             "net/ipv6/conf/../../../kernel/accept_ra",
             "net/ipv6/conf/a/../accept_ra",
             "net/ipv6/conf/eth0/forwarding",
-            &rp_filter("eth0"),
+            "net/ipv4/conf//rp_filter",
+            "net/ipv4/conf/../rp_filter",
         ] {
             assert!(!is_known(key), "{key}");
         }

@@ -45,6 +45,8 @@ pub struct Interface {
     pub metric: u32,
     /// Its default routes, wherever they are, and also those that it must not set.
     pub routes: Vec<DefaultRoute>,
+    /// The name servers that this host is to ask because of it.
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// What an interface is doing.
@@ -115,10 +117,20 @@ impl Interfaces {
         Interfaces(named.collect())
     }
 
+    /// The name servers of the interfaces that are up on this device.
+    pub fn resolvers(&self, device: &str) -> impl Iterator<Item = IpAddr> {
+        let up = |i: &&Interface| i.state == State::Up && i.device.as_deref() == Some(device);
+        self.0.values().filter(up).flat_map(|interface| &interface.resolvers).copied()
+    }
+
     /// The interface with this name.
     pub fn get(&self, name: &str) -> Option<&Interface> {
         self.0.get(name)
     }
+}
+
+fn address(value: &Value) -> Option<IpAddr> {
+    value.as_str()?.parse().ok()
 }
 
 fn interface(entry: &Value) -> Interface {
@@ -138,6 +150,7 @@ fn interface(entry: &Value) -> Interface {
         },
         metric: metric.and_then(|metric| u32::try_from(metric).ok()).unwrap_or(0),
         routes: active.iter().chain(&inactive).filter_map(default_route).collect(),
+        resolvers: list(entry.get("dns-server")).iter().filter_map(address).collect(),
     }
 }
 
@@ -169,6 +182,7 @@ mod tests {
         let interfaces = read(json!({"interface": [
             {"interface": "loopback", "up": true, "l3_device": "lo", "device": "lo", "route": []},
             {"interface": "wan", "up": true, "l3_device": "pppoe-wan", "device": "eth1", "metric": 10,
+             "dns-server": ["192.0.2.53", "2001:db8::53", 53, "resolver"],
              "route": [route("192.0.2.0", 24, "0.0.0.0"), route("0.0.0.0", 0, "192.0.2.1"),
                        {"target": "::", "mask": 0, "nexthop": "::", "source": "2001:db8::/56"}]},
             {"interface": "wwan", "up": true, "l3_device": "wwan0", "metric": 20,
@@ -176,6 +190,9 @@ mod tests {
             {"interface": "dsl", "up": false, "pending": true, "proto": "onebox", "device": "eth2"},
             {"interface": "off", "up": false},
         ]}));
+        let resolvers = |device| interfaces.resolvers(device).map(|ip| ip.to_string());
+        assert_eq!(resolvers("pppoe-wan").collect::<Vec<_>>(), ["192.0.2.53", "2001:db8::53"]);
+        assert_eq!(resolvers("wwan0").count(), 0);
         let device = |name: &str| interfaces.get(name).and_then(|i| i.device.as_deref());
         assert_eq!(device("wan"), Some("pppoe-wan"));
         assert_eq!(device("dsl"), Some("eth2"));

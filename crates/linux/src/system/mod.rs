@@ -15,6 +15,7 @@
 //! | P+1 | `lookup main suppress_prefixlength 0` | the LAN and everything more specific than a default route stays direct |
 //! | P+2 | `from WAN-ADDRESS lookup WAN-TABLE` | answers to those who connected to a WAN's address leave by that WAN |
 //! | P+2 | `fwmark WAN-MARK/MASK lookup WAN-TABLE` | answers of the LAN to those who connected by that WAN, by a port forward: the nftables table marks such a connection, and the packets of its answers |
+//! | P+2 | `iif lo to RESOLVER lookup WAN-TABLE` | this host's questions to a provider's name servers, which may answer its own customers only |
 //! | P+2 | `iif lo udp dport 53 lookup main` | only when asked for: this host's own questions to name servers, without which a server given by name is not found while nothing may leave |
 //! | P+3 | `lookup TABLE` | everything else: our routes into the tunnel |
 //!
@@ -119,6 +120,9 @@ pub struct WanRoute {
     pub gateway: Option<IpAddr>,
     /// All addresses of that family on the device.
     pub sources: Vec<IpAddr>,
+    /// The provider's name servers of that family, which may answer its own customers only: this
+    /// host asks them by this WAN.
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// The default routes and addresses of numbered `wans`, for [`Desired::wans`].
@@ -138,6 +142,7 @@ pub fn wan_routes<'a>(
                 ifindex: wan.ifindex,
                 gateway: route.gateway,
                 sources: own.collect(),
+                resolvers: Vec::new(),
             });
         }
     }

@@ -154,6 +154,9 @@ fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
             for source in sources {
                 rule(Rank::ByWan, wan_table(wan.ifindex), RuleKind::From(*source));
             }
+            for resolver in wan.resolvers.iter().filter(|resolver| resolver.is_ipv4() == v4) {
+                rule(Rank::ByWan, wan_table(wan.ifindex), RuleKind::OwnTo(*resolver));
+            }
         }
     }
     list.sort_unstable();
@@ -231,6 +234,7 @@ mod tests {
             ifindex,
             gateway: Some(gateway.parse().unwrap()),
             sources: vec![source.parse().unwrap()],
+            resolvers: vec![gateway.parse().unwrap()],
         };
         Desired {
             device: "onebox0".to_owned(),
@@ -257,6 +261,7 @@ mod tests {
                 (901, 254, RuleKind::Specific),
                 (902, 5_183_002, RuleKind::Mark(0x5000_0000, 0xf000_0000)),
                 (902, 5_183_002, RuleKind::From("10.1.0.2".parse().unwrap())),
+                (902, 5_183_002, RuleKind::OwnTo("10.1.0.1".parse().unwrap())),
                 (903, 51, RuleKind::All),
             ]
         );
@@ -271,10 +276,10 @@ mod tests {
             let all = rules(&IDS, desired);
             all.iter().filter(|rule| rule.v4).map(|rule| rule.priority).collect::<Vec<_>>()
         };
-        assert_eq!(kinds(&desired), [900, 902, 902]);
+        assert_eq!(kinds(&desired), [900, 902, 902, 902]);
         assert!(routes(&IDS, &desired).iter().all(|route| route.table != IDS.table));
         desired.barred = vec![Prefix::ALL_V4];
-        assert_eq!(kinds(&desired), [900, 901, 902, 902, 902, 903]);
+        assert_eq!(kinds(&desired), [900, 901, 902, 902, 902, 902, 903]);
         let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
         assert_eq!(Entries::of(&IDS, &desired, &[], None).device.unwrap().addresses, None);

@@ -42,6 +42,8 @@ pub(super) enum RuleKind {
     From(IpAddr),
     /// This host's own questions to name servers.
     Lookups,
+    /// What this host itself sends to this address.
+    OwnTo(IpAddr),
     /// Everything.
     All,
     /// What we would not make.
@@ -86,6 +88,13 @@ impl Rule {
                     end: DNS_PORT,
                 }),
             ]),
+            RuleKind::OwnTo(destination) => {
+                message.header.dst_len = prefix::width(destination);
+                message.attributes.extend([
+                    RuleAttribute::Iifname("lo".to_owned()),
+                    RuleAttribute::Destination(destination),
+                ]);
+            }
             RuleKind::All | RuleKind::Other => {}
         }
         message
@@ -99,7 +108,8 @@ impl Rule {
             table: u32::from(message.header.table),
             kind: RuleKind::All,
         };
-        let (mut ours, mut mark, mut mask, mut source) = (false, None, u32::MAX, None);
+        let (mut ours, mut mark, mut mask) = (false, None, u32::MAX);
+        let (mut source, mut destination) = (None, None);
         let (mut specific, mut lookups) = (false, false);
         for attribute in &message.attributes {
             match attribute {
@@ -109,17 +119,19 @@ impl Rule {
                 RuleAttribute::FwMark(value) => mark = Some(*value),
                 RuleAttribute::FwMask(value) => mask = *value,
                 RuleAttribute::Source(value) => source = Some(*value),
+                RuleAttribute::Destination(value) => destination = Some(*value),
                 RuleAttribute::SuppressPrefixLen(0) => specific = true,
                 RuleAttribute::DestinationPortRange(range) => lookups = range.start == DNS_PORT,
                 _ => {}
             }
         }
-        rule.kind = match (mark, source) {
-            (Some(mark), _) => RuleKind::Mark(mark, mask),
-            (None, Some(source)) => RuleKind::From(source),
-            (None, None) if specific => RuleKind::Specific,
-            (None, None) if lookups => RuleKind::Lookups,
-            (None, None) => RuleKind::All,
+        rule.kind = match (mark, source, destination) {
+            (Some(mark), _, _) => RuleKind::Mark(mark, mask),
+            (None, Some(source), _) => RuleKind::From(source),
+            (None, None, Some(destination)) => RuleKind::OwnTo(destination),
+            (None, None, None) if specific => RuleKind::Specific,
+            (None, None, None) if lookups => RuleKind::Lookups,
+            (None, None, None) => RuleKind::All,
         };
         if !rule.is_all_of(message) {
             rule.kind = RuleKind::Other;
