@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::{Forward, Main, Peer, Role, Wan};
+use litemap::LiteMap;
 use onebox_openwrt::uci::Section;
 use std::collections::BTreeMap;
 
@@ -52,7 +53,7 @@ pub fn check(
 /// Names tell things apart, in status and at a reload. The text's own names differ, but those of
 /// sections without name can meet them.
 fn unique<T>(items: &[(u32, T)], name: impl Fn(&T) -> &String, problems: &mut Vec<Diagnostic>) {
-    let mut earlier = BTreeMap::new();
+    let mut earlier: LiteMap<_, _> = LiteMap::new();
     for (line, item) in items {
         if let Some(other) = earlier.get(name(item)) {
             problems.push(Diagnostic {
@@ -98,7 +99,7 @@ fn peerless(main: &Main, missing: Severity, sections: &[Section], problems: &mut
 }
 
 fn peers(peers: &[(u32, Peer)], problems: &mut Vec<Diagnostic>) {
-    let mut keys = BTreeMap::new();
+    let mut keys: LiteMap<_, _> = LiteMap::new();
     let mut prefixes = BTreeMap::new();
     for (line, peer) in peers {
         if let Some(other) = keys.get(&peer.public_key) {

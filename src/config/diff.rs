@@ -1,7 +1,7 @@
 //! What a reload changes, so that only that is touched.
 
 use super::model::{Config, Main, Role};
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 /// What differs between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Changes {
     pub added: Vec<String>,
     /// Only in the old configuration.
     pub removed: Vec<String>,
-    /// In both, and not the same.
+    /// In both, and not the same; in order.
     pub changed: Vec<String>,
 }
 
@@ -76,9 +76,9 @@ pub fn diff(old: &Config, new: &Config) -> Difference {
 }
 
 fn changes<T: PartialEq>(old: &[T], new: &[T], name: impl Fn(&T) -> &String) -> Changes {
-    let before: BTreeMap<&String, &T> = old.iter().map(|item| (name(item), item)).collect();
-    let after: BTreeMap<&String, &T> = new.iter().map(|item| (name(item), item)).collect();
-    let only = |a: &BTreeMap<&String, &T>, b: &BTreeMap<&String, &T>| {
+    let before: LiteMap<&String, &T> = old.iter().map(|item| (name(item), item)).collect();
+    let after: LiteMap<&String, &T> = new.iter().map(|item| (name(item), item)).collect();
+    let only = |a: &LiteMap<&String, &T>, b: &LiteMap<&String, &T>| {
         a.keys().filter(|name| !b.contains_key(**name)).map(|name| (*name).clone()).collect()
     };
     let differs = |(name, item): (&&String, &&T)| {

@@ -27,11 +27,11 @@ use crate::status::events::Journal;
 use crate::status::history::Recorder;
 use crate::status::{self, Change, PathState, Problem, Problems, State, Status};
 use crate::time::{SEC, Time};
+use litemap::LiteMap;
 use onebox_linux::{clock, system};
 use onebox_openwrt::netifd::Interfaces;
 use quota::Quotas;
 use signals::{Signal, Signals};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -417,12 +417,12 @@ impl Daemon {
     }
 
     /// The peers and their states.
-    fn peers(&self) -> BTreeMap<String, PeerState> {
+    fn peers(&self) -> LiteMap<String, PeerState> {
         self.tunnel.as_ref().map(Tunnel::peers).unwrap_or_default()
     }
 
     /// Tells which of these states are others now; a peer that has gone is down.
-    fn tell_peers(&mut self, before: &BTreeMap<String, PeerState>) {
+    fn tell_peers(&mut self, before: &LiteMap<String, PeerState>) {
         let now = self.peers();
         for (name, state) in before {
             let new = now.get(name).copied().unwrap_or(PeerState::Down);

@@ -21,8 +21,8 @@ use crate::config::{Endpoint, Host, Peer};
 use crate::endpoint::CANDIDATES_MAX;
 use crate::status::{Problem, Problems};
 use crate::time::{SEC, Time};
+use litemap::LiteMap;
 use onebox_linux::clock;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -201,7 +201,7 @@ impl Name {
     }
 
     /// These addresses are in use; whether what is kept is another now.
-    fn note_used(&mut self, used: &BTreeSet<IpAddr>) -> bool {
+    fn note_used(&mut self, used: &[IpAddr]) -> bool {
         if !self.answer.iter().any(|address| used.contains(address)) {
             return false;
         }
@@ -216,8 +216,13 @@ impl Name {
 
 /// Each once, in their order, at most `max`.
 fn bounded(list: impl Iterator<Item = IpAddr>, max: usize) -> Vec<IpAddr> {
-    let mut seen = BTreeSet::new();
-    list.filter(|one| seen.insert(*one)).take(max).collect()
+    let mut kept = Vec::new();
+    for one in list {
+        if kept.len() < max && !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    kept
 }
 
 /// The end of a question.
@@ -228,15 +233,20 @@ struct Ended {
     outcome: Result<Vec<IpAddr>, String>,
 }
 
+/// A peer that has names.
+#[derive(Debug)]
+struct Named {
+    names: Vec<String>,
+    up: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Names {
     file: PathBuf,
-    names: BTreeMap<String, Name>,
-    /// The names of each peer that has one.
-    of_peer: BTreeMap<String, BTreeSet<String>>,
-    /// The peers of these that are up.
-    up: BTreeSet<String>,
+    names: LiteMap<String, Name>,
+    /// Each peer that has names.
+    of_peer: LiteMap<String, Named>,
     problems: Problems,
     ended_in: UnboundedSender<Ended>,
     ended: UnboundedReceiver<Ended>,
@@ -246,23 +256,29 @@ impl Names {
     /// Knows what `file` says, and nothing to look up yet.
     pub fn new(file: PathBuf, problems: Problems) -> Names {
         let (ended_in, ended) = unbounded_channel();
-        let (names, of_peer, up) = Default::default();
-        Names { file, names, of_peer, up, problems, ended_in, ended }
+        let (names, of_peer) = Default::default();
+        Names { file, names, of_peer, problems, ended_in, ended }
     }
 
     /// These peers are configured, and are up or not. Names that stay go on as they are; what is in
     /// trouble is looked up at once.
     pub fn configure(&mut self, now: Time, peers: &[Peer], is_up: impl Fn(&str) -> bool) {
-        let of = |peer: &Peer| named(&peer.endpoints).map(str::to_owned).collect();
-        let all = peers.iter().map(|peer| (peer.name.clone(), of(peer)));
         // A server has thousands of peers without.
-        self.of_peer = all.filter(|(_, names): &(_, BTreeSet<_>)| !names.is_empty()).collect();
-        self.up = self.of_peer.keys().filter(|peer| is_up(peer)).cloned().collect();
-        let wanted: BTreeSet<&String> = self.of_peer.values().flatten().collect();
-        for (gone, _) in self.names.extract_if(.., |name, _| !wanted.contains(name)) {
-            self.problems.clear(Problem::NameUnresolved, &gone);
-        }
-        let mut kept = BTreeMap::new();
+        let some = peers.iter().filter(|peer| named(&peer.endpoints).next().is_some());
+        let of = |peer: &Peer| Named {
+            names: named(&peer.endpoints).map(str::to_owned).collect(),
+            up: is_up(&peer.name),
+        };
+        self.of_peer = some.map(|peer| (peer.name.clone(), of(peer))).collect();
+        let wanted: Vec<&String> = self.of_peer.values().flat_map(|peer| &peer.names).collect();
+        self.names.retain(|name, _| {
+            let keep = wanted.contains(&name);
+            if !keep {
+                self.problems.clear(Problem::NameUnresolved, name);
+            }
+            keep
+        });
+        let mut kept = LiteMap::new();
         if wanted.iter().any(|name| !self.names.contains_key(*name)) {
             kept = read(&self.file);
         }
@@ -302,33 +318,29 @@ impl Names {
 
     /// The network is another: what is in trouble is looked up at once.
     pub fn hurry(&mut self, now: Time) {
-        self.names.values_mut().for_each(|name| name.pace.hurry(now));
+        self.names.iter_mut().for_each(|(_, name)| name.pace.hurry(now));
     }
 
     /// Whether there is a connection with a peer.
     pub fn set_up(&mut self, now: Time, peer: &str, up: bool) {
-        if !self.of_peer.contains_key(peer) {
-            return;
+        if let Some(peer) = self.of_peer.get_mut(peer) {
+            peer.up = up;
+            self.settle(now);
         }
-        match up {
-            true => self.up.insert(peer.to_owned()),
-            false => self.up.remove(peer),
-        };
-        self.settle(now);
     }
 
     fn settle(&mut self, now: Time) {
         for (name, entry) in &mut self.names {
-            let mut peers = self.of_peer.iter().filter(|(_, names)| names.contains(name));
-            let well = peers.all(|(peer, _)| self.up.contains(peer));
+            let mut peers = self.of_peer.values().filter(|peer| peer.names.contains(name));
+            let well = peers.all(|peer| peer.up);
             entry.pace.set_well(now, well, dice());
         }
     }
 
     /// These addresses are in use: what is good is written down for the next start.
-    pub fn note_used(&mut self, used: &BTreeSet<IpAddr>) {
+    pub fn note_used(&mut self, used: &[IpAddr]) {
         let mut changed = false;
-        self.names.values_mut().for_each(|name| changed |= name.note_used(used));
+        self.names.iter_mut().for_each(|(_, name)| changed |= name.note_used(used));
         if !changed {
             return;
         }
@@ -470,7 +482,7 @@ fn write<'a>(kept: impl Iterator<Item = (&'a str, &'a [IpAddr])>) -> String {
 }
 
 /// The names and addresses of a file. What is no address is skipped, no file is an empty one.
-fn read(path: &Path) -> BTreeMap<String, Vec<IpAddr>> {
+fn read(path: &Path) -> LiteMap<String, Vec<IpAddr>> {
     use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
     // Nothing to wait for, and no file of somebody else's.

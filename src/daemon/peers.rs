@@ -10,7 +10,7 @@ use super::fallback::Fallback;
 use crate::config::Outage;
 use crate::endpoint::{PeerId, PeerState};
 use crate::time::Time;
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 /// A peer of the configuration.
 #[derive(Clone, Debug)]
@@ -28,11 +28,11 @@ pub struct Entry {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Peers {
-    entries: BTreeMap<PeerId, Entry>,
-    by_name: BTreeMap<String, PeerId>,
+    entries: LiteMap<PeerId, Entry>,
+    by_name: LiteMap<String, PeerId>,
     up: usize,
     /// How many peers allow each MTU.
-    mtus: BTreeMap<u16, usize>,
+    mtus: LiteMap<u16, usize>,
     /// When the first fallback is due, if none may have changed since it was looked for.
     due: Option<Option<Time>>,
 }
@@ -74,7 +74,7 @@ impl Peers {
     /// All of them, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.due = None;
-        self.entries.values_mut()
+        self.entries.iter_mut().map(|(_, entry)| entry)
     }
 
     /// The number of the peer with this name.

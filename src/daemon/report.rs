@@ -9,7 +9,7 @@ use crate::status::{self, Bond, LastError, Path, PathError, Peer, Reason};
 use crate::time::SEC;
 use crate::wire::PathId;
 use onebox_linux::udp::Fault;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 fn ms(us: u64) -> f64 {
@@ -56,7 +56,7 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
 }
 
 /// The addresses of the peers that are there, by which their paths lead to them.
-pub fn in_use(report: &Report) -> BTreeSet<IpAddr> {
+pub fn in_use(report: &Report) -> Vec<IpAddr> {
     let peers = report.endpoint.peers.iter().filter(|peer| peer.state == PeerState::Up);
     peers.flat_map(|peer| &peer.paths).filter_map(|path| Some(path.via?.remote().ip())).collect()
 }

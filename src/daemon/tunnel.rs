@@ -24,13 +24,13 @@ use crate::endpoint::{self, PeerId, PeerState};
 use crate::status::history::{Rates, SERIES_MAX};
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
 use crate::time::Time;
+use litemap::LiteMap;
 use onebox_linux::netlink::{Network, Wan, Watcher};
 use onebox_linux::system::{Desired, News, Owner, Part, System, wan_routes};
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Options, UdpSocket};
 use onebox_linux::{clock, conntrack, nft};
 use onebox_openwrt::netifd::{Interfaces, Link};
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -328,7 +328,7 @@ impl Tunnel {
     }
 
     /// The peers and their states.
-    pub fn peers(&self) -> BTreeMap<String, PeerState> {
+    pub fn peers(&self) -> LiteMap<String, PeerState> {
         self.peers.iter().map(|peer| (peer.name.clone(), peer.state)).collect()
     }
 
@@ -573,7 +573,7 @@ impl Tunnel {
         let wans = self.watcher.is_some().then_some(&self.wans);
         // Only a router has names to resolve; a server has too many peers to look each up.
         let named = self.config.peers.iter().filter(|_| wans.is_some());
-        let configured: BTreeMap<_, _> = named.map(|peer| (peer.name.as_str(), peer)).collect();
+        let configured: LiteMap<_, _> = named.map(|peer| (peer.name.as_str(), peer)).collect();
         report.endpoint.peers.iter().filter_map(move |snapshot| {
             let entry = self.peers.get(snapshot.id)?;
             let mut peer = report::peer(&entry.name, snapshot, report, wans);
@@ -612,7 +612,7 @@ impl Tunnel {
     }
 
     /// These WANs have used up their quota: they are only backups.
-    pub async fn set_limited(&mut self, wans: BTreeSet<String>) {
+    pub async fn set_limited(&mut self, wans: Vec<String>) {
         if self.wans.set_limited(wans) {
             self.follow(self.network.clone()).await;
         }
@@ -637,7 +637,7 @@ impl Tunnel {
         new: Arc<Config>,
         change: &config::Difference,
     ) -> Result<(), Error> {
-        let keys = |config: &Config| -> BTreeMap<String, PublicKey> {
+        let keys = |config: &Config| -> LiteMap<String, PublicKey> {
             config.peers.iter().map(|peer| (peer.name.clone(), peer.public_key)).collect()
         };
         let (old_keys, new_keys) = (keys(&self.config), keys(&new));
@@ -648,12 +648,11 @@ impl Tunnel {
             }
         }
         self.config = new;
-        let changed: BTreeSet<&String> = change.peers.changed.iter().collect();
         for peer in &self.config.peers {
             if let Some(id) = self.peers.id(&peer.name) {
                 let outage = outage(&self.config);
                 self.peers.fallback(id, |fallback| fallback.configure(outage));
-                if changed.contains(&peer.name) {
+                if change.peers.changed.binary_search(&peer.name).is_ok() {
                     let settings = Box::new(settings(&self.config, peer));
                     self.data.send(Command::UpdatePeer(id, settings));
                 }

@@ -13,9 +13,9 @@ use crate::dataplane::{Command, WanPlan};
 use crate::engine::{Mode, PathSettings, Reason};
 use crate::time::{SEC, Time};
 use crate::wire::{PATHS_MAX, PathId};
+use litemap::LiteMap;
 use onebox_linux::netlink::{Network, Route, Selection, Wan, WanFault, wan_on, wans};
 use onebox_openwrt::netifd::Interfaces;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a discovered WAN whose device is gone is still shown, and keeps its number:
 /// microseconds.
@@ -45,9 +45,9 @@ pub struct Entry {
 pub struct Wans {
     entries: Vec<Entry>,
     /// Modes set by command, until the next start.
-    modes: BTreeMap<String, Mode>,
+    modes: LiteMap<String, Mode>,
     /// Those that have used up their quota.
-    limited: BTreeSet<String>,
+    limited: Vec<String>,
     /// Those for which there is no number left.
     refused: Vec<String>,
 }
@@ -82,7 +82,7 @@ impl Wans {
     }
 
     /// Says which WANs have used up their quota; whether those are others than before.
-    pub fn set_limited(&mut self, names: BTreeSet<String>) -> bool {
+    pub fn set_limited(&mut self, names: Vec<String>) -> bool {
         let changed = self.limited != names;
         self.limited = names;
         changed
@@ -151,12 +151,17 @@ impl Wans {
         let (off, used): (Vec<_>, Vec<_>) =
             client.wans.iter().partition(|w| w.mode == config::Mode::Off);
         let on = |w: &config::Wan| device(&w.link, interfaces).to_owned();
-        let mut taken = BTreeSet::new();
-        let configured = used.iter().map(|w| (w.name.clone(), on(w)));
+        let mut configured: Vec<(String, String)> = Vec::new();
+        for wan in used {
+            let device = on(wan);
+            if configured.iter().all(|(_, taken)| *taken != device) {
+                configured.push((wan.name.clone(), device));
+            }
+        }
         let plans = self.entries.iter().filter_map(|entry| entry.plan.as_ref());
         Selection {
             discover: client.discover,
-            configured: configured.filter(|(_, device)| taken.insert(device.clone())).collect(),
+            configured,
             excluded: off.into_iter().map(on).collect(),
             in_use: plans.flat_map(|plan| &plan.sources).copied().collect(),
         }
@@ -281,7 +286,7 @@ fn completed(network: &Network, client: &config::Client, interfaces: &Interfaces
         WanLink::Device(_) => None,
     });
     for known in links {
-        let mut all = network.interfaces.values_mut();
+        let mut all = network.interfaces.iter_mut().map(|(_, interface)| interface);
         let Some(seen) = all.find(|i| Some(&i.name) == known.device.as_ref()) else { continue };
         for (v4, routes) in [(true, &mut seen.routes_v4), (false, &mut seen.routes_v6)] {
             if routes.is_empty() {
@@ -406,13 +411,13 @@ mod tests {
             })
         };
         assert_eq!(mode(&mut wans), Some(Mode::Active));
-        let full = BTreeSet::from(["wan0".to_owned()]);
+        let full = vec!["wan0".to_owned()];
         assert!(wans.set_limited(full.clone()) && !wans.set_limited(full));
         assert_eq!(mode(&mut wans), Some(Mode::Backup));
         wans.set_mode("wan0", Mode::Active);
         assert_eq!(mode(&mut wans), Some(Mode::Active));
         wans.set_mode("wan0", Mode::Off);
-        wans.set_limited(BTreeSet::new());
+        wans.set_limited(Vec::new());
         assert_eq!(mode(&mut wans), Some(Mode::Off));
     }
 

@@ -20,6 +20,7 @@ use crate::endpoint::{
 use crate::engine::{PathSettings, Reason};
 use crate::time::Time;
 use crate::wire::PathId;
+use litemap::LiteMap;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
@@ -28,7 +29,6 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use onebox_linux::clock;
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Family, Fault, Options, ReceiveBuffer, UdpSocket};
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -101,11 +101,11 @@ pub struct Report {
     /// What the TUN device dropped.
     pub tun: onebox_linux::tun::Drops,
     /// What went wrong last on a WAN towards a peer, since something was heard from there.
-    pub faults: BTreeMap<(PeerId, u8), PathFault>,
+    pub faults: LiteMap<(PeerId, u8), PathFault>,
     /// What the kernel said where it refuses a WAN's socket.
-    pub refused: BTreeMap<u8, String>,
+    pub refused: LiteMap<u8, String>,
     /// Address and local port of each WAN's sockets.
-    pub ports: BTreeMap<u8, Vec<(IpAddr, u16)>>,
+    pub ports: LiteMap<u8, Vec<(IpAddr, u16)>>,
 }
 
 /// What the rest of the program tells the data plane.
@@ -258,11 +258,11 @@ struct Worker {
     endpoint: Endpoint,
     tun: Tun,
     mark: u32,
-    sockets: BTreeMap<u32, Socket>,
+    sockets: LiteMap<u32, Socket>,
     next_socket: u32,
-    wans: BTreeMap<u8, WanSockets>,
+    wans: LiteMap<u8, WanSockets>,
     /// Peers, and where they are reached.
-    peers: BTreeMap<PeerId, Vec<SocketAddr>>,
+    peers: LiteMap<PeerId, Vec<SocketAddr>>,
     epoll: Epoll,
     timer: TimerFd,
     armed: Time,
@@ -296,10 +296,10 @@ impl Worker {
             endpoint,
             tun,
             mark,
-            sockets: BTreeMap::new(),
+            sockets: LiteMap::new(),
             next_socket: 0,
-            wans: BTreeMap::new(),
-            peers: BTreeMap::new(),
+            wans: LiteMap::new(),
+            peers: LiteMap::new(),
             epoll,
             timer,
             armed: Time::FAR,
@@ -636,8 +636,8 @@ impl Worker {
     }
 
     /// The last faults of the WANs' sockets, for the peers that they are about.
-    fn faults(&self) -> BTreeMap<(PeerId, u8), PathFault> {
-        let mut faults = BTreeMap::new();
+    fn faults(&self) -> LiteMap<(PeerId, u8), PathFault> {
+        let mut faults = LiteMap::new();
         for (&path, wan) in &self.wans {
             let sockets = wan.sockets.iter().filter_map(|(_, id)| self.sockets.get(&id.0));
             for fault in sockets.filter_map(|socket| socket.fault) {

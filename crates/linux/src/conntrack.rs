@@ -12,7 +12,6 @@
 //! Limits: blocks for the time that reading takes, some milliseconds per 10,000 connections.
 //! Connections that are not translated, as IPv6 of a LAN with public addresses, stay.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -39,21 +38,20 @@ const DELETED_MAX: usize = 65_536;
 /// # Errors
 /// The kernel has neither way, or refuses.
 pub fn forget(addresses: &[IpAddr]) -> io::Result<usize> {
-    let addresses: BTreeSet<IpAddr> = addresses.iter().copied().collect();
-    match by_netlink(&addresses) {
-        Err(error) if error.raw_os_error().is_some() => by_file(&addresses).map_err(|_| error),
+    match by_netlink(addresses) {
+        Err(error) if error.raw_os_error().is_some() => by_file(addresses).map_err(|_| error),
         other => other,
     }
 }
 
-fn by_file(addresses: &BTreeSet<IpAddr>) -> io::Result<usize> {
+fn by_file(addresses: &[IpAddr]) -> io::Result<usize> {
     for address in addresses {
         std::fs::write(OPENWRT_FILE, format!("{address}\n"))?;
     }
     Ok(0)
 }
 
-fn by_netlink(addresses: &BTreeSet<IpAddr>) -> io::Result<usize> {
+fn by_netlink(addresses: &[IpAddr]) -> io::Result<usize> {
     let socket = Socket::open()?;
     let mut deletions = Vec::new();
     socket.dump(&message(GET, DUMP, 0, &[]), |kind, body| {
@@ -85,7 +83,7 @@ fn ends(tuple: &[u8]) -> Option<(IpAddr, IpAddr)> {
 }
 
 /// The message that deletes this connection, if it was translated to one of `addresses`.
-fn deletion(body: &[u8], addresses: &BTreeSet<IpAddr>) -> Option<Vec<u8>> {
+fn deletion(body: &[u8], addresses: &[IpAddr]) -> Option<Vec<u8>> {
     let (&family, rest) = (body.first()?, body.get(GENERIC..)?);
     let of = |wanted: u16| attributes(rest).find(|(kind, ..)| *kind == wanted);
     let (_, original, whole) = of(TUPLE_ORIG)?;
@@ -122,7 +120,7 @@ mod tests {
             let body = [tuple(TUPLE_ORIG, source, host), tuple(TUPLE_REPLY, host, answered)];
             [&[2, 0, 0, 0][..], &body.concat(), &attribute(ID, &[9; 4])].concat()
         };
-        let addresses = BTreeSet::from([IpAddr::from(wan)]);
+        let addresses = [IpAddr::from(wan)];
         let deleted = deletion(&connection(lan, wan), &addresses).unwrap();
         assert!(deletion(&connection(wan, wan), &addresses).is_none());
         assert!(deletion(&connection(lan, lan), &addresses).is_none());
@@ -139,7 +137,7 @@ mod tests {
                 let bytes = vec![byte; length];
                 messages(&bytes).for_each(drop);
                 attributes(&bytes).for_each(drop);
-                assert!(deletion(&bytes, &BTreeSet::new()).is_none());
+                assert!(deletion(&bytes, &[]).is_none());
             }
         }
     }

@@ -10,9 +10,10 @@
 //! Limits: a reboot forgets both the file and the switches. What somebody else has turned in the
 //! meantime stays as it is.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
+
+use litemap::LiteMap;
 
 /// Where the kernel shows its switches.
 const ROOT: &str = "/proc/sys";
@@ -85,7 +86,7 @@ pub struct Sysctls {
     root: PathBuf,
     file: PathBuf,
     /// Key to former value and ours.
-    turned: BTreeMap<String, (String, String)>,
+    turned: LiteMap<String, (String, String)>,
 }
 
 impl Sysctls {

@@ -10,9 +10,9 @@
 //! call by which the scripts of other protocols tell it (`notify_proto`). Pure.
 
 use super::ubus::blobmsg;
+use litemap::LiteMap;
 use onebox_core::prefix::{InterfaceAddress, Prefix};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// The object to ask, and the event that tells of changes.
@@ -30,7 +30,7 @@ const ACTION_UPDATE: u32 = 0;
 
 /// The interfaces by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interfaces(BTreeMap<String, Interface>);
+pub struct Interfaces(LiteMap<String, Interface>);
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -23,8 +23,9 @@ use crate::config::Wan;
 use crate::status::calendar::Date;
 use crate::status::{PathState, Peer, Problem, Problems, Reason, Status};
 use crate::time::{SEC, Time};
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -65,9 +66,9 @@ pub struct Quotas {
     directory: PathBuf,
     book: Book,
     /// Last reading of each path's counter, by peer and WAN.
-    counters: BTreeMap<(String, String), u64>,
+    counters: LiteMap<(String, String), u64>,
     /// WANs whose account is full, and when it begins anew.
-    full: BTreeMap<String, Date>,
+    full: LiteMap<String, Date>,
     /// Since when the clock stands before some account's period.
     behind: Option<Time>,
     /// Whether the file is older than the book, and since when it is what it is.
@@ -101,8 +102,8 @@ impl Quotas {
         Quotas {
             directory,
             book,
-            counters: BTreeMap::new(),
-            full: BTreeMap::new(),
+            counters: LiteMap::new(),
+            full: LiteMap::new(),
             behind: None,
             unsaved: false,
             saved: now,
@@ -127,7 +128,7 @@ impl Quotas {
         for wan in &limited {
             urgent |= self.turn_over(wan, unix_s, believed);
         }
-        let before: BTreeSet<String> = self.full.keys().cloned().collect();
+        let before = self.full();
         self.full = limited.iter().filter_map(|wan| self.filled(wan, unix_s)).collect();
         let changed = !before.iter().eq(self.full.keys());
         for (name, until) in self.full.iter().filter(|(name, _)| !before.contains(*name)) {
@@ -144,7 +145,7 @@ impl Quotas {
 
     /// Adds what the counters have grown by.
     fn count(&mut self, limited: &[&Wan], peers: &[Peer]) {
-        let mut counters = BTreeMap::new();
+        let mut counters = LiteMap::new();
         for peer in peers {
             for path in &peer.paths {
                 if !limited.iter().any(|wan| wan.name == path.wan) {
@@ -202,7 +203,7 @@ impl Quotas {
     }
 
     /// The WANs that are backups only because their account is full.
-    pub fn full(&self) -> BTreeSet<String> {
+    pub fn full(&self) -> Vec<String> {
         self.full.keys().cloned().collect()
     }
 

@@ -5,9 +5,9 @@
 //! not followed by message but read anew, because IPv4 routes vanish with their link silently.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
+use litemap::LiteMap;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkFlags, State};
@@ -24,7 +24,7 @@ use super::message::Link;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// By index.
-    pub interfaces: BTreeMap<u32, Interface>,
+    pub interfaces: LiteMap<u32, Interface>,
 }
 
 /// One interface.
@@ -92,7 +92,7 @@ impl Interface {
     /// Of several, in this order: not deprecated, of the internet rather than unique-local, by the
     /// best route, the one that the route asks for, of the gateway's subnet, lasting, in use
     /// already, preferred for longest. The first of equals is the kernel's primary address.
-    pub fn way(&self, v4: bool, in_use: &BTreeSet<IpAddr>) -> Option<(IpAddr, Route)> {
+    pub fn way(&self, v4: bool, in_use: &[IpAddr]) -> Option<(IpAddr, Route)> {
         let routes = if v4 { &self.routes_v4 } else { &self.routes_v6 };
         let usable = self.addresses.iter().filter(|a| !a.unusable && a.ip.is_ipv4() == v4);
         let ways = usable.flat_map(|address| {
@@ -192,7 +192,7 @@ impl Network {
 
     /// Replaces the default routes by those in `routes`.
     pub(super) fn default_routes(&mut self, routes: &[RouteMessage]) {
-        for interface in self.interfaces.values_mut() {
+        for (_, interface) in &mut self.interfaces {
             interface.routes_v4.clear();
             interface.routes_v6.clear();
         }
@@ -202,7 +202,7 @@ impl Network {
                 list.push(route);
             }
         }
-        for interface in self.interfaces.values_mut() {
+        for (_, interface) in &mut self.interfaces {
             interface.routes_v4.sort_unstable();
             interface.routes_v6.sort_unstable();
         }
@@ -401,7 +401,7 @@ mod tests {
     }
 
     fn source(network: &Network, in_use: &[&str]) -> Option<String> {
-        let in_use = in_use.iter().map(|ip| ip.parse().unwrap()).collect();
+        let in_use: Vec<IpAddr> = in_use.iter().map(|ip| ip.parse().unwrap()).collect();
         network.interfaces[&3].way(false, &in_use).map(|(address, _)| address.to_string())
     }
 
@@ -434,7 +434,7 @@ mod tests {
         }
         network.address(&address(3, "2001:db8::c", NONE), true);
         assert_eq!(source(&network, &[]), None, "the search for duplicates still runs");
-        assert_eq!(network.interfaces[&3].way(true, &BTreeSet::new()), None);
+        assert_eq!(network.interfaces[&3].way(true, &[]), None);
     }
 
     #[test]
@@ -449,7 +449,7 @@ mod tests {
             route(3, 20, "2001:db8:2::/56", "fe80::2"),
             route(3, 10, "2001:db8:1::/56", "fe80::1"),
         ]);
-        let (address, way) = network.interfaces[&3].way(false, &BTreeSet::new()).unwrap();
+        let (address, way) = network.interfaces[&3].way(false, &[]).unwrap();
         assert_eq!(address.to_string(), "2001:db8:1::2");
         assert_eq!(way.gateway.unwrap().to_string(), "fe80::1");
         network.default_routes(&[route(3, 10, "2001:db8:3::/56", "fe80::1")]);
@@ -488,9 +488,8 @@ mod tests {
             message.header.prefix_len = 24;
             network.address(&message, false);
         }
-        let taken = |network: &Network| {
-            network.interfaces[&3].way(true, &BTreeSet::new()).unwrap().0.to_string()
-        };
+        let taken =
+            |network: &Network| network.interfaces[&3].way(true, &[]).unwrap().0.to_string();
         network.default_routes(&[route(3, 10, "", "10.0.0.1")]);
         assert_eq!(taken(&network), "10.0.0.2");
         // A gateway in no subnet of ours: the first address.

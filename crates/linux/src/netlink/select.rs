@@ -4,7 +4,6 @@
 //! is a tunnel over others ([`kind`](super::kind)). A WAN that the configuration names is always
 //! listed, with the reason if it cannot be used, so that status can show why.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Interface, Network};
@@ -19,7 +18,7 @@ pub struct Selection {
     /// Devices never to use by discovery (mode `off`).
     pub excluded: Vec<String>,
     /// Addresses that are sent from now: they are kept where another is no better.
-    pub in_use: BTreeSet<IpAddr>,
+    pub in_use: Vec<IpAddr>,
 }
 
 /// A WAN, usable or not.
@@ -106,7 +105,7 @@ impl Selection {
 }
 
 /// The WAN on a device, whatever is the matter with it.
-pub fn wan_on(network: &Network, name: &str, device: &str, in_use: &BTreeSet<IpAddr>) -> Wan {
+pub fn wan_on(network: &Network, name: &str, device: &str, in_use: &[IpAddr]) -> Wan {
     match network.interfaces.iter().find(|(_, interface)| interface.name == device) {
         Some((&index, interface)) => wan(name, index, interface, in_use),
         None => Wan {
@@ -121,7 +120,7 @@ pub fn wan_on(network: &Network, name: &str, device: &str, in_use: &BTreeSet<IpA
     }
 }
 
-fn wan(name: &str, ifindex: u32, interface: &Interface, in_use: &BTreeSet<IpAddr>) -> Wan {
+fn wan(name: &str, ifindex: u32, interface: &Interface, in_use: &[IpAddr]) -> Wan {
     let source = |v4: bool| {
         let (address, route) = interface.way(v4, in_use)?;
         Some(Source { address, gateway: route.gateway, metric: route.metric })
@@ -244,7 +243,7 @@ mod tests {
 
     #[test]
     fn without_address_and_route_the_address_is_what_is_missing() {
-        let fault = |ip, gateway| wan("w", 2, &interface("w", ip, gateway), &BTreeSet::new()).fault;
+        let fault = |ip, gateway| wan("w", 2, &interface("w", ip, gateway), &[]).fault;
         assert_eq!(fault(None, None), Some(WanFault::NoAddress));
         assert_eq!(fault(Some("10.0.1.2"), None), Some(WanFault::NoRoute));
         assert_eq!(fault(None, Some("10.0.1.1")), Some(WanFault::NoAddress));

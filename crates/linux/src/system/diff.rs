@@ -7,8 +7,6 @@
 //! How: an [`Entry`] has a key, and where it is kept there is at most one of a key. [`diff`] is
 //! pure; [`reconcile`] reads a [`Kind`], and does the steps.
 
-use std::collections::BTreeMap;
-
 use super::Error;
 
 /// Something that is there or not.
@@ -53,20 +51,23 @@ pub(super) fn diff<E: Entry, F>(desired: &[E], actual: Vec<(E, F)>) -> Vec<Step<
         there: bool,
         in_the_way: Vec<Step<E, F>>,
     }
-    let mut slots: Vec<Slot<'_, E, F>> = Vec::with_capacity(desired.len());
-    let mut index = BTreeMap::new();
-    for desired in desired {
-        index.entry(desired.key()).or_insert_with(|| {
-            slots.push(Slot { desired, there: false, in_the_way: Vec::new() });
-            slots.len() - 1
-        });
+    let keys = desired.iter().map(E::key);
+    let mut index: Vec<(E::Key, usize)> = keys.zip(0..).collect();
+    index.sort_unstable();
+    index.dedup_by(|later, first| later.0 == first.0);
+    let slot = |desired| Slot { desired, there: true, in_the_way: Vec::new() };
+    let mut slots: Vec<Slot<'_, E, F>> = desired.iter().map(slot).collect();
+    for (_, at) in &index {
+        slots[*at].there = false;
     }
     let mut surplus = Vec::new();
     for (entry, found) in actual {
-        match index.get(&entry.key()).map(|&at| &mut slots[at]) {
-            Some(slot) if !slot.there && *slot.desired == entry => slot.there = true,
-            Some(slot) => slot.in_the_way.push(Step::Remove(entry, found)),
-            None => surplus.push(Step::Remove(entry, found)),
+        let key = entry.key();
+        let place = index.binary_search_by(|(other, _)| other.cmp(&key));
+        match place.map(|place| &mut slots[index[place].1]) {
+            Ok(slot) if !slot.there && *slot.desired == entry => slot.there = true,
+            Ok(slot) => slot.in_the_way.push(Step::Remove(entry, found)),
+            Err(_) => surplus.push(Step::Remove(entry, found)),
         }
     }
     let mut steps = Vec::new();

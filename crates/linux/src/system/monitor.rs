@@ -14,7 +14,6 @@
 //! Limits: switches make no message, and messages can be lost; therefore all is compared every so
 //! often in any case (see [`System`](super::System)).
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,9 +47,9 @@ pub(super) struct Interest {
     /// Index of the TUN device.
     pub(super) device: u32,
     /// Indices of the devices that our routes use.
-    pub(super) devices: BTreeSet<u32>,
+    pub(super) devices: Vec<u32>,
     /// Tables that our routes are in.
-    pub(super) tables: BTreeSet<u32>,
+    pub(super) tables: Vec<u32>,
 }
 
 /// What the task has heard.
@@ -58,7 +57,7 @@ pub(super) struct Interest {
 struct Heard {
     interest: Interest,
     /// Devices that are up since we know of them.
-    up: BTreeSet<u32>,
+    up: Vec<u32>,
     parts: Parts,
     gone: bool,
 }
@@ -191,12 +190,10 @@ impl Heard {
             Object::Link(link) => {
                 let LinkHeader { index, flags, .. } = link.header;
                 let is_up = !gone && flags.contains(LinkFlags::Up);
-                let came_up = if is_up {
-                    self.up.insert(index)
-                } else {
-                    self.up.remove(&index);
-                    false
-                };
+                let was_up = self.up.contains(&index);
+                self.up.retain(|other| *other != index);
+                self.up.extend(is_up.then_some(index));
+                let came_up = is_up && !was_up;
                 if index != *device {
                     return match came_up && devices.contains(&index) {
                         true => Parts::of(&[Part::Routes]),

@@ -11,7 +11,6 @@ use crate::ids::{Ids, Mark, Rank, wan_table};
 use crate::nft::{Ruleset, WanMark, ruleset};
 use crate::sysctl::{self, Switch};
 use onebox_core::prefix::{InterfaceAddress, Prefix};
-use std::collections::BTreeSet;
 
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
@@ -65,8 +64,8 @@ impl Entries {
     pub(super) fn interest(&self) -> Interest {
         Interest {
             device: self.device.as_ref().map_or(0, |device| device.ifindex),
-            devices: self.routes.iter().map(|route| route.ifindex).collect(),
-            tables: self.routes.iter().map(|route| route.table).collect(),
+            devices: different(self.routes.iter().map(|route| route.ifindex)),
+            tables: different(self.routes.iter().map(|route| route.table)),
         }
     }
 
@@ -194,14 +193,22 @@ fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
     list
 }
 
+/// Each once, in their order.
+fn different<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
 fn switches(desired: &Desired, advertised: &[String]) -> Vec<Switch> {
     // Answers to what arrived by the tunnel may be meant to leave by a WAN: loose.
     let mut list = vec![Switch::of_own_device(sysctl::rp_filter(&desired.device), "2")];
     // What comes in by a WAN for the LAN is answered by that WAN because of its mark, which the
     // strict check does not know.
-    let devices: BTreeSet<&String> = desired.wans.iter().map(|wan| &wan.device).collect();
+    let wans = || desired.wans.iter().map(|wan| &wan.device);
     let loose = |device: &String| Switch::new(sysctl::rp_filter(device), "2").only_from("1");
-    list.extend(devices.into_iter().map(loose));
+    list.extend(different(wans()).into_iter().map(loose));
     if desired.tables.is_some() {
         // After an outage of the tunnel the kernel has seen data whose acknowledgements it has
         // not, takes the connection's packets for invalid and sends them on untranslated: with
@@ -211,8 +218,7 @@ fn switches(desired: &Desired, advertised: &[String]) -> Vec<Switch> {
     if desired.forwarding {
         // A host that forwards ignores router advertisements unless told otherwise, and would
         // lose its IPv6 default route.
-        let wans = desired.wans.iter().map(|wan| &wan.device);
-        let devices: BTreeSet<&String> = wans.chain(advertised).collect();
+        let devices = different(wans().chain(advertised));
         let switch = |device: &String| Switch::new(sysctl::accept_ra(device), "2").only_from("1");
         list.extend(devices.into_iter().map(switch));
         list.extend([sysctl::FORWARD_V4, sysctl::FORWARD_V6].map(|key| Switch::new(key, "1")));

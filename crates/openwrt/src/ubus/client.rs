@@ -12,8 +12,9 @@ use super::connection::Connection;
 use super::message::{Message, Status, attribute, kind};
 use super::object::Object;
 use super::{Malformed, blobmsg};
+use litemap::LiteMap;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -136,7 +137,7 @@ pub struct Client {
     connection: Connection,
     seq: u16,
     open: VecDeque<Ticket>,
-    replies: BTreeMap<Ticket, Reply>,
+    replies: LiteMap<Ticket, Reply>,
     queue: VecDeque<Incoming>,
 }
 
@@ -155,7 +156,7 @@ impl Client {
             connection,
             seq: 0,
             open: VecDeque::new(),
-            replies: BTreeMap::new(),
+            replies: LiteMap::new(),
             queue: VecDeque::new(),
         })
     }

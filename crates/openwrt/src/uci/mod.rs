@@ -20,7 +20,6 @@ pub mod reader;
 
 use core::fmt;
 use reader::{Command, Reader};
-use std::collections::BTreeSet;
 
 /// The longest text that is read, in bytes.
 pub const TEXT_MAX: usize = 1 << 20;
@@ -174,7 +173,7 @@ pub fn parse(text: &[u8]) -> Result<Document, Error> {
     let mut reader = Reader::new(text);
     let mut document = Document::default();
     let mut current = None;
-    let mut reopened = BTreeSet::new();
+    let mut reopened = Vec::new();
     // Whether a command is allowed at all is decided before its arguments are read.
     while let Some(command) = reader.next_command(current.is_some(), |kind, name| {
         document.sections.iter().any(|s| s.name.as_bytes() == name && s.kind.as_bytes() != kind)
@@ -215,12 +214,14 @@ impl Document {
         kind: String,
         name: String,
         line: u32,
-        reopened: &mut BTreeSet<usize>,
+        reopened: &mut Vec<usize>,
     ) -> Option<usize> {
         if !name.is_empty()
             && let Some(at) = self.sections.iter().position(|section| section.name == name)
         {
-            return reopened.insert(at).then_some(at);
+            let known = reopened.contains(&at);
+            reopened.push(at);
+            return (!known).then_some(at);
         }
         let anonymous = name.is_empty();
         let count = self.sections.len() + 1;
