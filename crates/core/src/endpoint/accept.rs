@@ -12,7 +12,7 @@
 //! [`ANSWERS_MAX`] times within [`ANSWER_US`]. An answer is shorter than its INIT, so nobody gains
 //! by having it sent to somebody else.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use super::PeerId;
 use crate::crypto::handshake::{INIT_LEN, RESPONSE_LEN};
@@ -86,8 +86,8 @@ pub(super) enum Again {
 /// The last answer to each peer.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    by_peer: BTreeMap<PeerId, Answer>,
-    by_ephemeral: BTreeMap<[u8; 32], PeerId>,
+    by_peer: LiteMap<PeerId, Box<Answer>>,
+    by_ephemeral: LiteMap<[u8; 32], PeerId>,
 }
 
 impl Answers {
@@ -119,7 +119,8 @@ impl Answers {
         self.remove(peer);
         if let Some(key) = ephemeral(init) {
             self.by_ephemeral.insert(key, peer);
-            self.by_peer.insert(peer, Answer { init: *init, response, at: now, sent: 1 });
+            let answer = Answer { init: *init, response, at: now, sent: 1 };
+            self.by_peer.insert(peer, Box::new(answer));
         }
     }
 

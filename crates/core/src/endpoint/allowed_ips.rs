@@ -15,6 +15,8 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use litemap::LiteMap;
+
 use super::PeerId;
 use crate::prefix::Prefix;
 
@@ -49,7 +51,7 @@ pub struct AllowedIps {
     /// Longest first.
     v6: Vec<Level>,
     /// What each peer was given; another may have claimed some of it since.
-    given: BTreeMap<PeerId, Vec<Prefix>>,
+    given: LiteMap<PeerId, Vec<Prefix>>,
     count: usize,
 }
 

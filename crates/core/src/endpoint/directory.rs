@@ -8,8 +8,7 @@
 //!
 //! Limits: [`PEERS_MAX`] peers and [`PREFIXES_MAX`] prefixes.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use litemap::{Entry, LiteMap};
 
 use super::allowed_ips::{AllowedIps, PREFIXES_MAX};
 use super::{PEERS_MAX, PeerError, PeerId};
@@ -23,7 +22,7 @@ use crate::prefix::Prefix;
 pub(super) struct Directory {
     pub indices: Indices,
     pub allowed_ips: AllowedIps,
-    by_key: BTreeMap<PublicKey, PeerId>,
+    by_key: LiteMap<PublicKey, PeerId>,
     /// Peers whose calls are answered.
     answered: usize,
 }
@@ -88,7 +87,7 @@ impl Directory {
 
 /// The receiver indices in use: of sessions, and of handshakes under way.
 #[derive(Debug, Default)]
-pub(super) struct Indices(BTreeMap<u32, PeerId>);
+pub(super) struct Indices(LiteMap<u32, PeerId>);
 
 impl Indices {
     /// An index that nobody has, given to `peer`.

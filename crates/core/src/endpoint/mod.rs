@@ -47,7 +47,9 @@ mod transmit;
 mod via;
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+
+use litemap::LiteMap;
 
 pub use crate::prefix::Prefix;
 pub use address::{AMPLIFICATION, CANDIDATES_MAX};
@@ -173,7 +175,7 @@ pub struct Endpoint {
     attempt: u64,
     closing: bool,
 
-    peers: BTreeMap<PeerId, Peer>,
+    peers: LiteMap<PeerId, Box<Peer>>,
     next_peer: u32,
     directory: Directory,
     answers: Answers,
@@ -212,7 +214,7 @@ impl Endpoint {
             timestamp_us: 0,
             attempt: 0,
             closing: false,
-            peers: BTreeMap::new(),
+            peers: LiteMap::new(),
             next_peer: 0,
             directory: Directory::default(),
             answers: Answers::default(),
@@ -242,7 +244,7 @@ impl Endpoint {
         self.next_peer += 1;
         let keys = (public_key, preshared_key);
         let peer = Peer::new(now, id, keys, self.engine.clone(), side, &mut self.rng);
-        self.peers.insert(id, peer);
+        self.peers.insert(id, Box::new(peer));
         self.touch(now, id);
         Ok(id)
     }
@@ -514,7 +516,10 @@ impl Endpoint {
     fn attempt(&mut self, now: Time, unix_us: u64, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let usable = peer.paths().filter(|(_, slot)| slot.settings.mode != Mode::Off);
-        let ways: BTreeSet<Via> = usable.flat_map(|(_, slot)| slot.addresses.known()).collect();
+        let ways = usable.flat_map(|(_, slot)| slot.addresses.known());
+        let mut ways: Vec<Via> = ways.collect();
+        ways.sort_unstable();
+        ways.dedup();
         if ways.is_empty() {
             peer.attempts.no_way(now);
             return;
@@ -536,7 +541,7 @@ impl Endpoint {
             Ok((initiator, init)) => {
                 let flight = Flight { initiator, index, attempt: self.attempt, sent: now };
                 peer.flights.push(flight, &mut self.directory.indices);
-                self.send_handshake(Handshake::init(init, ways.into_iter().collect()));
+                self.send_handshake(Handshake::init(init, ways));
             }
             Err(error) => {
                 self.directory.indices.free(index);

@@ -74,7 +74,8 @@ impl Endpoint {
     /// How things are with `max` peers from `first` on, so that who owns many peers need not stop
     /// everything to look at all of them.
     pub fn snapshot_from(&self, now: Time, first: PeerId, max: usize) -> Snapshot {
-        let peers = self.peers.range(first..).take(max);
+        let (Ok(before) | Err(before)) = self.peers.find_index(&first);
+        let peers = self.peers.iter().skip(before).take(max);
         let peers = peers.map(|(_, peer)| peer.snapshot(now));
         Snapshot { peers: peers.collect(), drops: self.drops.clone() }
     }
