@@ -257,7 +257,8 @@ fn read(path: &Path) -> io::Result<Book> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
         Err(error) => return Err(error),
     };
-    serde_json::from_slice(&text).map_err(io::Error::other)
+    let book = serde_json::from_slice(&text).and_then(serde_json::from_value);
+    book.map_err(io::Error::other)
 }
 
 #[cfg(test)]
