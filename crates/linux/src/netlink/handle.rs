@@ -79,30 +79,35 @@ impl Handle {
 
     /// Makes the object; it must not be there yet.
     pub(crate) async fn add(&self, object: Object) -> Result<(), Error> {
-        self.ask(Verb::New, object, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, |_| {}).await
+        self.ask(Verb::New, object, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &mut |_| {}).await
     }
 
     /// Removes the object.
     pub(crate) async fn remove(&self, object: Object) -> Result<(), Error> {
-        self.ask(Verb::Del, object, NLM_F_ACK, |_| {}).await
+        self.ask(Verb::Del, object, NLM_F_ACK, &mut |_| {}).await
     }
 
     /// Changes the object.
     pub(crate) async fn change(&self, object: Object) -> Result<(), Error> {
-        self.ask(Verb::Set, object, NLM_F_ACK, |_| {}).await
+        self.ask(Verb::Set, object, NLM_F_ACK, &mut |_| {}).await
     }
 
     /// Hands over every object of the kind of `like`, and of what else the kernel can filter by.
-    pub(crate) async fn each(&self, like: Object, take: impl FnMut(Object)) -> Result<(), Error> {
-        self.ask(Verb::Get, like, NLM_F_DUMP, take).await
+    pub(crate) async fn each(
+        &self,
+        like: Object,
+        mut take: impl FnMut(Object) + Send,
+    ) -> Result<(), Error> {
+        self.ask(Verb::Get, like, NLM_F_DUMP, &mut take).await
     }
 
+    /// Not one for each kind of `take`: it is large.
     async fn ask(
         &self,
         verb: Verb,
         object: Object,
         flags: u16,
-        mut take: impl FnMut(Object),
+        take: &mut (dyn FnMut(Object) + Send),
     ) -> Result<(), Error> {
         let mut request = NetlinkMessage::from(Message { verb, object });
         request.header.flags = NLM_F_REQUEST | flags;
