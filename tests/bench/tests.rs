@@ -16,3 +16,5 @@ mod figures;
 mod memory;
 #[path = "net/options.rs"]
 mod options;
+#[path = "engine/peers.rs"]
+mod peers;
