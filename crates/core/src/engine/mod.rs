@@ -107,7 +107,8 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
-    paths: [Option<Box<Path>>; PATHS_MAX],
+    /// By number, up to the highest that is open: every datagram looks at all of them.
+    paths: Vec<Option<Box<Path>>>,
     /// Next packet number of each path. They outlive the path: a number is never used twice in a
     /// connection.
     numbers: [PacketNumbers; PATHS_MAX],
@@ -161,7 +162,7 @@ impl Engine {
     pub fn new(settings: Settings, now: Time) -> Engine {
         let quarter = settings.quarter();
         Engine {
-            paths: [const { None }; PATHS_MAX],
+            paths: Vec::new(),
             numbers: core::array::from_fn(|path| PacketNumbers::new(path as u8)),
             queue: Queue::new(settings.seed),
             unacked: Unacked::new(2 * quarter),
@@ -209,7 +210,13 @@ impl Engine {
 
     /// Opens a path, or changes the settings of an open one.
     pub fn open_path(&mut self, now: Time, id: PathId, settings: PathSettings) {
-        let Some(place) = self.paths.get_mut(id.index()) else { return };
+        if id.index() >= PATHS_MAX {
+            return;
+        }
+        if id.index() >= self.paths.len() {
+            self.paths.resize_with(id.index() + 1, || None);
+        }
+        let place = &mut self.paths[id.index()];
         self.report_status = true;
         match place {
             Some(path) => {
@@ -256,6 +263,9 @@ impl Engine {
         self.path_lost(now, id, Reason::SwitchedOff);
         if let Some(place) = self.paths.get_mut(id.index()) {
             *place = None;
+        }
+        while let Some(None) = self.paths.last() {
+            self.paths.pop();
         }
         self.update_mtu(now);
     }
@@ -381,7 +391,7 @@ impl Engine {
             p.health.state() != PathState::Down && p.inner(size) >= MTU_MIN
         };
         let others = self.paths().any(wide);
-        for index in 0..PATHS_MAX {
+        for index in 0..self.paths.len() {
             let id = PathId(index as u8);
             let Some(path) = self.path(id).filter(|p| p.health.is_usable()) else { continue };
             let inner = path.inner(path.mtu.hoped());

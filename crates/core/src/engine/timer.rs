@@ -5,7 +5,6 @@ use super::transmit::REPORT_US;
 use super::{Engine, PathId};
 use crate::buffer::Pool;
 use crate::time::{SEC, Time};
-use crate::wire::PATHS_MAX;
 
 /// Time without inner packets after which memory is given back, microseconds.
 const SHRINK_AFTER_US: u64 = 10 * SEC;
@@ -139,7 +138,7 @@ impl Engine {
         if self.last_used != self.shrunk_for && !self.is_used_within(now, SHRINK_AFTER_US) {
             self.shrink();
         }
-        for index in 0..PATHS_MAX {
+        for index in 0..self.paths.len() {
             let id = PathId(index as u8);
             let Engine { paths, unacked, last_reported, .. } = self;
             let Some(path) = paths[index].as_deref_mut() else { continue };

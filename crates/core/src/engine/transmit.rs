@@ -6,7 +6,7 @@ use super::{Engine, Mode, Target, Transmit};
 use crate::buffer::Pool;
 use crate::time::{MS, Time};
 use crate::wire::frame::{self, Frame};
-use crate::wire::{OVERHEAD, PATHS_MAX, PathId, Writer};
+use crate::wire::{OVERHEAD, PathId, Writer};
 
 /// Distance of reports to the peer while the connection is in use, microseconds.
 pub(super) const REPORT_US: u64 = 500 * MS;
@@ -53,7 +53,7 @@ impl Engine {
             return self.finish(now, best, len, false, NOTHING, Target::Current);
         }
         let busy = self.is_busy(now);
-        for index in 0..PATHS_MAX {
+        for index in 0..self.paths.len() {
             let id = PathId(index as u8);
             if self.paths[index].is_none() {
                 continue;
@@ -164,7 +164,7 @@ impl Engine {
         if self.path(id).is_some_and(|p| p.received.is_pending()) {
             self.write_ack(now, id, w);
         }
-        for index in 0..PATHS_MAX {
+        for index in 0..self.paths.len() {
             if let Some(other) = &self.paths[index]
                 && index != id.index()
                 && other.received.heard_within(now, ALSO_US)
