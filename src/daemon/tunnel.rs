@@ -18,7 +18,7 @@ use super::translate::{
     private_key, settings, state_file,
 };
 use super::wans::Wans;
-use crate::config::{self, Config, Host, Outage, PublicKey, Role};
+use crate::config::{self, Config, Host, PublicKey, Role};
 use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
 use crate::status::history::{Rates, SERIES_MAX};
@@ -481,12 +481,11 @@ impl Tunnel {
         });
     }
 
-    /// Whether this host's own questions to name servers leave by the WANs: while nothing may
-    /// leave, and the server is still to be found.
+    /// Whether this host's own questions to name servers leave by the WANs: while there is no
+    /// connection, and the server is still to be found. Into the tunnel they would lead nowhere.
     fn wants_lookups(&self) -> bool {
-        let closed = matches!(outage(&self.config), Some(Outage::Closed { .. }));
         let mut hosts = self.config.peers.iter().flat_map(|p| &p.endpoints).map(|e| &e.host);
-        closed && !self.is_up() && hosts.any(|host| matches!(host, Host::Name(_)))
+        !self.is_up() && hosts.any(|host| matches!(host, Host::Name(_)))
     }
 
     /// Everything there is to see, but for what the program knows of itself. The data plane is asked

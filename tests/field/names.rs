@@ -20,6 +20,8 @@ pub const NAME: &str = "vps.onebox.test";
 const RESOLVER: &str = "203.0.113.53";
 /// Another address of the server.
 const ELSEWHERE: &str = "198.51.100.7";
+/// From the end of the server in its old place to the connection with it in the new one.
+const MOVED: Duration = Duration::from_secs(6);
 /// From the first answer of the resolver to the connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -387,7 +389,7 @@ fn a_server_that_moves_is_found_again() {
          route add default via {ISP}\n"
     ));
     server.start();
-    poll_until(Duration::from_secs(20), "the router finds it", || {
+    poll_until(MOVED, "the router finds it", || {
         let status = router.status();
         let there = status.peers[0].endpoint.starts_with(ELSEWHERE);
         (status.state == State::Up && there).then_some(())
