@@ -7,8 +7,8 @@ use crate::control::{Reloaded, Request};
 use crate::daemon;
 use std::path::Path;
 
-/// How long `stop` waits, in seconds.
-const STOP_S_MAX: u64 = 10;
+/// How long `stop` waits, in seconds: `nft` may hang twice for 10 s before all is undone.
+const STOP_S_MAX: u64 = 25;
 
 pub(super) fn stop(options: &Stop) -> Exit {
     let path = control_path(options.control.as_ref(), &options.config);
