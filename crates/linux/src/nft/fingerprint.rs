@@ -18,6 +18,8 @@ use crate::nfnetlink::{DUMP, GENERIC, Socket, attributes, message};
 const SUBSYSTEM: u16 = 10 << 8;
 /// `NFT_MSG_DELTABLE` and so on, of linux/netfilter/nf_tables.h, as all that follows.
 const DEL_TABLE: u16 = SUBSYSTEM | 2;
+const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const NEW_RULE: u16 = SUBSYSTEM | 6;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const DEL_CHAIN: u16 = SUBSYSTEM | 5;
 const DEL_RULE: u16 = SUBSYSTEM | 8;
@@ -51,6 +53,11 @@ pub(super) fn fingerprint() -> io::Result<u64> {
 /// Whether a message says that a table, chain or rule was removed.
 pub(crate) fn is_removal(kind: u16) -> bool {
     [DEL_TABLE, DEL_CHAIN, DEL_RULE].contains(&kind)
+}
+
+/// Whether a message says that the rules, of whomever, are others now.
+pub(crate) fn is_of_rules(kind: u16) -> bool {
+    is_removal(kind) || [NEW_CHAIN, NEW_RULE].contains(&kind)
 }
 
 /// Whether a message about a table, chain or rule is about our table.

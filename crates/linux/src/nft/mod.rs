@@ -11,14 +11,14 @@
 //!
 //! Limits: `accept` here ends only our own chain. A firewall in another table that drops
 //! forwarded packets (fw4 without a zone for the tunnel, ufw) still drops them; it is not ours
-//! to change.
+//! to change. [`list`] shows its rules, for whoever finds and tells that.
 
 mod fingerprint;
 mod program;
 mod ruleset;
 mod task;
 
-pub(crate) use fingerprint::{is_ours as is_about_our_table, is_removal};
-pub use program::{Error, check};
+pub(crate) use fingerprint::{is_of_rules, is_ours as is_about_our_table, is_removal};
+pub use program::{Error, check, list};
 pub use ruleset::{Forward, Protocol, Ruleset, TABLE, Tables, WanMark, ruleset};
 pub use task::Nft;

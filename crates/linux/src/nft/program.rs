@@ -1,8 +1,9 @@
 //! One run of the program `nft`.
 //!
 //! How: the program is started without a shell on a thread that may wait, the text goes to its
-//! standard input, and what it complains about becomes the words of the [`Error`]. All of it has
-//! a deadline, after which the program is killed.
+//! standard input, and what it complains about becomes the words of the [`Error`]. What it answers
+//! is read where that was asked for, up to a bound. All of it has a deadline, after which the
+//! program is killed.
 //!
 //! The pipes are tokio's, and the end is asked for a few times a run. tokio's `process` would wait
 //! for it by SIGCHLD and collect orphans, which the program for a router with 16 MB of flash
@@ -44,6 +45,9 @@ pub enum Error {
     /// The program was killed because it did not end.
     #[error("`nft` did not end within {} s", .0.as_secs())]
     Late(Duration),
+    /// It says more than is read.
+    #[error("`nft` lists more than {0} bytes")]
+    TooLong(usize),
 }
 
 impl From<io::Error> for Error {
@@ -61,6 +65,15 @@ impl From<io::Error> for Error {
 /// See [`Error`].
 pub async fn check(ruleset: &str) -> Result<(), Error> {
     Program::default().run(&["-c", "-f", "-"], ruleset).await
+}
+
+/// All rules of this network namespace, of every program's, as JSON (libnftables-json(5)), without the
+/// elements of named sets; at most `max` bytes. Needs a tokio runtime with IO and time.
+///
+/// # Errors
+/// See [`Error`]; the program may have been built without JSON.
+pub async fn list(max: usize) -> Result<Vec<u8>, Error> {
+    Program::default().ask(&["-j", "-t", "list", "ruleset"], "", max).await
 }
 
 /// The program, and how long it may take.
@@ -83,13 +96,23 @@ impl Program {
         arguments: &'static [&'static str],
         input: &str,
     ) -> Result<(), Error> {
+        self.ask(arguments, input, 0).await.map(|_| ())
+    }
+
+    /// The same, with what it says, at most `max` bytes; 0: that is not read.
+    async fn ask(
+        &self,
+        arguments: &'static [&'static str],
+        input: &str,
+        max: usize,
+    ) -> Result<Vec<u8>, Error> {
         let name = self.name.clone();
         let mut running = None;
         let whole = async {
             // Starting a program waits for it to be loaded.
-            let started = spawn_blocking(move || Running::start(&name, arguments));
+            let started = spawn_blocking(move || Running::start(&name, arguments, max > 0));
             let started = started.await.map_err(io::Error::other)??;
-            running.insert(started).talk(input).await
+            running.insert(started).talk(input, max).await
         };
         if let Ok(result) = timeout(self.deadline, whole).await {
             return result;
@@ -114,18 +137,19 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(name: &OsString, arguments: &[&str]) -> io::Result<Running> {
+    fn start(name: &OsString, arguments: &[&str], answers: bool) -> io::Result<Running> {
         let child = Command::new(name)
             .args(arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(if answers { Stdio::piped() } else { Stdio::null() })
             .stderr(Stdio::piped())
             .spawn()?;
         Ok(Running(child))
     }
 
-    async fn talk(&mut self, input: &str) -> Result<(), Error> {
+    async fn talk(&mut self, input: &str, max: usize) -> Result<Vec<u8>, Error> {
         let (stdin, stderr) = (self.0.stdin.take(), self.0.stderr.take());
+        let stdout = self.0.stdout.take();
         let write = async {
             if let Some(stdin) = stdin {
                 let mut pipe = Sender::from_owned_fd(OwnedFd::from(stdin))?;
@@ -135,18 +159,32 @@ impl Running {
         };
         let read = async {
             match stderr {
-                Some(stderr) => complaint(Receiver::from_owned_fd(OwnedFd::from(stderr))?).await,
-                None => Ok(String::new()),
+                Some(stderr) => {
+                    let pipe = Receiver::from_owned_fd(OwnedFd::from(stderr))?;
+                    beginning(pipe, COMPLAINT_MAX).await
+                }
+                None => Ok(Vec::new()),
             }
         };
-        let (written, complaint) = tokio::join!(write, read);
+        let answer = async {
+            match stdout {
+                // One byte more tells that there is more.
+                Some(stdout) => {
+                    beginning(Receiver::from_owned_fd(OwnedFd::from(stdout))?, max + 1).await
+                }
+                None => Ok(Vec::new()),
+            }
+        };
+        let (written, complaint, answer) = tokio::join!(write, read, answer);
         let status = self.end().await?;
         if !status.success() {
-            let complaint = complaint?;
+            let complaint = String::from_utf8_lossy(&complaint?).into_owned();
             let first = complaint.lines().find(|line| !line.trim().is_empty());
             return Err(Error::Refused(first.map_or_else(|| status.to_string(), str::to_owned)));
         }
-        Ok(written?)
+        written?;
+        let answer = answer?;
+        if answer.len() > max { Err(Error::TooLong(max)) } else { Ok(answer) }
     }
 
     async fn end(&mut self) -> io::Result<ExitStatus> {
@@ -159,15 +197,16 @@ impl Running {
     }
 }
 
-/// The beginning of what comes out of the pipe until its end.
-async fn complaint(mut pipe: Receiver) -> io::Result<String> {
-    let (mut kept, mut chunk) = (Vec::new(), [0; 512]);
+/// The first `max` bytes of what comes out of the pipe until its end; what follows is read and
+/// dropped.
+async fn beginning(mut pipe: Receiver, max: usize) -> io::Result<Vec<u8>> {
+    let (mut kept, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         let length = pipe.read(&mut chunk).await?;
         if length == 0 {
-            return Ok(String::from_utf8_lossy(&kept).into_owned());
+            return Ok(kept);
         }
-        let room = COMPLAINT_MAX.saturating_sub(kept.len()).min(length);
+        let room = max.saturating_sub(kept.len()).min(length);
         kept.extend_from_slice(&chunk[..room]);
     }
 }
@@ -254,6 +293,14 @@ pub(super) mod tests {
         // What is said without being wrong is no error.
         let script = Script::new("warns", "echo careful >&2");
         run(&script, "").unwrap();
+    }
+
+    #[test]
+    fn what_it_answers_is_read_up_to_a_bound() {
+        let script = Script::new("answer", "head -c 100000 /dev/zero | tr '\\0' a");
+        let ask = |max| block_on(script.program().ask(&[], "", max));
+        assert_eq!(ask(100_000).unwrap().len(), 100_000);
+        assert_eq!(ask(99_999), Err(Error::TooLong(99_999)));
     }
 
     #[test]

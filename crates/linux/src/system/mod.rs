@@ -51,9 +51,11 @@ mod switches;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netlink_packet_route::AddressFamily;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::clock;
@@ -314,6 +316,11 @@ impl System {
             }
         }
         outcomes
+    }
+
+    /// Is notified when others have changed their rules of nftables: to be waited for by one task.
+    pub fn firewall(&self) -> Arc<Notify> {
+        self.monitor.firewall()
     }
 
     /// Compares everything with the next [`apply`](Self::apply).

@@ -32,7 +32,7 @@ use super::rule::Rule;
 use crate::netlink::handle::Handle;
 use crate::netlink::message::{Message, Object, Verb};
 use crate::nfnetlink::messages;
-use crate::nft::{is_about_our_table, is_removal};
+use crate::nft::{is_about_our_table, is_of_rules, is_removal};
 
 /// Group of nftables' messages (`NFNLGRP_NFTABLES`, linux/netfilter/nfnetlink.h).
 const NFTABLES: u32 = 7;
@@ -67,6 +67,8 @@ struct Heard {
 pub(super) struct Monitor {
     heard: Arc<Mutex<Heard>>,
     news: Arc<Notify>,
+    /// Rules of nftables that are not ours have changed.
+    firewall: Arc<Notify>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -80,8 +82,8 @@ impl Monitor {
     /// Begins to listen. What cannot be listened to is only compared every so often. Needs a tokio
     /// runtime with IO.
     pub(super) fn start() -> Monitor {
-        let (heard, news) = (Arc::default(), Arc::default());
-        let mut monitor = Monitor { heard, news, tasks: Vec::new() };
+        let (heard, news, firewall) = Default::default();
+        let mut monitor = Monitor { heard, news, firewall, tasks: Vec::new() };
         for (what, listening) in
             [("routes", monitor.listen_routes()), ("nftables", monitor.listen_nftables())]
         {
@@ -100,6 +102,11 @@ impl Monitor {
     /// Waits until something may not be as it should. May be cancelled.
     pub(super) async fn heard(&self) {
         self.news.notified().await;
+    }
+
+    /// Is notified when others have changed their rules of nftables.
+    pub(super) fn firewall(&self) -> Arc<Notify> {
+        self.firewall.clone()
     }
 
     /// What may not be as it should, and whether the TUN device is gone; since the last time.
@@ -141,23 +148,35 @@ impl Monitor {
         socket.socket_mut().bind_auto()?;
         socket.socket_mut().add_membership(NFTABLES)?;
         let (heard, news) = (self.heard.clone(), self.news.clone());
+        let firewall = self.firewall.clone();
         self.tasks.push(tokio::spawn(async move {
             let mut buffer = Vec::with_capacity(READ);
             loop {
                 buffer.clear();
-                let concerns_us = match socket.recv_from(&mut buffer).await {
-                    Ok(_) => messages(&buffer)
-                        .any(|(kind, body)| is_removal(kind) && is_about_our_table(body)),
+                let (mut ours, mut others) = (false, false);
+                match socket.recv_from(&mut buffer).await {
+                    Ok(_) => {
+                        for (kind, body) in messages(&buffer) {
+                            let about_ours = is_about_our_table(body);
+                            ours |= about_ours && is_removal(kind);
+                            others |= !about_ours && is_of_rules(kind);
+                        }
+                    }
                     // Messages were lost.
-                    Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => true,
+                    Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
+                        (ours, others) = (true, true);
+                    }
                     Err(error) => {
                         log::info!("changes of nftables by others are noticed late: {error}");
                         return;
                     }
-                };
-                if concerns_us {
+                }
+                if ours {
                     lock(&heard).parts.add(Parts::of(&[Part::Table]));
                     news.notify_one();
+                }
+                if others {
+                    firewall.notify_one();
                 }
             }
         }));
