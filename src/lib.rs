@@ -7,6 +7,7 @@
 //! * [`config`]: typed configuration from UCI text.
 //! * [`status`]: the snapshot that people and programs are shown.
 //! * [`dataplane`]: the thread that moves packets. [`control`]: how others ask the program.
+//! * [`findings`]: what of the system around it keeps it from working.
 //! * [`daemon`]: the running program. [`cli`]: the command line.
 
 pub use onebox_core::{buffer, crypto, endpoint, engine, prefix, time, wire};
@@ -16,4 +17,5 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
+pub mod findings;
 pub mod status;

@@ -125,6 +125,10 @@ pub struct Status {
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
 pub struct Check {
+    /// then what of this system keeps the tunnel from working, each with the command that mends it;
+    /// fails if one stops traffic
+    #[argh(switch)]
+    pub system: bool,
     /// configuration, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
     pub config: PathBuf,

@@ -35,6 +35,14 @@ impl Config {
             Role::Server(server) => &server.forwards,
         }
     }
+
+    /// Where packets that leave the tunnel of a server come from: the device's networks and the
+    /// peers' own.
+    pub fn inner_networks(&self) -> Vec<Prefix> {
+        let own = self.main.addresses.iter().map(InterfaceAddress::network);
+        let peers = self.peers.iter().flat_map(|p| p.allowed_ips.iter().copied());
+        own.chain(peers).filter(|network| !network.is_default()).collect()
+    }
 }
 
 /// What holds for the program as a whole: the section of type `onebox`.

@@ -5,7 +5,7 @@ use crate::config::{self, Config, KeySource, Outage, Role};
 use crate::crypto::keys::{PresharedKey, PrivateKey};
 use crate::endpoint::{self, Endpoint, PeerSettings};
 use crate::engine;
-use crate::prefix::{InterfaceAddress, Prefix};
+use crate::prefix::Prefix;
 use crate::time::{MS, SEC};
 use onebox_linux::ids::Ids;
 use onebox_linux::{clock, nft};
@@ -68,13 +68,6 @@ pub(super) fn ids(routing: &config::Routing) -> Ids {
         mark: routing.fwmark,
         mask: routing.fwmask,
     }
-}
-
-/// Where packets that leave the tunnel come from: the device's networks and the peers' own.
-pub(super) fn inner_networks(config: &Config) -> Vec<Prefix> {
-    let own = config.main.addresses.iter().map(InterfaceAddress::network);
-    let peers = config.peers.iter().flat_map(|p| p.allowed_ips.iter().copied());
-    own.chain(peers).filter(|network| !network.is_default()).collect()
 }
 
 pub(super) fn forwards(list: &[config::Forward]) -> Vec<nft::Forward> {

@@ -14,8 +14,8 @@ use super::names::Names;
 use super::peers::Peers;
 use super::report;
 use super::translate::{
-    self, barred, forwards, ids, inner_networks, kill_switch, names_file, new_endpoint, outage,
-    private_key, settings, state_file,
+    self, barred, forwards, ids, kill_switch, names_file, new_endpoint, outage, private_key,
+    settings, state_file,
 };
 use super::wans::Wans;
 use crate::config::{self, Config, Host, PublicKey, Role};
@@ -472,7 +472,7 @@ impl Tunnel {
                 ..nft::Tables::default()
             },
             Role::Server(server) => nft::Tables {
-                masquerade_sources: if server.nat { inner_networks(&self.config) } else { vec![] },
+                masquerade_sources: if server.nat { self.config.inner_networks() } else { vec![] },
                 forwards: forwards(&server.forwards),
                 accept_forward: true,
                 mss_clamp: main.mss_clamp,

@@ -175,6 +175,45 @@ fn check_says_nothing_about_what_is_right_and_warns_of_open_secrets() {
     assert_eq!((code, out.as_str()), (0, ""));
 }
 
+/// What is around the program is another matter once it is known how it is to run.
+#[test]
+fn check_looks_at_the_system_only_for_a_right_configuration() {
+    let path = file("unfit.conf", "config onebox 'main'\n\toption role 'clown'\n", 0o600);
+    let name = path.to_str().unwrap();
+    let plain = onebox(&["check", "-c", name], "");
+    assert_eq!(plain.0, 1);
+    assert_eq!(onebox(&["check", "--system", "-c", name], ""), plain);
+    let (code, out, _) = onebox(&["check", "--help"], "");
+    assert!(code == 0 && out.contains("--system"), "{out}");
+}
+
+/// Rules of firewalls are for root to read, and who is not is told so.
+#[test]
+fn check_of_the_system_needs_root() {
+    use std::os::unix::process::CommandExt;
+    let client = include_str!("../config/client.conf");
+    let path = file("rootless.conf", client, 0o644);
+    // Where a user may read both, wherever they are. Copied by another process: a descriptor that a
+    // test beside this one hands to its child by accident would make the program busy.
+    let folder = std::env::temp_dir().join(format!("onebox-rootless-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let copied =
+        Command::new("cp").arg(env!("CARGO_BIN_EXE_onebox")).args([&path, &folder]).status();
+    assert!(copied.unwrap().success());
+    let mut command = Command::new(folder.join("onebox"));
+    command.args(["check", "--system", "-c"]).arg(folder.join("rootless.conf"));
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65_534);
+    }
+    let output = command.output();
+    let _ = std::fs::remove_dir_all(&folder);
+    let output = output.unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{err}");
+    let expected = "onebox: --system reads the rules of firewalls: only root may";
+    assert!(err.starts_with(expected), "{err}");
+}
+
 #[test]
 fn the_examples_check() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
