@@ -8,6 +8,7 @@
 
 mod fallback;
 pub mod files;
+mod firewall;
 pub mod logging;
 mod names;
 mod peers;

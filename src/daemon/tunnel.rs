@@ -10,6 +10,7 @@
 
 use super::Error;
 use super::fallback::Fallback;
+use super::firewall::FirewallWatch;
 use super::names::Names;
 use super::peers::Peers;
 use super::report;
@@ -21,6 +22,7 @@ use super::wans::Wans;
 use crate::config::{self, Config, Host, PublicKey, Role};
 use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
+use crate::findings::read::forwarding;
 use crate::status::history::{Rates, SERIES_MAX};
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
 use crate::time::Time;
@@ -47,7 +49,7 @@ const MTU_SHARED_MIN: u32 = 1280;
 const RESOLVERS: usize = 4;
 
 /// The problems of a tunnel, which end with it.
-const PROBLEMS: [Problem; 7] = [
+const PROBLEMS: [Problem; 8] = [
     Problem::RoutesRefused,
     Problem::FirewallRefused,
     Problem::SwitchRefused,
@@ -55,6 +57,7 @@ const PROBLEMS: [Problem; 7] = [
     Problem::NetworkUnwatched,
     Problem::TooManyWans,
     Problem::SocketRefused,
+    Problem::ForwardBlocked,
 ];
 
 /// Something to [`handle`](Tunnel::handle).
@@ -85,6 +88,7 @@ pub struct Tunnel {
     interfaces: Arc<Interfaces>,
     wans: Wans,
     names: Names,
+    firewall: FirewallWatch,
     data: DataPlane,
     events: UnboundedReceiver<Told>,
     peers: Peers,
@@ -142,6 +146,7 @@ impl Tunnel {
         let data = DataPlane::start(endpoint, &numbers, tun, server, mark, events_in)
             .map_err(|error| Error::io("data plane", error))?;
         let names = Names::new(names_file(&config.main.control), problems.clone());
+        let firewall = FirewallWatch::start(system.firewall(), problems.clone());
         let mut tunnel = Tunnel {
             connected: false,
             device_lost: false,
@@ -153,6 +158,7 @@ impl Tunnel {
             interfaces,
             wans: Wans::default(),
             names,
+            firewall,
             data,
             events,
             peers,
@@ -242,7 +248,10 @@ impl Tunnel {
                 let now = clock::now();
                 let news = self.problems.note(now, Problem::FirewallRefused, "", &outcome);
                 match outcome {
-                    Ok(()) => self.apply().await,
+                    Ok(()) => {
+                        self.firewall.set(forwarding(&self.config, &self.network));
+                        self.apply().await;
+                    }
                     Err(error) if news => log::error!("{error}"),
                     Err(_) => {}
                 }
@@ -365,6 +374,7 @@ impl Tunnel {
                 wan.resolvers = resolvers.filter(|ip| ip.is_ipv4() == v4).take(RESOLVERS).collect();
             }
         }
+        self.firewall.set(forwarding(&self.config, &self.network));
         self.apply().await;
     }
 
@@ -667,6 +677,7 @@ impl Tunnel {
             self.data.send(command);
         }
         self.configure_names();
+        self.firewall.set(forwarding(&self.config, &self.network));
         self.follow(self.network.clone()).await;
         self.apply().await;
         Ok(())

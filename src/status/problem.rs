@@ -22,6 +22,8 @@ pub enum Problem {
     RoutesRefused,
     /// The nftables table cannot be made.
     FirewallRefused,
+    /// Another program's firewall drops what is forwarded through the tunnel.
+    ForwardBlocked,
     /// A switch of the kernel (sysctl) cannot be turned.
     SwitchRefused,
     /// The TUN device was removed and cannot be made anew.
@@ -52,9 +54,10 @@ pub enum Problem {
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 15] = [
+    pub const ALL: [Problem; 16] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
+        Problem::ForwardBlocked,
         Problem::SwitchRefused,
         Problem::DeviceLost,
         Problem::NameUnresolved,
@@ -75,6 +78,7 @@ impl Problem {
         match self {
             Problem::RoutesRefused => "routes_refused",
             Problem::FirewallRefused => "firewall_refused",
+            Problem::ForwardBlocked => "forward_blocked",
             Problem::SwitchRefused => "switch_refused",
             Problem::DeviceLost => "device_lost",
             Problem::NameUnresolved => "name_unresolved",
@@ -96,6 +100,9 @@ impl Problem {
         match self {
             Problem::RoutesRefused => "addresses, routes or rules cannot be set",
             Problem::FirewallRefused => "the nftables table cannot be set",
+            Problem::ForwardBlocked => {
+                "another firewall drops what is forwarded through the tunnel"
+            }
             Problem::SwitchRefused => "a kernel switch cannot be set",
             Problem::DeviceLost => "the tunnel's device is gone and cannot be made anew",
             Problem::NameUnresolved => "the server's name cannot be resolved",
@@ -123,6 +130,9 @@ impl Problem {
             }
             Problem::FirewallRefused => {
                 "install nftables with the kernel's modules for NAT (kmod-nft-nat)"
+            }
+            Problem::ForwardBlocked => {
+                "'onebox check --system' on this machine prints the command that lets it pass"
             }
             Problem::SwitchRefused => "see that /proc/sys can be written by the program",
             Problem::DeviceLost => {

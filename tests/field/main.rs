@@ -18,4 +18,5 @@ mod kernel;
 mod mtu;
 mod names;
 mod signals;
+mod system;
 mod wans;
