@@ -92,9 +92,7 @@ async fn work(
 
 /// The chains that drop, in words, by the tunnel's device; None where the rules are not understood.
 fn judge(rules: &[u8], mut forwarding: Forwarding) -> Option<(String, Vec<String>)> {
-    let firewall = Firewall::read(rules)
-        .inspect_err(|error| log::debug!("rules of others are not understood: {error}"))
-        .ok()?;
+    let firewall = Firewall::read(rules)?;
     if forwarding.server {
         // A server does not follow the network.
         forwarding.others = read::routed_devices(&forwarding.device);

@@ -17,13 +17,11 @@
 //! forwarded) to a port that no rule names. At most `STEPS_MAX` rules are walked for a packet.
 
 use crate::prefix::Prefix;
-use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Rules that are looked at for one packet and chain, after which it counts as let through.
-const STEPS_MAX: usize = 50_000;
+const STEPS_MAX: usize = 10_000;
 /// Chains that call each other; the kernel allows 16 (`NFT_JUMP_STACK_SIZE`).
 const DEPTH_MAX: usize = 16;
 /// Our own table, which drops nothing.
@@ -77,7 +75,7 @@ impl Maker {
 }
 
 /// A base chain that drops.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// `ip`, `ip6` or `inet`.
     pub family: String,
@@ -89,43 +87,14 @@ pub struct Place {
 
 /// The rules of all programs.
 #[derive(Debug, Default)]
-pub struct Firewall(BTreeMap<Place, Chain>);
+pub struct Firewall(Vec<Chain>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Chain {
+    place: Place,
     hook: Option<String>,
     drops: bool,
     rules: Vec<Vec<Value>>,
-}
-
-#[derive(Deserialize)]
-struct Listing {
-    nftables: Vec<Item>,
-}
-
-/// One object of the list; what is neither chain nor rule is passed over.
-#[derive(Deserialize)]
-struct Item {
-    chain: Option<ChainItem>,
-    rule: Option<RuleItem>,
-}
-
-#[derive(Deserialize)]
-struct ChainItem {
-    family: String,
-    table: String,
-    name: String,
-    hook: Option<String>,
-    policy: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RuleItem {
-    family: String,
-    table: String,
-    chain: String,
-    #[serde(default)]
-    expr: Vec<Value>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -157,47 +126,60 @@ impl Met {
 }
 
 impl Firewall {
-    /// Reads what `nft -j list ruleset` says.
-    ///
-    /// # Errors
-    /// It is no such list.
-    pub fn read(text: &[u8]) -> Result<Firewall, serde_json::Error> {
-        let listing: Listing = serde_json::from_slice(text)?;
-        let mut chains: BTreeMap<Place, Chain> = BTreeMap::new();
-        for item in listing.nftables {
-            if let Some(ChainItem { family, table, name, hook, policy }) = item.chain {
-                let chain = chains.entry(Place { family, table, chain: name }).or_default();
-                chain.hook = hook;
-                chain.drops = policy.as_deref() == Some("drop");
+    /// Reads what `nft -j list ruleset` says. By hand: what serde would make of it takes 10 kB more.
+    /// None: it is no such list.
+    pub fn read(text: &[u8]) -> Option<Firewall> {
+        let mut list: Value = serde_json::from_slice(text).ok()?;
+        let mut firewall = Firewall::default();
+        for item in list.get_mut("nftables")?.as_array_mut()? {
+            let item = item.as_object_mut()?;
+            if let Some(chain) = item.get("chain") {
+                let word = |key: &str| chain.get(key).and_then(Value::as_str);
+                firewall.0.push(Chain {
+                    place: Place::read(chain, "name")?,
+                    hook: word("hook").map(str::to_owned),
+                    drops: word("policy") == Some("drop"),
+                    rules: Vec::new(),
+                });
             }
-            if let Some(RuleItem { family, table, chain, expr }) = item.rule {
-                chains.entry(Place { family, table, chain }).or_default().rules.push(expr);
+            // A chain is listed before its rules.
+            if let Some(rule) = item.get_mut("rule") {
+                let place = Place::read(rule, "chain")?;
+                let chain = firewall.0.iter_mut().rfind(|chain| chain.place == place);
+                let expressions = rule.get_mut("expr").and_then(Value::as_array_mut);
+                if let (Some(chain), Some(expressions)) = (chain, expressions) {
+                    chain.rules.push(std::mem::take(expressions));
+                }
             }
         }
-        chains.retain(|place, _| (place.family.as_str(), place.table.as_str()) != OWN);
-        Ok(Firewall(chains))
+        firewall.0.retain(|chain| (&*chain.place.family, &*chain.place.table) != OWN);
+        Some(firewall)
+    }
+
+    fn chain(&self, place: &Place) -> Option<&Chain> {
+        self.0.iter().find(|chain| chain.place == *place)
     }
 
     /// The base chains of a hook that drop a packet for certain.
     pub fn dropping(&self, hook: &str, packet: &Packet<'_>) -> Vec<Place> {
         let families = if packet.v4 { ["ip", "inet"] } else { ["ip6", "inet"] };
-        let of_hook = self.0.iter().filter(|(place, chain)| {
-            chain.hook.as_deref() == Some(hook) && families.contains(&place.family.as_str())
+        let of_hook = self.0.iter().filter(|chain| {
+            chain.hook.as_deref() == Some(hook) && families.contains(&&*chain.place.family)
         });
-        let dropping = of_hook.filter(|(place, chain)| {
+        let dropping = of_hook.filter(|chain| {
             let mut walk = Walk { firewall: self, packet, steps: STEPS_MAX, perhaps: false };
-            let verdict = walk.chain(place, chain, 0);
+            let verdict = walk.chain(chain, 0);
             let drops = verdict.map_or(chain.drops, |verdict| verdict == Verdict::Drop);
             drops && !walk.perhaps
         });
-        dropping.map(|(place, _)| place.clone()).collect()
+        dropping.map(|chain| chain.place.clone()).collect()
     }
 
     /// Who made the table of a chain.
     pub fn maker(&self, place: &Place) -> Maker {
         let beside = |name: &str| {
             let chain = name.to_owned();
-            self.0.contains_key(&Place { chain, ..place.clone() })
+            self.chain(&Place { chain, ..place.clone() }).is_some()
         };
         match place.table.as_str() {
             "firewalld" => Maker::Firewalld,
@@ -206,6 +188,13 @@ impl Firewall {
             _ if beside("ufw-user-forward") || beside("ufw6-user-forward") => Maker::Ufw,
             _ => Maker::Other,
         }
+    }
+}
+
+impl Place {
+    fn read(object: &Value, chain: &str) -> Option<Place> {
+        let word = |key: &str| Some(object.get(key)?.as_str()?.to_owned());
+        Some(Place { family: word("family")?, table: word("table")?, chain: word(chain)? })
     }
 }
 
@@ -220,13 +209,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// None: it comes out at the end.
-    fn chain(&mut self, place: &Place, chain: &Chain, depth: usize) -> Option<Verdict> {
+    fn chain(&mut self, chain: &Chain, depth: usize) -> Option<Verdict> {
         for rule in &chain.rules {
             if self.steps == 0 || depth > DEPTH_MAX {
                 return Some(Verdict::Accept);
             }
             self.steps -= 1;
-            match self.rule(place, rule, depth) {
+            match self.rule(&chain.place, rule, depth) {
                 Flow::Next => {}
                 Flow::Return => return None,
                 Flow::End(verdict) => return Some(verdict),
@@ -298,8 +287,8 @@ impl Walk<'_> {
                 let name = content.get("target").and_then(Value::as_str).unwrap_or_default();
                 let target = Place { chain: name.to_owned(), ..place.clone() };
                 let firewall = self.firewall;
-                let chain = firewall.0.get(&target);
-                match chain.and_then(|chain| self.chain(&target, chain, depth + 1)) {
+                let chain = firewall.chain(&target);
+                match chain.and_then(|chain| self.chain(chain, depth + 1)) {
                     Some(verdict) => Flow::End(verdict),
                     None if kind == "goto" => Flow::Return,
                     None => Flow::Next,

@@ -16,7 +16,6 @@ pub mod read;
 
 use crate::prefix::Prefix;
 use firewall::{Firewall, Maker, Packet, Place};
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// What a finding is about.
@@ -100,31 +99,23 @@ impl Forwarding {
         if others.is_empty() {
             others.push(None);
         }
-        let mut all = BTreeSet::new();
+        let mut all = Vec::new();
         for v4 in [true, false] {
-            if !(if v4 { self.v4 } else { self.v6 }) {
-                continue;
+            let carried = if v4 { self.v4 } else { self.v6 };
+            if let (true, [first, more @ ..]) = (carried, &*others) {
+                let mut places = self.dropping_between(firewall, v4, *first);
+                for other in more {
+                    let those = self.dropping_between(firewall, v4, *other);
+                    places.retain(|place| those.contains(place));
+                }
+                add(&mut all, places);
             }
-            let mut of_family: Option<BTreeSet<Place>> = None;
-            for other in &others {
-                let places = self.dropping_between(firewall, v4, *other);
-                of_family = Some(match of_family {
-                    Some(known) => known.intersection(&places).cloned().collect(),
-                    None => places,
-                });
-            }
-            all.extend(of_family.unwrap_or_default());
         }
-        all.into_iter().collect()
+        all
     }
 
     /// The base chains that drop what is asked of the internet, or what it answers.
-    fn dropping_between(
-        &self,
-        firewall: &Firewall,
-        v4: bool,
-        other: Option<&str>,
-    ) -> BTreeSet<Place> {
+    fn dropping_between(&self, firewall: &Firewall, v4: bool, other: Option<&str>) -> Vec<Place> {
         let (tunnel, inner) = (Some(&*self.device), Some(&*self.networks));
         let asks = if self.server { [tunnel, other] } else { [other, tunnel] };
         let question = Packet {
@@ -142,8 +133,18 @@ impl Forwarding {
             is_first: false,
             ..question
         };
-        let places = [question, answer].map(|packet| firewall.dropping("forward", &packet));
-        places.into_iter().flatten().collect()
+        let mut places = firewall.dropping("forward", &question);
+        add(&mut places, firewall.dropping("forward", &answer));
+        places
+    }
+}
+
+/// Those that are not there yet.
+fn add(all: &mut Vec<Place>, places: Vec<Place>) {
+    for place in places {
+        if !all.contains(&place) {
+            all.push(place);
+        }
     }
 }
 
@@ -225,7 +226,8 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     list.extend(ipv6(facts));
     list.extend(strict_sources(facts));
     list.extend(other_tunnels(facts));
-    list.sort_by_key(|finding| !finding.stops);
+    let (mut list, notes): (Vec<_>, Vec<_>) = list.into_iter().partition(|finding| finding.stops);
+    list.extend(notes);
     list
 }
 
@@ -305,7 +307,7 @@ fn input(facts: &Facts, firewall: &Firewall) -> Vec<Finding> {
     if devices.is_empty() {
         devices.push(None);
     }
-    let mut places = BTreeSet::new();
+    let mut places = Vec::new();
     for (v4, from) in [true, false].into_iter().flat_map(|v4| devices.iter().map(move |d| (v4, *d)))
     {
         if !facts.own.iter().any(|own| own.is_ipv4() == v4) {
@@ -320,7 +322,7 @@ fn input(facts: &Facts, firewall: &Firewall) -> Vec<Finding> {
             port: Some(facts.listen_port),
             tunnel: device,
         };
-        places.extend(firewall.dropping("input", &packet));
+        add(&mut places, firewall.dropping("input", &packet));
     }
     let port = facts.listen_port;
     let finding = |place: &Place| {

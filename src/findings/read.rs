@@ -15,8 +15,8 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// Bytes of rules that are read: some twenty thousand rules.
-const RULES_MAX: usize = 4 << 20;
+/// Bytes of rules that are read: some five thousand rules, which take up to 40 MB meanwhile.
+const RULES_MAX: usize = 1 << 20;
 /// Where the kernel shows its switches.
 const SWITCHES: &str = "/proc/sys";
 /// How the names of bridges begin that lead to containers and virtual machines.
@@ -32,7 +32,8 @@ pub async fn facts(config: &Config, file: &Path) -> io::Result<Facts> {
     let device = &config.main.device;
     let network = Watcher::start(device).await?.current();
     let firewall = match rules().await {
-        Ok(text) => read_rules(&text),
+        Ok(text) => Firewall::read(&text)
+            .ok_or_else(|| Unread::Refused("nft lists them otherwise".to_owned())),
         Err(nft::Error::Missing) => Err(Unread::Missing),
         Err(error) => Err(Unread::Refused(error.to_string())),
     };
@@ -66,10 +67,6 @@ pub async fn facts(config: &Config, file: &Path) -> io::Result<Facts> {
 /// See [`nft::Error`].
 pub async fn rules() -> Result<Vec<u8>, nft::Error> {
     nft::list(RULES_MAX).await
-}
-
-fn read_rules(text: &[u8]) -> Result<Firewall, Unread> {
-    Firewall::read(text).map_err(|error| Unread::Refused(error.to_string()))
 }
 
 /// What is forwarded through the tunnel of a configuration in this network.
