@@ -9,7 +9,6 @@ use crate::config::{Config, Mode, Role, WanLink};
 use crate::prefix::{InterfaceAddress, Prefix, width};
 use onebox_linux::netlink::{Network, Selection, Watcher, wans};
 use onebox_linux::{nft, sysctl};
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -99,12 +98,12 @@ pub fn forwarding(config: &Config, network: &Network) -> Forwarding {
 /// The devices but this one that have a default route, for who does not watch the network.
 pub fn routed_devices(own: &str) -> Vec<String> {
     let read = |file: &str| fs::read_to_string(Path::new("/proc/self/net").join(file));
-    let mut devices = BTreeSet::new();
+    let mut devices: Vec<String> = Vec::new();
     for line in read("route").unwrap_or_default().lines() {
         // Device, destination, …; the mask is the eighth.
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         if let [device, "00000000", _, _, _, _, _, "00000000", ..] = words[..] {
-            devices.insert(device.to_owned());
+            devices.push(device.to_owned());
         }
     }
     for line in read("ipv6_route").unwrap_or_default().lines() {
@@ -113,11 +112,13 @@ pub fn routed_devices(own: &str) -> Vec<String> {
         if let [destination, "00", .., device] = words[..]
             && destination.bytes().all(|digit| digit == b'0')
         {
-            devices.insert(device.to_owned());
+            devices.push(device.to_owned());
         }
     }
     devices.retain(|device| device != own && device != "lo");
-    devices.into_iter().collect()
+    devices.sort_unstable();
+    devices.dedup();
+    devices
 }
 
 fn leads_to_containers(device: &str) -> bool {

@@ -148,8 +148,9 @@ impl Running {
     }
 
     async fn talk(&mut self, input: &str, max: usize) -> Result<Vec<u8>, Error> {
-        let (stdin, stderr) = (self.0.stdin.take(), self.0.stderr.take());
-        let stdout = self.0.stdout.take();
+        let stdin = self.0.stdin.take();
+        let stdout = self.0.stdout.take().map(OwnedFd::from);
+        let stderr = self.0.stderr.take().map(OwnedFd::from);
         let write = async {
             if let Some(stdin) = stdin {
                 let mut pipe = Sender::from_owned_fd(OwnedFd::from(stdin))?;
@@ -157,25 +158,10 @@ impl Running {
             }
             Ok::<(), io::Error>(())
         };
-        let read = async {
-            match stderr {
-                Some(stderr) => {
-                    let pipe = Receiver::from_owned_fd(OwnedFd::from(stderr))?;
-                    beginning(pipe, COMPLAINT_MAX).await
-                }
-                None => Ok(Vec::new()),
-            }
-        };
-        let answer = async {
-            match stdout {
-                // One byte more tells that there is more.
-                Some(stdout) => {
-                    beginning(Receiver::from_owned_fd(OwnedFd::from(stdout))?, max + 1).await
-                }
-                None => Ok(Vec::new()),
-            }
-        };
-        let (written, complaint, answer) = tokio::join!(write, read, answer);
+        // One byte more tells that there is more.
+        let answer = beginning(stdout, max + 1);
+        let (written, complaint, answer) =
+            tokio::join!(write, beginning(stderr, COMPLAINT_MAX), answer);
         let status = self.end().await?;
         if !status.success() {
             let complaint = String::from_utf8_lossy(&complaint?).into_owned();
@@ -197,10 +183,12 @@ impl Running {
     }
 }
 
-/// The first `max` bytes of what comes out of the pipe until its end; what follows is read and
+/// The first `max` bytes of what comes out of a pipe, if there is one, until its end; what follows is read and
 /// dropped.
-async fn beginning(mut pipe: Receiver, max: usize) -> io::Result<Vec<u8>> {
+async fn beginning(pipe: Option<OwnedFd>, max: usize) -> io::Result<Vec<u8>> {
     let (mut kept, mut chunk) = (Vec::new(), [0; 4096]);
+    let Some(pipe) = pipe else { return Ok(kept) };
+    let mut pipe = Receiver::from_owned_fd(pipe)?;
     loop {
         let length = pipe.read(&mut chunk).await?;
         if length == 0 {
