@@ -1,6 +1,7 @@
 //! Others change what is ours in the kernel: it is put back, and told.
 
 use crate::lab::clock;
+use crate::lab::meddling::{MEDDLING, Meddling, answer, say};
 use crate::lab::netns::Netns;
 use crate::lab::onebox::{Instance, Keys, Pair, START, peer_of, router_config, server_config};
 use crate::lab::programs::{ping, poll_until};
@@ -10,96 +11,9 @@ use std::time::Duration;
 /// How long a disturbance may last on a machine that is busy; idle, it is a fraction of a second.
 const BACK: Duration = Duration::from_secs(5);
 
-/// What somebody does, one command a line, and a question whose answer has to be again as before.
-struct Disturbance {
-    name: &'static str,
-    commands: &'static str,
-    question: &'static str,
-}
-
-const DISTURBANCES: [Disturbance; 11] = [
-    Disturbance {
-        name: "all of nftables flushed",
-        commands: "nft flush ruleset",
-        question: "nft list table inet onebox",
-    },
-    Disturbance {
-        name: "our nftables table deleted",
-        commands: "nft delete table inet onebox",
-        question: "nft list table inet onebox",
-    },
-    Disturbance {
-        name: "our nftables chains emptied",
-        commands: "nft flush table inet onebox",
-        question: "nft list table inet onebox",
-    },
-    Disturbance {
-        name: "IPv4 rules deleted, as another network daemon does when it starts anew",
-        commands: "ip -4 rule flush\nip -4 rule add priority 32766 lookup main\n\
-                   ip -4 rule add priority 32767 lookup default",
-        question: "ip -4 rule show protocol 111",
-    },
-    Disturbance {
-        name: "IPv6 rules deleted",
-        commands: "ip -6 rule flush\nip -6 rule add priority 32766 lookup main",
-        question: "ip -6 rule show protocol 111",
-    },
-    Disturbance {
-        name: "routes of our table deleted",
-        commands: "ip -4 route flush table 51\nip -6 route flush table 51",
-        question: "ip -4 route show table 51",
-    },
-    Disturbance {
-        name: "addresses taken from the device",
-        commands: "ip addr flush dev onebox0 scope global",
-        question: "ip -br addr show dev onebox0 scope global",
-    },
-    Disturbance {
-        name: "addresses taken from the device, and with them its routes",
-        commands: "ip addr flush dev onebox0 scope global",
-        question: "ip -4 route show table 51",
-    },
-    Disturbance {
-        name: "the device switched off",
-        commands: "ip link set onebox0 down",
-        question: "ip -br addr show dev onebox0 scope global",
-    },
-    Disturbance {
-        name: "the device's MTU changed",
-        commands: "ip link set onebox0 mtu 600",
-        question: "cat /sys/class/net/onebox0/mtu",
-    },
-    Disturbance {
-        name: "the device deleted",
-        commands: "ip link del onebox0",
-        question: "ip -br addr show dev onebox0 scope global",
-    },
-];
-
-/// What a command says; nothing if it fails.
-fn say(namespace: &Netns, line: &str) -> String {
-    let mut words = line.split_whitespace();
-    let output = namespace.command(words.next().expect("a program")).args(words).output();
-    let output = output.expect("it runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() { text } else { String::new() }
-}
-
-/// The answer in its lines, sorted: what is made again need not come in the same order. IPv6 shows a
-/// new address a moment later.
-fn answer(namespace: &Netns, question: &str) -> Vec<String> {
-    let mut lines: Vec<String> = say(namespace, question)
-        .lines()
-        .map(|line| line.split_whitespace().filter(|word| *word != "tentative").collect::<Vec<_>>())
-        .map(|words| words.join(" "))
-        .collect();
-    lines.sort();
-    lines
-}
-
 /// Disturbs one end in every way; how long each takes to be as before and to carry again.
 fn disturb(lab: &Lab, end: &Netns, carries: &dyn Fn() -> bool) {
-    for Disturbance { name, commands, question } in &DISTURBANCES {
+    for Meddling { name, commands, question, .. } in &MEDDLING {
         let before = answer(end, question);
         // On a server without routes into a table of its own, that is no disturbance.
         if before.is_empty() {

@@ -2,11 +2,11 @@
 //! order, with everything undone, or goes on.
 
 use crate::lab::clock;
-use crate::lab::netns::Netns;
+use crate::lab::meddling::system;
 use crate::lab::onebox::{Instance, wan_section};
 use crate::lab::programs::poll_until;
+use crate::lab::resolver::{Habit, Resolver, pair};
 use crate::lab::topology::{Lab, Wan};
-use crate::names::{Habit, Resolver, pair};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -16,20 +16,6 @@ const MOMENTS_MS: [u64; 12] = [0, 5, 10, 15, 20, 30, 50, 80, 150, 300, 700, 2000
 const CLOSED: &str = "\toption kill_switch '1'\n";
 /// A WAN that waits for netifd, which is not there.
 const OF_NETIFD: &str = "config wan 'wan1'\n\toption interface 'wan1'\n";
-
-/// What the router's kernel has of ours, or of anybody.
-fn system(namespace: &Netns) -> Vec<String> {
-    let commands = [
-        "ip -4 rule",
-        "ip -6 rule",
-        "ip -4 route show table all",
-        "ip -6 route show table all",
-        "ip -o link",
-        "nft list ruleset",
-        "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding",
-    ];
-    commands.iter().map(|command| namespace.output(command)).collect()
-}
 
 /// Waits for its end, which has to be in order and has to leave nothing.
 fn assert_ended(router: &mut Instance<'_>, before: &[String], what: &str) {

@@ -24,11 +24,13 @@
 
 pub mod clock;
 pub mod emulator;
+pub mod meddling;
 pub mod netns;
 pub mod onebox;
 pub mod pcap;
 pub mod pinger;
 pub mod programs;
+pub mod resolver;
 pub mod tap;
 pub mod topology;
 pub mod traffic;
