@@ -19,4 +19,5 @@ mod mtu;
 mod names;
 mod signals;
 mod system;
+mod soak;
 mod wans;

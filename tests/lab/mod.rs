@@ -24,6 +24,7 @@
 
 pub mod clock;
 pub mod emulator;
+pub mod fetch;
 pub mod meddling;
 pub mod netns;
 pub mod onebox;

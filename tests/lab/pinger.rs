@@ -39,6 +39,13 @@ pub struct Request {
     pub answered_ms: Option<f64>,
 }
 
+impl Request {
+    /// Whether it was answered within a time.
+    pub fn in_time(&self, within_ms: f64) -> bool {
+        self.answered_ms.is_some_and(|at| at - self.sent_ms <= within_ms)
+    }
+}
+
 /// A running ping.
 pub struct Pinger {
     start: Instant,
@@ -64,6 +71,18 @@ impl Pinger {
     /// Milliseconds since it began: the scale of everything else.
     pub fn age_ms(&self) -> f64 {
         self.start.elapsed().as_secs_f64() * 1000.0
+    }
+
+    /// What became so far of the requests sent at this moment or later, in milliseconds since it.
+    pub fn since(&self, moment: Instant) -> Requests {
+        let shift_ms = moment.saturating_duration_since(self.start).as_secs_f64() * 1000.0;
+        let requests = self.requests.lock().expect("no panic inside");
+        let first = requests.partition_point(|request| request.sent_ms < shift_ms);
+        let shifted = requests[first..].iter().map(|request| Request {
+            sent_ms: request.sent_ms - shift_ms,
+            answered_ms: request.answered_ms.map(|at| at - shift_ms),
+        });
+        Requests(shifted.collect())
     }
 
     /// Wait for answers that are on their way, end it, and give all requests.
@@ -188,6 +207,21 @@ impl Requests {
     pub fn rtts_ms(&self, from_ms: f64, to_ms: f64) -> Vec<f64> {
         let rtt = |request: &Request| Some(request.answered_ms? - request.sent_ms);
         self.between(from_ms, to_ms).filter_map(rtt).collect()
+    }
+
+    /// The first request from which on `row` in a row but for one were answered within a time: when
+    /// traffic is back. None while it is not.
+    pub fn steady_ms(&self, row: usize, within_ms: f64) -> Option<f64> {
+        let good = |request: &Request| request.in_time(within_ms);
+        let steady = |requests: &[Request]| {
+            good(&requests[0]) && requests.iter().filter(|r| good(r)).count() + 1 >= row
+        };
+        self.0.windows(row).find(|requests| steady(requests)).map(|requests| requests[0].sent_ms)
+    }
+
+    /// How many of those sent between two times were not answered within a time.
+    pub fn late(&self, from_ms: f64, to_ms: f64, within_ms: f64) -> usize {
+        self.between(from_ms, to_ms).filter(|request| !request.in_time(within_ms)).count()
     }
 
     /// How many of those sent between two times were not answered.

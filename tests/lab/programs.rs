@@ -105,6 +105,33 @@ impl Program {
         self.wait(limit)
     }
 
+    /// What its open descriptors are, such as `socket` or `/dev/net/tun`, sorted.
+    pub fn descriptors(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        let entries = entries.unwrap_or_else(|_| panic!("{} runs no more", self.name)).flatten();
+        // One that has been closed meanwhile is none.
+        let targets = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let name = |target: PathBuf| {
+            let text = target.to_string_lossy().into_owned();
+            // `socket:[4711]` and `pipe:[4711]` have numbers of their own.
+            text.split_once(":[").map_or(text.clone(), |(kind, _)| kind.to_owned())
+        };
+        let mut names: Vec<String> = targets.map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// The names of its threads, sorted.
+    pub fn threads(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let entries = entries.unwrap_or_else(|_| panic!("{} runs no more", self.name)).flatten();
+        let name = |task: PathBuf| std::fs::read_to_string(task.join("comm")).ok();
+        let mut names: Vec<String> = entries.filter_map(|entry| name(entry.path())).collect();
+        names.iter_mut().for_each(|name| name.truncate(name.trim_end().len()));
+        names.sort();
+        names
+    }
+
     /// Resident memory in bytes.
     pub fn rss_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -9,6 +9,7 @@
 
 use super::clock;
 use super::netns::Netns;
+use super::pinger::{Request, Requests};
 use super::programs::poll_until;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::collections::BTreeMap;
@@ -336,6 +337,20 @@ impl Echo {
     /// Milliseconds since it began.
     pub fn age_ms(&self) -> u64 {
         self.start.elapsed().as_millis() as u64
+    }
+
+    /// What became so far of the datagrams sent at this moment or later, in milliseconds since it.
+    pub fn since(&self, moment: Instant) -> Requests {
+        let shift = moment.saturating_duration_since(self.start);
+        let sent = self.sent.lock().expect("no panic inside");
+        let answers = self.answers.lock().expect("no panic inside");
+        let first = sent.partition_point(|at| *at < shift);
+        let ms = |at: Duration| (at.as_secs_f64() - shift.as_secs_f64()) * 1000.0;
+        let requests = (first..sent.len()).map(|number| Request {
+            sent_ms: ms(sent[number]),
+            answered_ms: answers.get(&(number as u64)).map(|at| ms(*at)),
+        });
+        Requests(requests.collect())
     }
 
     /// How many answers came so far.
