@@ -60,14 +60,12 @@ type Sided = (&'static str, f64, f64, bool, fn(&mut World<'_>, Side, &mut Random
 /// What happens to a WAN, to all, or to the server's place. On an idle machine pings are back within
 /// 0.2 s and TCP within 1.5 s where the bounds are 2 and 5; the rest is for a machine that is busy.
 ///
-/// Not met yet, and so not asked for:
-/// * The kinds of [`LEFT_OUT`]. One narrow WAN does no harm beside three others; when the way of all
-///   becomes narrow, TCP has taken up to 14 s instead of the 3 s that are the goal. And after ways
-///   below 1340 bytes transfers of 64 KiB have taken seconds, some more than a minute, long after the
-///   ways were wide again, while pings were as quick as ever.
-/// * A server that moves while the WAN of the router's best default route is silent. The router's
-///   questions for its name leave by that WAN only, so it is found when that WAN is back. Hence no
-///   other WAN is bad while the server moves.
+/// Not met yet, and so played only where they are named, are the kinds of [`LEFT_OUT`]. One narrow WAN
+/// does no harm beside three others; when the way of all becomes narrow, TCP has taken up to 14 s
+/// instead of the 3 s that are the goal. And after several of these, with a WAN that crawled for a
+/// while, transfers of 64 KiB have taken more than half a minute, although pings were as quick as ever
+/// and no datagram was lost: packets were taken from the device and sent by no WAN, and those behind
+/// them were held for half a second (seed 4, `SOAK_KINDS=mtu-server-no-icmp,server-nft-empty`).
 const PLAIN: [Plain; 20] = [
     ("wan-address", 2.0, 5.0, true, wan_address),
     ("wan-renamed", 2.0, 5.0, true, wan_renamed),
@@ -87,9 +85,9 @@ const PLAIN: [Plain; 20] = [
     ("mtu-server", 3.0, 25.0, true, mtu_server),
     ("mtu-server-no-icmp", 3.0, 25.0, true, mtu_server_no_icmp),
     ("dns-dead", 2.0, 5.0, true, dns_dead),
-    // Found by its name, which is asked for when nothing has come for some time.
-    ("server-moves", 20.0, 23.0, false, server_moves),
-    ("server-renumbered", 20.0, 23.0, false, server_renumbered),
+    // Found by its name, which is asked for when nothing has come for some time, or since it sends first.
+    ("server-moves", 6.0, 9.0, true, server_moves),
+    ("server-renumbered", 6.0, 9.0, true, server_renumbered),
 ];
 
 /// What is played only where it is named.
