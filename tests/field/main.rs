@@ -18,6 +18,6 @@ mod kernel;
 mod mtu;
 mod names;
 mod signals;
-mod system;
 mod soak;
+mod system;
 mod wans;
