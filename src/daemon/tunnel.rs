@@ -4,7 +4,7 @@
 //! the owner calls [`wait`](Tunnel::wait), which may be cancelled at any time, and hands what it
 //! returns to [`handle`](Tunnel::handle), which may not.
 //!
-//! What goes into the tunnel, each peer's [`Fallback`](super::fallback::Fallback) says. Where an interface of OpenWrt's network
+//! What goes into the tunnel, each peer's [`Fallback`] says. Where an interface of OpenWrt's network
 //! daemon is ours, it is told that by whoever asks for the [`link`](Tunnel::link), and sets
 //! addresses and routes.
 
