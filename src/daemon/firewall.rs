@@ -8,7 +8,8 @@
 //! [`findings`](crate::findings) on a thread that may wait. What drops is a problem until it is gone.
 //!
 //! Limits: looks are [`APART`] apart, so that a firewall that starts anew costs one or two. What cannot
-//! be listed (no `nft`, one without JSON) is no problem of its own here: nothing is known then.
+//! be listed (no `nft`, one without JSON) is no problem of its own, since traffic may well pass: the log
+//! says once that nothing is known.
 
 use crate::findings::firewall::Firewall;
 use crate::findings::{Forwarding, read, shown};
@@ -65,6 +66,7 @@ async fn work(
     changed: Arc<Notify>,
     problems: Problems,
 ) {
+    let mut known = true;
     loop {
         let news = async {
             tokio::select! {
@@ -77,14 +79,27 @@ async fn work(
         }
         sleep(GATHER).await;
         let Some(forwarding) = wanted.borrow_and_update().clone() else { continue };
-        match read::rules().await {
-            Ok(rules) => {
-                let judged = spawn_blocking(move || judge(&rules, forwarding)).await;
-                if let Ok(Some(found)) = judged {
+        let outcome = match read::rules().await {
+            Ok(rules) => match spawn_blocking(move || judge(&rules, forwarding)).await {
+                Ok(Some(found)) => {
                     tell(&problems, &found);
+                    Ok(())
                 }
-            }
-            Err(error) => log::debug!("rules of others are not known: {error}"),
+                Ok(None) => Err("`nft` lists them in a form that is not understood".to_owned()),
+                Err(error) => Err(error.to_string()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        if let (Err(error), true) = (&outcome, known) {
+            log::warn!(
+                "whether another firewall drops what is forwarded is not known: {error}; it is tried \
+                 again"
+            );
+        }
+        known = outcome.is_ok();
+        if !known {
+            // What was found is not known to hold any more.
+            problems.clear_all(Problem::ForwardBlocked);
         }
         sleep(APART).await;
     }
