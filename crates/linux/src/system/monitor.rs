@@ -196,7 +196,11 @@ impl Heard {
             NetlinkPayload::InnerMessage(Message { verb, object }) => {
                 self.concerned(*verb == Verb::Del, object)
             }
-            NetlinkPayload::Overrun(_) => Parts::ALL,
+            NetlinkPayload::Overrun(_) => {
+                // Some may have gone down unheard: the next word of each counts as news.
+                self.up.clear();
+                Parts::ALL
+            }
             _ => Parts::default(),
         };
         self.parts.add(parts);
