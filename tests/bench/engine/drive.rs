@@ -360,7 +360,7 @@ impl End {
     }
 }
 
-fn path_settings() -> PathSettings {
+pub fn path_settings() -> PathSettings {
     PathSettings {
         mode: Mode::Active,
         metered: false,

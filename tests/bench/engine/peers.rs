@@ -1,12 +1,13 @@
 //! What each connected peer keeps of a server's memory while nothing is sent: a server has thousands.
 
 use crate::allocator::live;
+use crate::drive::path_settings;
 use onebox::buffer::Pool;
 use onebox::crypto::keys::{PresharedKey, PrivateKey};
 use onebox::endpoint::{
     Endpoint, PeerSettings, PeerState, Settings, SocketId, TransmitBatch, Udp, Via,
 };
-use onebox::engine::{self, Mode, PathSettings, Side};
+use onebox::engine::{self, Side};
 use onebox::time::{SEC, Time};
 use onebox::wire::PathId;
 use std::net::SocketAddr;
@@ -85,17 +86,9 @@ fn a_quiet_peer_keeps_little_memory() {
         let client = &mut nodes[usize::from(number)].endpoint;
         let id = client.add_peer(now, peer(Side::Opening, 0, "0.0.0.0/0")).unwrap();
         for path in 0..2 {
-            let settings = PathSettings {
-                mode: Mode::Active,
-                metered: false,
-                send_rate_max: None,
-                receive_rate_max: None,
-                link_mtu: 1500,
-                ip_overhead: 28,
-            };
             let remote = address(0, path);
             let via = Via::Udp(Udp { socket: SocketId(path.into()), remote, local: None });
-            client.open_path(now, id, PathId(path), settings);
+            client.open_path(now, id, PathId(path), path_settings());
             client.set_candidates(now, id, PathId(path), &[via]);
         }
     }
