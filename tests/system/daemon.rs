@@ -17,15 +17,17 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// With these lines in its main section. `with_chains` is what the script does when it is to make chains, rather than to remove the
-    /// table; it has read its input into `input`.
+    /// With these lines in its main section. `with_chains` is what the script does when it is to make
+    /// chains, rather than to remove the table; it has read its input into `input`. What is asked about
+    /// the rules of others is answered by the real program.
     pub fn start(options: &str, with_chains: &str) -> Daemon {
         let state = StateFile::new();
         let folder = state.0.parent().unwrap().to_owned();
         std::fs::create_dir_all(&folder).unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
         let script = format!(
-            "#!/bin/sh\ncd {}\ncat > input\nif grep -q chain input; then\n{with_chains}\nfi\n",
+            "#!/bin/sh\ncase \"$*\" in *list*) PATH=${{PATH#*:}} exec nft \"$@\";; esac\n\
+             cd {}\ncat > input\nif grep -q chain input; then\n{with_chains}\nfi\n",
             folder.display()
         );
         write("nft", &script);
