@@ -1,5 +1,5 @@
 //! Sets of links as households have them: unequal up and down, three and four of them, shared
-//! with traffic that is not ours.
+//! with traffic that is not ours, and after a time of loss.
 
 use crate::flow::{Flow, Way};
 use crate::link::Spec;
@@ -107,4 +107,29 @@ fn shared(way: Way, begin: u64) -> Scenario {
 fn a_link_shared_with_plain_traffic_is_shared_fairly() {
     let begins = [3_000 * MS, 3_411 * MS, 3_959 * MS];
     run_all(Kind::Bare, begins.into_iter().flat_map(|begin| WAYS.map(|way| shared(way, begin))));
+}
+
+#[test]
+fn what_was_lost_before_costs_nothing_later() {
+    let links = [(30, 5), (20, 10), (10, 20), (6, 30)];
+    let links = links.map(|(mbit, ms)| Spec::new(mbit * 1000, ms * MS));
+    for count in [2, 4] {
+        let scenario = |seed: u64| {
+            let name = format!("{count} links, half of everything is lost for four seconds");
+            let mut s = Scenario::new(name).seed(seed).links(links[..count].iter().cloned());
+            // What arrived then is acknowledged long after, in many ranges beside each packet.
+            for (at, ppm) in [(2, 500_000), (6, 0)] {
+                s = s.at(at * SEC, "loss changes", move |w| {
+                    (0..count).for_each(|link| w.change_link(link, |l| *l = l.clone().loss(ppm)));
+                });
+            }
+            s.flow("up", Flow::constant(Way::Up, 500))
+                .flow("down", Flow::constant(Way::Down, 500))
+                .flow("ping", Flow::ping(50 * MS))
+                .lasts(14 * SEC)
+                .at_most("packets lost upwards", 0.0, |o| o.lost("up", 9.0, 13.0))
+                .at_most("packets lost downwards", 0.0, |o| o.lost("down", 9.0, 13.0))
+        };
+        run_all(Kind::Bare, [1, 2, 3].map(scenario));
+    }
 }

@@ -210,7 +210,8 @@ impl Engine {
             if small && more && i + 1 < CONTENT_MAX && head.write_sized(&mut w, bytes) {
                 continue;
             }
-            Frame::Packet { flow, sequence, ordered, packet: bytes }.write(&mut w);
+            let whole = Frame::Packet { flow, sequence, ordered, packet: bytes }.write(&mut w);
+            debug_assert!(whole, "a packet of {} bytes does not fit", bytes.len());
             break;
         }
         if content[0] == NONE {
@@ -305,13 +306,14 @@ impl Engine {
         learn.unwrap_or(0) + again.unwrap_or(0) / 2
     }
 
-    /// Acknowledgements ride along when they are due anyway and there is room behind the packet.
+    /// Acknowledgements ride along when they are due anyway and there is room behind the packet, and
+    /// take no more than that: there may be many, after a time of loss.
     fn write_pending_acks(&mut self, now: Time, id: PathId, place: u32, w: &mut Writer<'_>) {
         let pending = self.path(id).is_some_and(|p| p.received.is_pending());
         let packet = self.unacked.get(place).map_or(usize::MAX, |o| o.packet.len());
-        let room = w.room().saturating_sub(PACKET_HEAD + SIZE_FIELD);
-        if pending && room.saturating_sub(packet) >= ACKS_ROOM {
-            self.write_acks(now, id, w);
+        let room = w.room().saturating_sub(PACKET_HEAD + SIZE_FIELD).saturating_sub(packet);
+        if pending && room >= ACKS_ROOM {
+            w.limited(room, |w| self.write_acks(now, id, w));
         }
     }
 }

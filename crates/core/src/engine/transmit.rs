@@ -1,7 +1,7 @@
 //! Datagrams that the connection itself needs: acknowledgements, challenges, pings, reports.
 
 use super::path::sent::{CONTENT_MAX, NONE};
-use super::path::{CHALLENGES_MAX, Challenge};
+use super::path::{self, CHALLENGES_MAX, Challenge};
 use super::{Engine, Mode, Target, Transmit};
 use crate::buffer::Pool;
 use crate::time::{MS, Time};
@@ -19,6 +19,9 @@ const HOLD_EVERY_US: u64 = 10 * MS;
 /// simulation; range not swept.
 const HOLD_SLACK_US: u64 = 10 * MS;
 const HOLD_MIN_US: u64 = 20 * MS;
+/// The longest of these datagrams that passes wherever there is a tunnel, without the headers: 1280
+/// bytes with those of IPv6 and UDP. After a time of loss the acknowledgements of many paths want more.
+const CONTROL_MAX: usize = path::mtu::BASE as usize - 48 - OVERHEAD;
 /// Room in which another note of given-up packets fits behind what was written, bytes.
 const SKIP_ROOM: usize = 64;
 /// The hold is reported anew when it has changed by more than one part in this many.
@@ -47,7 +50,7 @@ impl Engine {
         if let Some(reason) = self.closing {
             let best = self.best_path(now)?;
             self.closing = None;
-            let mut w = Writer::new(out);
+            let mut w = control(out);
             Frame::Close { reason }.write(&mut w);
             let len = w.len();
             return self.finish(now, best, len, false, NOTHING, Target::Current);
@@ -82,7 +85,7 @@ impl Engine {
         if !challenge && path.respond.is_none() {
             return None;
         }
-        let mut w = Writer::new(out);
+        let mut w = control(out);
         if let Some(data) = path.respond.take() {
             Frame::Response { data }.write(&mut w);
         }
@@ -139,7 +142,7 @@ impl Engine {
         if !ping && !ack && !pong {
             return None;
         }
-        let mut w = Writer::new(out);
+        let mut w = control(out);
         for echo in path.pongs.drain(..) {
             Frame::Pong { echo }.write(&mut w);
         }
@@ -150,10 +153,11 @@ impl Engine {
         }
         // What came over a path that cannot send back is acknowledged over the best one.
         let carrier = if usable || pong { id } else { self.order(now).first().unwrap_or(id) };
-        self.write_acks(now, carrier, &mut w);
         if carrier != id {
+            // First: it would be due again at once if there were no room.
             self.write_ack(now, id, &mut w);
         }
+        self.write_acks(now, carrier, &mut w);
         self.write_skips(&mut w);
         let len = w.len();
         self.finish(now, carrier, len, ping, NOTHING, Target::Current)
@@ -208,17 +212,17 @@ impl Engine {
             return None;
         }
         let best = self.order(now).first()?;
-        let mut w = Writer::new(out);
+        let mut w = control(out);
         if due || hold_changed {
             Frame::Hold { us: hold as u32 }.write(&mut w);
             self.hold_reported = hold;
         }
-        self.write_skips(&mut w);
         if due || self.report_status {
             self.last_report = now;
             self.write_status(&mut w);
             self.report_status = false;
         }
+        self.write_skips(&mut w);
         let len = w.len();
         self.finish(now, best, len, true, NOTHING, Target::Current)
     }
@@ -278,6 +282,12 @@ impl Engine {
         }
         Some(Transmit { path: id, number, len, target })
     }
+}
+
+/// For a datagram that every path takes.
+fn control(out: &mut [u8]) -> Writer<'_> {
+    let len = out.len().min(CONTROL_MAX);
+    Writer::new(&mut out[..len])
 }
 
 /// A datagram without inner packets.

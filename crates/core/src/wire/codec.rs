@@ -99,6 +99,14 @@ impl<'a> Writer<'a> {
         self.out.len() - self.len
     }
 
+    /// Has `write` write at most `bytes`.
+    pub fn limited(&mut self, bytes: usize, write: impl FnOnce(&mut Writer<'_>)) {
+        let end = self.out.len().min(self.len + bytes);
+        let mut part = Writer::new(&mut self.out[self.len..end]);
+        write(&mut part);
+        self.len += part.len;
+    }
+
     /// Writes `bytes`; `false`, and nothing written, when they do not fit.
     pub fn bytes(&mut self, bytes: &[u8]) -> bool {
         match self.out.get_mut(self.len..self.len + bytes.len()) {
