@@ -6,7 +6,8 @@
 //! How: each question is a thread of its own, in which `getaddrinfo` may wait as long as it likes;
 //! its answer comes back by a channel. [`Pace`] says when a name is asked for: at once, then with
 //! growing pauses while it cannot be resolved or a peer behind it is not up, at once again when the
-//! network changes, and every [`REFRESH_US`] while all is well (`getaddrinfo` tells no TTL). What
+//! network changes, and every [`REFRESH_US`] while all is well (`getaddrinfo` tells no TTL). While an
+//! answer does not come, another question goes by the next way ([`Names::turn`]). What
 //! worked last is kept in a file on a RAM disk and used at the next start while the first question
 //! is on its way. An answer is good once a path uses one of its addresses: a captive portal's lie
 //! is used and forgotten.
@@ -34,9 +35,9 @@ const ADDRESSES_MAX: usize = CANDIDATES_MAX;
 /// Addresses of one name that are kept.
 const KEPT_MAX: usize = 4;
 /// Questions that wait at once, in the whole process.
-const LOOKUPS_MAX: usize = 4;
+const LOOKUPS_MAX: usize = 8;
 /// Questions for one name that wait at once.
-const OF_ONE_MAX: usize = 2;
+const OF_ONE_MAX: usize = 4;
 /// First pause after a question, microseconds; each further one is twice as long.
 const PAUSE_MIN_US: u64 = SEC;
 /// Longest pause, microseconds.
@@ -46,6 +47,10 @@ const APART_US: u64 = SEC;
 /// While all is well, a name is asked for this often, microseconds: a usual TTL of names whose
 /// address changes.
 const REFRESH_US: u64 = 300 * SEC;
+/// When it is not an address of the answer that is in use, since a server has moved: this often.
+const STALE_US: u64 = 30 * SEC;
+/// A question that is without answer for so long is asked again by the next way, microseconds.
+const TURN_US: u64 = 2 * SEC;
 /// A question without answer counts as failed after this time, microseconds.
 const PATIENCE_US: u64 = 10 * SEC;
 /// An answer that comes later than this is ignored, microseconds. Three name servers of which two
@@ -66,6 +71,8 @@ struct Pace {
     asked: Option<Time>,
     /// It is neither answered nor given up.
     open: bool,
+    /// When the first of those was asked that are.
+    since: Time,
     /// The newest question that was answered with addresses.
     answered: Option<Time>,
     /// Questions whose thread still runs.
@@ -94,6 +101,7 @@ impl Pace {
             pause_us: PAUSE_MIN_US,
             asked: None,
             open: false,
+            since: now,
             answered: None,
             running: 0,
             failing: false,
@@ -106,7 +114,7 @@ impl Pace {
         if now < self.due {
             return Step::Wait;
         }
-        let waited = self.asked.map_or(0, |asked| now.since(asked));
+        let waited = now.since(self.since);
         if self.open && waited >= PATIENCE_US {
             self.fail(now, dice);
             return Step::Late(waited / SEC);
@@ -121,8 +129,11 @@ impl Pace {
     /// A question is on its way.
     fn ask(&mut self, now: Time) {
         self.running += 1;
+        if !self.open {
+            self.since = now;
+        }
         (self.asked, self.open) = (Some(now), true);
-        self.due = now + PATIENCE_US;
+        self.due = self.since + PATIENCE_US;
     }
 
     /// A question has ended; whether its outcome counts.
@@ -153,6 +164,20 @@ impl Pace {
         let pause_us = self.pause_us;
         self.pause_us = (2 * pause_us).min(PAUSE_MAX_US);
         about(pause_us, dice)
+    }
+
+    /// The question that is open is asked once more.
+    fn again(&mut self, now: Time) {
+        if self.open && self.running < OF_ONE_MAX {
+            self.due = now;
+        }
+    }
+
+    /// Another address is in use than those of the answer.
+    fn on_stale(&mut self) {
+        if let Some(asked) = self.asked.filter(|_| self.well && !self.open && !self.failing) {
+            self.due = self.due.min(asked + STALE_US);
+        }
     }
 
     /// Something has changed: what is in trouble is asked for at once.
@@ -203,6 +228,9 @@ impl Name {
     /// These addresses are in use; whether what is kept is another now.
     fn note_used(&mut self, used: &[IpAddr]) -> bool {
         if !self.answer.iter().any(|address| used.contains(address)) {
+            if !used.is_empty() {
+                self.pace.on_stale();
+            }
             return false;
         }
         let known = self.answer.iter().chain(&self.kept);
@@ -250,6 +278,9 @@ pub struct Names {
     problems: Problems,
     ended_in: UnboundedSender<Ended>,
     ended: UnboundedReceiver<Ended>,
+    /// How often the way of questions was found wanting, and when the next one has its turn.
+    turn: usize,
+    turn_at: Time,
 }
 
 impl Names {
@@ -257,7 +288,13 @@ impl Names {
     pub fn new(file: PathBuf, problems: Problems) -> Names {
         let (ended_in, ended) = unbounded_channel();
         let (names, of_peer) = Default::default();
-        Names { file, names, of_peer, problems, ended_in, ended }
+        Names { file, names, of_peer, problems, ended_in, ended, turn: 0, turn_at: Time::FAR }
+    }
+
+    /// The number of the way by which questions go, of as many as there are: it grows while they are
+    /// not answered.
+    pub fn turn(&self) -> usize {
+        self.turn
     }
 
     /// These peers are configured, and are up or not. Names that stay go on as they are; what is in
@@ -350,21 +387,43 @@ impl Names {
         }
     }
 
-    /// Asks when it is time to, and waits until a name has other addresses. May be cancelled.
+    /// Asks when it is time to, and waits until a name has other addresses or questions another way.
+    /// May be cancelled.
     pub async fn changed(&mut self) {
         loop {
             let now = clock::now();
+            if self.take_turn(now) {
+                return;
+            }
             self.on_tick(now);
-            let due = self.names.values().map(|name| name.pace.due).min();
+            let due = self.names.values().map(|name| name.pace.due).chain([self.turn_at]).min();
             let left = due.map(|due| Duration::from_micros(due.since(now)));
             let ended = tokio::select! {
                 ended = self.ended.recv() => ended,
                 () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => None,
             };
-            if ended.is_some_and(|ended| self.on_ended(clock::now(), ended)) {
+            let turn = self.turn;
+            if ended.is_some_and(|ended| self.on_ended(clock::now(), ended)) || self.turn != turn {
                 return;
             }
         }
+    }
+
+    /// Whether questions go by the next way from now on. They are asked again then.
+    fn take_turn(&mut self, now: Time) -> bool {
+        let open = self.names.values().filter(|name| name.pace.open && !name.pace.well);
+        self.turn_at = match open.filter_map(|name| name.pace.asked).max() {
+            Some(asked) if self.turn_at == Time::FAR => asked + TURN_US,
+            Some(_) => self.turn_at,
+            None => Time::FAR,
+        };
+        if now < self.turn_at {
+            return false;
+        }
+        self.turn_at = now + TURN_US;
+        self.turn += 1;
+        self.names.iter_mut().for_each(|(_, name)| name.pace.again(now));
+        true
     }
 
     fn on_tick(&mut self, now: Time) {
@@ -407,6 +466,7 @@ impl Names {
             }
             Err(error) => {
                 tell(&self.problems, now, &name, &error);
+                self.turn += 1;
                 false
             }
         }

@@ -28,7 +28,7 @@ use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Sta
 use crate::time::Time;
 use litemap::LiteMap;
 use onebox_linux::netlink::{Network, Wan, Watcher};
-use onebox_linux::system::{Desired, News, Owner, Part, System, wan_routes};
+use onebox_linux::system::{Desired, Lookups, News, Owner, Part, System, wan_routes};
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Options, UdpSocket};
 use onebox_linux::{clock, conntrack, nft};
@@ -262,7 +262,12 @@ impl Tunnel {
                 }
                 self.apply_desired().await;
             }
-            Input::Names => self.set_endpoints(),
+            Input::Names => {
+                self.set_endpoints();
+                if self.desired.lookups != self.lookups() {
+                    self.apply().await;
+                }
+            }
             Input::Silence => {
                 let (now, mut closed) = (clock::now(), false);
                 for peer in self.peers.iter_mut() {
@@ -304,7 +309,7 @@ impl Tunnel {
                 let answered = |fallback: &mut Fallback| fallback.on_message(up, clock::now());
                 let opened = self.peers.fallback(id, answered)?;
                 self.peers.set_state(id, state);
-                if opened || self.desired.lookups != self.wants_lookups() {
+                if opened || self.desired.lookups != self.lookups() {
                     self.apply().await;
                 }
                 if opened && self.watcher.is_some() {
@@ -466,7 +471,7 @@ impl Tunnel {
         self.desired.routes = inside.flat_map(|p| &p.allowed_ips).copied().collect();
         self.desired.barred = if kill_switch(&self.config) { barred(routed()) } else { vec![] };
         self.desired.owner = if main.netifd.is_some() { Owner::Netifd } else { Owner::Us };
-        self.desired.lookups = self.wants_lookups();
+        self.desired.lookups = self.lookups();
         let own = main.addresses.iter().map(|a| a.address);
         // A router that is one for itself alone need not forward.
         let has_lan = self.network.interfaces.values().any(|interface| {
@@ -491,11 +496,21 @@ impl Tunnel {
         });
     }
 
-    /// Whether this host's own questions to name servers leave by the WANs: while there is no
-    /// connection, and the server is still to be found. Into the tunnel they would lead nowhere.
-    fn wants_lookups(&self) -> bool {
+    /// The way of this host's own questions to name servers: past the tunnel while there is no
+    /// connection, and the server is still to be found. Into the tunnel they would lead nowhere. A WAN
+    /// with a link and no internet may be the first of the main table, so each has its turn.
+    fn lookups(&self) -> Lookups {
         let mut hosts = self.config.peers.iter().flat_map(|p| &p.endpoints).map(|e| &e.host);
-        !self.is_up() && hosts.any(|host| matches!(host, Host::Name(_)))
+        if self.is_up() || !hosts.any(|host| matches!(host, Host::Name(_))) {
+            return Lookups::Plain;
+        }
+        let mut ways = vec![Lookups::Main];
+        for wan in self.desired.wans.iter().map(|wan| Lookups::Wan(wan.ifindex)) {
+            if !ways.contains(&wan) {
+                ways.push(wan);
+            }
+        }
+        ways[self.names.turn() % ways.len()]
     }
 
     /// Everything there is to see, but for what the program knows of itself. The data plane is asked

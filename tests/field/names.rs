@@ -19,6 +19,9 @@ const MOVED: Duration = Duration::from_secs(6);
 /// From the first answer of the resolver to the connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// To a connection where a question has to go by the second WAN or the third way.
+const FURTHER: Duration = Duration::from_secs(9);
+
 fn lab() -> Lab {
     Lab::new(&[Wan::mbit_ms(30, 10)])
 }
@@ -165,6 +168,23 @@ fn a_wrong_answer_is_followed_by_a_right_one() {
         resolver.set(Habit::answers(&[SERVER]));
         connects(&router, &resolver, wrong);
         assert!(kept(&router).contains(SERVER) && !kept(&router).contains(wrong));
+    }
+}
+
+/// The first WAN has a link and leads nowhere; the name server is reached by the other.
+#[test]
+fn a_name_is_found_by_any_wan_that_works() {
+    for option in ["enabled", "kill_switch"] {
+        let lab = Lab::new(&[Wan::mbit_ms(30, 10), Wan::mbit_ms(30, 10)]);
+        lab.link(0).set("blackhole on");
+        let resolver = Resolver::start(&lab, Habit::answers(&[SERVER]));
+        let (_server, mut router) =
+            pair(&lab, &resolver, &format!("\toption enabled '1'\n\toption {option} '1'\n"), "");
+        let start = clock::now();
+        router.start();
+        router.wait_up(1, Duration::from_secs(60));
+        println!("{option}: found {:?} after the start", start.elapsed());
+        assert!(start.elapsed() < FURTHER, "{:?}", start.elapsed());
     }
 }
 

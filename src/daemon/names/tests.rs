@@ -69,7 +69,7 @@ fn a_resolver_that_hangs_collects_no_threads() {
         }
         assert!(pace.running <= OF_ONE_MAX);
     }
-    assert_eq!((asked, late), (vec![0, 1], 1));
+    assert_eq!((asked, late), (vec![0, 1, 2, 3], 1));
     assert!(!pace.on_end(at(300), at(0), true, 0), "too late");
     assert_eq!(pace.step(pace.due, 0), Step::Ask);
 }
@@ -86,6 +86,45 @@ fn of_several_answers_the_one_to_the_newest_question_counts() {
     assert!(pace.on_end(at(14), at(13), true, 0));
     assert!(!pace.on_end(at(15), at(10), true, 0), "an older one");
     assert!(!pace.failing && !pace.open);
+}
+
+#[test]
+fn while_no_answer_comes_each_way_has_its_turn() {
+    let mut names = Names::new(PathBuf::new(), Problems::default());
+    names.names.insert(NAME.to_owned(), name(&[], &[]));
+    let mut turns = Vec::new();
+    for second in 0..12 {
+        if names.take_turn(at(second)) {
+            turns.push(second);
+        }
+        let pace = &mut names.names.get_mut(NAME).unwrap().pace;
+        match pace.step(at(second), 0) {
+            Step::Ask => pace.ask(at(second)),
+            Step::Late(seconds) => assert_eq!((second, seconds), (10, 10)),
+            Step::Wait => {}
+        }
+    }
+    assert_eq!((turns, names.turn()), (vec![2, 4, 6, 8, 10], 5));
+    // An answer ends it.
+    let pace = &mut names.names.get_mut(NAME).unwrap().pace;
+    let newest = pace.asked.unwrap();
+    assert_eq!(newest, at(6), "as many as may wait at once");
+    assert!(pace.on_end(at(12), newest, true, 0));
+    assert!(!names.take_turn(at(60)));
+}
+
+#[test]
+fn a_server_that_has_moved_is_asked_for_soon() {
+    let mut found = name(&["192.0.2.1"], &[]);
+    found.pace.ask(at(0));
+    assert!(found.pace.on_end(at(0), at(0), true, 0));
+    found.pace.set_well(at(0), true, 0);
+    let far = found.pace.due;
+    found.note_used(&[ip("192.0.2.1")]);
+    found.note_used(&[]);
+    assert_eq!(found.pace.due, far);
+    found.note_used(&[ip("192.0.2.7")]);
+    assert_eq!(found.pace.due, Time::ZERO + STALE_US);
 }
 
 fn name(answer: &[&str], kept: &[&str]) -> Name {

@@ -16,7 +16,7 @@
 //! | P+2 | `from WAN-ADDRESS lookup WAN-TABLE` | answers to those who connected to a WAN's address leave by that WAN |
 //! | P+2 | `fwmark WAN-MARK/MASK lookup WAN-TABLE` | answers of the LAN to those who connected by that WAN, by a port forward: the nftables table marks such a connection, and the packets of its answers |
 //! | P+2 | `iif lo to RESOLVER lookup WAN-TABLE` | this host's questions to a provider's name servers, which may answer its own customers only |
-//! | P+2 | `iif lo udp dport 53 lookup main` | only when asked for: this host's own questions to name servers, without which a server given by name is not found while nothing may leave |
+//! | P+2 | `iif lo udp dport 53 lookup main`, or a WAN's table | only when asked for: this host's own questions to name servers, without which a server given by name is not found while nothing may leave |
 //! | P+3 | `lookup TABLE` | everything else: our routes into the tunnel |
 //!
 //! A WAN's table holds only its default route, copied from the main table. A rule to the main
@@ -99,14 +99,26 @@ pub struct Desired {
     pub routes: Vec<Prefix>,
     /// What leaves into the tunnel or not at all.
     pub barred: Vec<Prefix>,
-    /// This host's own questions to name servers leave by the WANs.
-    pub lookups: bool,
+    /// The way of this host's own questions to name servers.
+    pub lookups: Lookups,
     /// The WANs' default routes and addresses, see [`wan_routes`].
     pub wans: Vec<WanRoute>,
     /// The nftables table. None: none.
     pub tables: Option<nft::Tables>,
     /// Forward packets between devices, both families.
     pub forwarding: bool,
+}
+
+/// The way of this host's own questions to name servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lookups {
+    /// That of everything else.
+    #[default]
+    Plain,
+    /// Past the tunnel, as the main table says.
+    Main,
+    /// By the WAN whose device has this index.
+    Wan(u32),
 }
 
 /// How one family leaves by a WAN.

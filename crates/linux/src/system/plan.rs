@@ -6,7 +6,7 @@ use super::monitor::Interest;
 use super::part::{Part, Parts};
 use super::route::OwnRoute;
 use super::rule::{Rule, RuleKind};
-use super::{Desired, Owner, WanRoute};
+use super::{Desired, Lookups, Owner, WanRoute};
 use crate::ids::{Ids, Mark, Rank, wan_table};
 use crate::nft::{Ruleset, WanMark, ruleset};
 use crate::sysctl::{self, Switch};
@@ -142,8 +142,10 @@ fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
             rule(Rank::Specific, MAIN, RuleKind::Specific);
             rule(Rank::Tunnel, ids.table, RuleKind::All);
         }
-        if own && desired.lookups {
-            rule(Rank::ByWan, MAIN, RuleKind::Lookups);
+        match desired.lookups {
+            Lookups::Main if own => rule(Rank::ByWan, MAIN, RuleKind::Lookups),
+            Lookups::Wan(ifindex) => rule(Rank::ByWan, wan_table(ifindex), RuleKind::Lookups),
+            Lookups::Main | Lookups::Plain => {}
         }
         for wan in &desired.wans {
             let mut sources = wan.sources.iter().filter(|source| source.is_ipv4() == v4).peekable();
@@ -247,7 +249,7 @@ mod tests {
             ifindex: 9,
             routes: vec!["0.0.0.0/0".parse().unwrap(), "fd00::1/8".parse().unwrap()],
             barred: vec![Prefix::ALL_V6],
-            lookups: false,
+            lookups: Lookups::Plain,
             wans: vec![wan(2, "10.1.0.1", "10.1.0.2"), wan(3, "fe80::1", "2001:db8::2")],
             ..Desired::default()
         }
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn where_netifd_routes_only_what_is_barred_is_ours() {
         let mut desired =
-            Desired { owner: Owner::Netifd, lookups: true, barred: vec![], ..desired() };
+            Desired { owner: Owner::Netifd, lookups: Lookups::Main, barred: vec![], ..desired() };
         let kinds = |desired: &Desired| {
             let all = rules(&IDS, desired);
             all.iter().filter(|rule| rule.v4).map(|rule| rule.priority).collect::<Vec<_>>()
@@ -308,8 +310,11 @@ mod tests {
 
     #[test]
     fn messages_read_back_as_what_they_were() {
-        let desired = || Desired { lookups: true, ..desired() };
-        for rule in rules(&IDS, &desired()) {
+        let desired = || Desired { lookups: Lookups::Wan(3), ..desired() };
+        let all = rules(&IDS, &desired());
+        let by_wan = |rule: &Rule| rule.kind == RuleKind::Lookups && rule.table == wan_table(3);
+        assert_eq!(all.iter().filter(|rule| by_wan(rule)).count(), 2);
+        for rule in all {
             assert_eq!(Rule::read(&rule.message()), Some(rule));
         }
         for route in routes(&IDS, &desired()) {
