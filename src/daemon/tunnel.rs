@@ -449,7 +449,7 @@ impl Tunnel {
         self.config.main.mtu.map_or(found, |wish| found.min(u32::from(wish)))
     }
 
-    /// Tells when the paths take less than the configuration asks for.
+    /// Tells when the paths take less than the configuration asks for, or than IPv6 does.
     fn tell_mtu(&self) {
         let wish = self.config.main.mtu.map_or(0, u32::from);
         if self.peers.mtu().is_some() && self.desired.mtu < wish {
@@ -457,6 +457,18 @@ impl Tunnel {
             self.problems.raise(clock::now(), Problem::MtuTooLarge, &self.desired.device, detail);
         } else {
             self.problems.clear_all(Problem::MtuTooLarge);
+        }
+        let of_v6 = self.config.main.addresses.iter().any(|address| !address.address.is_ipv4());
+        if of_v6 && !self.desired.carries(false) {
+            let detail = format!("{} of 1280 bytes", self.desired.mtu);
+            self.problems.raise(
+                clock::now(),
+                Problem::TunnelTooNarrow,
+                &self.desired.device,
+                detail,
+            );
+        } else {
+            self.problems.clear_all(Problem::TunnelTooNarrow);
         }
     }
 

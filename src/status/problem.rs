@@ -36,6 +36,8 @@ pub enum Problem {
     TooManyWans,
     /// The paths take less than the configured MTU.
     MtuTooLarge,
+    /// The paths take less than IPv6 needs.
+    TunnelTooNarrow,
     /// The kernel refuses a socket on a WAN.
     SocketRefused,
     /// The file of quotas cannot be read.
@@ -54,7 +56,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 16] = [
+    pub const ALL: [Problem; 17] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
         Problem::ForwardBlocked,
@@ -64,6 +66,7 @@ impl Problem {
         Problem::NetworkUnwatched,
         Problem::TooManyWans,
         Problem::MtuTooLarge,
+        Problem::TunnelTooNarrow,
         Problem::SocketRefused,
         Problem::QuotaUnreadable,
         Problem::QuotaUnsaved,
@@ -85,6 +88,7 @@ impl Problem {
             Problem::NetworkUnwatched => "network_unwatched",
             Problem::TooManyWans => "too_many_wans",
             Problem::MtuTooLarge => "mtu_too_large",
+            Problem::TunnelTooNarrow => "tunnel_too_narrow",
             Problem::SocketRefused => "socket_refused",
             Problem::QuotaUnreadable => "quota_unreadable",
             Problem::QuotaUnsaved => "quota_unsaved",
@@ -109,6 +113,9 @@ impl Problem {
             Problem::NetworkUnwatched => "changes of the network go unnoticed",
             Problem::TooManyWans => "more than 16 WANs, the others are not used",
             Problem::MtuTooLarge => "the paths take less than the configured MTU",
+            Problem::TunnelTooNarrow => {
+                "the paths take less than IPv6 needs: the tunnel has none now"
+            }
             Problem::SocketRefused => "no socket can be opened on the WAN",
             Problem::QuotaUnreadable => "what the quotas' WANs have used is not known",
             Problem::QuotaUnsaved => "what the quotas' WANs have used cannot be kept",
@@ -147,6 +154,9 @@ impl Problem {
             }
             Problem::MtuTooLarge => {
                 "nothing is lost by it: remove option mtu, and the MTU is what the paths take"
+            }
+            Problem::TunnelTooNarrow => {
+                "it comes back with a wider path: see which WANs take less than 1340 bytes"
             }
             Problem::SocketRefused => {
                 "it is tried again; see that the device is there and that the program may bind to \

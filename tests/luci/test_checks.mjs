@@ -156,7 +156,7 @@ export default {
 		// Shown in the program's own words: the pages are as large as they may be. Without a bus there
 		// is no page to show anything on.
 		const untranslated = [ 'no_default_route', 'too_narrow' ];
-		const alike = [ 'device_lost', 'forward_blocked', 'socket_refused', 'too_many_wans', 'mtu_too_large', 'ubus_missing' ];
+		const alike = [ 'device_lost', 'forward_blocked', 'socket_refused', 'too_many_wans', 'mtu_too_large', 'tunnel_too_narrow', 'ubus_missing' ];
 
 		assert.deepEqual([ ...known('REASONS'), ...untranslated ].sort(), reasons.sort());
 		assert.deepEqual([ ...known('PROBLEMS'), ...alike ].sort(), problems.sort());

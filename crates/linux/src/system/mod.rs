@@ -91,7 +91,8 @@ pub struct Desired {
     pub ifindex: u32,
     /// Who sets the addresses and routes.
     pub owner: Owner,
-    /// The TUN device's addresses. Others of global scope are removed from it.
+    /// The TUN device's addresses, of the families that it [carries](Desired::carries). Others of global
+    /// scope are removed from it.
     pub addresses: Vec<InterfaceAddress>,
     /// The TUN device's MTU in bytes; 0 leaves it.
     pub mtu: u32,
@@ -107,6 +108,14 @@ pub struct Desired {
     pub tables: Option<nft::Tables>,
     /// Forward packets between devices, both families.
     pub forwarding: bool,
+}
+
+impl Desired {
+    /// Whether the device is wide enough for a family: IPv6 needs 1280 bytes (RFC 8200 §5), and the
+    /// kernel takes it from a device that has less.
+    pub fn carries(&self, v4: bool) -> bool {
+        v4 || self.mtu == 0 || self.mtu >= 1280
+    }
 }
 
 /// The way of this host's own questions to name servers.

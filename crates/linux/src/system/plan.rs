@@ -81,7 +81,7 @@ impl Entries {
         let same_routes = known.filter(|(known, _)| {
             (known.ifindex, known.owner) == (desired.ifindex, desired.owner)
                 && (&known.routes, &known.barred) == (&desired.routes, &desired.barred)
-                && known.wans == desired.wans
+                && (&known.wans, known.carries(false)) == (&desired.wans, desired.carries(false))
         });
         let same_table = known.filter(|(known, _)| {
             (&known.device, &known.tables) == (&desired.device, &desired.tables)
@@ -92,7 +92,10 @@ impl Entries {
                 name: desired.device.clone(),
                 ifindex: desired.ifindex,
                 mtu: (desired.mtu != 0).then_some(desired.mtu),
-                addresses: (desired.owner == Owner::Us).then(|| desired.addresses.clone()),
+                addresses: (desired.owner == Owner::Us).then(|| {
+                    let all = desired.addresses.iter().copied();
+                    all.filter(|address| desired.carries(address.address.is_ipv4())).collect()
+                }),
             }),
             routes: match same_routes {
                 Some((_, entries)) => entries.routes.clone(),
@@ -166,7 +169,8 @@ fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
 
 fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
     let own = desired.owner == Owner::Us || !desired.barred.is_empty();
-    let tunnel = desired.routes.iter().filter(|_| own).map(|&destination| OwnRoute {
+    let carried = |prefix: &&Prefix| own && desired.carries(prefix.is_ipv4());
+    let tunnel = desired.routes.iter().filter(carried).map(|&destination| OwnRoute {
         table: ids.table,
         destination,
         ifindex: desired.ifindex,
@@ -291,6 +295,27 @@ mod tests {
         let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
         assert_eq!(Entries::of(&IDS, &desired, &[], None).device.unwrap().addresses, None);
+    }
+
+    #[test]
+    fn a_tunnel_that_is_too_narrow_for_ipv6_has_none() {
+        let both = ["10.9.0.2/24", "fd09::2/64"].map(|text| text.parse().unwrap()).to_vec();
+        let narrow = Desired {
+            mtu: 1279,
+            addresses: both,
+            routes: vec![Prefix::ALL_V4, Prefix::ALL_V6],
+            ..desired()
+        };
+        let wide = Desired { mtu: 1280, ..narrow.clone() };
+        let families = |desired: &Desired, known: Option<(&Desired, &Entries)>| {
+            let entries = Entries::of(&IDS, desired, &[], known);
+            let routes = entries.routes.iter().filter(|route| route.table == IDS.table).count();
+            (entries.device.and_then(|device| device.addresses).map_or(0, |a| a.len()), routes)
+        };
+        let before = Entries::of(&IDS, &wide, &[], None);
+        assert_eq!(families(&narrow, Some((&wide, &before))).0, 1);
+        let routes = families(&wide, None).1;
+        assert_eq!(families(&narrow, Some((&wide, &before))).1 + 1, routes);
     }
 
     #[test]
