@@ -4,7 +4,7 @@
 //! once when a gap has become a loss (the sender should repair it now), otherwise after a short time or a
 //! number of datagrams, whichever is first (RFC 9000 §13.2).
 
-use crate::time::{MS, SEC, Time};
+use crate::time::{MS, Time};
 use crate::wire::frame::{ACK_RANGES_MAX, Ack};
 use crate::wire::{AckRanges, PathId};
 
@@ -18,11 +18,6 @@ const ACK_EVERY: u32 = 64;
 /// Datagrams behind the one that shows a gap that make it a loss for the sender (RFC 9002 §6.1.1:
 /// three in all): then it hears at once.
 const PROOF: u64 = 2;
-
-/// What arrived before is of no use to the sender any more, microseconds: it has long repaired what
-/// was lost then. A time of loss would make each acknowledgement a hundred bytes longer for as long as
-/// there is no other.
-const SETTLED_US: u64 = 2 * SEC;
 
 /// The receiving side of a path.
 #[derive(Debug, Default)]
@@ -41,17 +36,12 @@ pub struct Received {
     proof: Option<u64>,
     /// When anything last arrived.
     last: Option<Time>,
-    /// The highest packet number at a time that is [`SETTLED_US`] ago at least when it is replaced.
-    settled: (Time, u64),
 }
 
 impl Received {
     /// Notes packet `number`, which the replay window has let through.
     pub fn record(&mut self, now: Time, number: u64, elicits_ack: bool) {
         self.last = Some(now);
-        if now.since(self.settled.0) >= SETTLED_US {
-            self.settle(now);
-        }
         let gap = self.insert(now, number);
         if elicits_ack {
             if self.pending == 0 {
@@ -93,13 +83,6 @@ impl Received {
         }
         self.insert_late(number);
         false
-    }
-
-    /// Forgets what has long been told.
-    fn settle(&mut self, now: Time) {
-        let before = self.settled.1;
-        self.ranges.retain(|&(_, high)| high >= before);
-        self.settled = (now, self.ranges.first().map_or(before, |&(_, high)| high));
     }
 
     fn insert_late(&mut self, number: u64) {
@@ -194,23 +177,6 @@ mod tests {
         assert_eq!(r.due(), Time::ZERO);
         r.acked();
         assert_eq!(r.due(), Time::FAR);
-    }
-
-    #[test]
-    fn what_was_lost_long_ago_is_not_told_for_ever() {
-        let mut r = Received::default();
-        for n in 0..20 {
-            r.record(Time(SEC + 2 * n), 2 * n, true);
-        }
-        assert_eq!(r.ranges(), 20);
-        for n in 0..40 {
-            r.record(Time(SEC + n * SEC / 10), 40 + n, true);
-            assert!(r.ranges() == 21 || n >= 20);
-        }
-        assert_eq!(r.ranges(), 1);
-        // One that comes very late is told once more.
-        r.record(Time(6 * SEC), 1, true);
-        assert!(r.has(1) && r.has(79));
     }
 
     #[test]
