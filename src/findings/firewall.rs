@@ -175,6 +175,22 @@ impl Firewall {
         dropping.map(|chain| chain.place.clone()).collect()
     }
 
+    /// The zone of OpenWrt's firewall that a device belongs to, from its base chain of what is forwarded.
+    pub fn zone(&self, place: &Place, device: &str) -> Option<&str> {
+        let named = |statement: &Value| {
+            let content = statement.get("match")?;
+            let left = content.get("left")?.get("meta")?.get("key")?;
+            let is = |value: &Value| Met::of(value.as_str() == Some(device));
+            (left == "iifname" && any(content.get("right")?, &mut |value| is(value)) == Met::Yes)
+                .then_some(())
+        };
+        self.chain(place)?.rules.iter().find_map(|rule| {
+            let target = rule.iter().find_map(|statement| statement.get("jump")?.get("target"))?;
+            rule.iter().find_map(named)?;
+            target.as_str()?.strip_prefix("forward_")
+        })
+    }
+
     /// Who made the table of a chain.
     pub fn maker(&self, place: &Place) -> Maker {
         let beside = |name: &str| {
@@ -495,8 +511,8 @@ impl Packet<'_> {
         any(right, &mut |value| {
             let Some((first, last)) = span(value) else { return Met::Unknown };
             match self.networks[end] {
-                // Some address on the internet is not the one that is named.
-                None => Met::of(first.is_unspecified() && first != last),
+                // Some address on the internet is not among those that are named, unless all are.
+                None => Met::of(Prefix::new(first, 0).map(ends) == Some((first, last))),
                 Some(networks) => Met::of(networks.iter().any(|network| {
                     let (from, to) = ends(*network);
                     from.is_ipv4() == first.is_ipv4() && from <= last && first <= to

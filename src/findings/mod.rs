@@ -252,7 +252,6 @@ fn forward(facts: &Facts, firewall: &Firewall) -> Vec<Finding> {
     let Forwarding { device, server, .. } = &facts.forwarding;
     let places = facts.forwarding.dropping(firewall);
     let finding = |place: &Place| {
-        let maker = firewall.maker(place);
         let words = format!(
             "{} drops what is forwarded {} {device}: {} have a tunnel and {} internet through it. That \
              onebox accepts it in a table of its own does not help: a packet has to pass the chains of \
@@ -266,15 +265,27 @@ fn forward(facts: &Facts, firewall: &Firewall) -> Vec<Finding> {
                 _ => "no",
             }
         );
-        stops(Kind::ForwardDropped, words, let_forward(facts, maker, place))
+        stops(Kind::ForwardDropped, words, let_forward(facts, firewall, place))
     };
     places.iter().map(finding).collect()
 }
 
-fn let_forward(facts: &Facts, maker: Maker, place: &Place) -> String {
+/// What lets OpenWrt's firewall forward where the tunnel has a zone of its own, which leads nowhere.
+fn between_zones(facts: &Facts, firewall: &Firewall, place: &Place) -> Option<String> {
+    let Forwarding { device, server, others, .. } = &facts.forwarding;
+    let tunnel = firewall.zone(place, device)?;
+    let other = others.iter().find_map(|other| firewall.zone(place, other))?;
+    let (from, to) = if *server { (tunnel, other) } else { (other, tunnel) };
+    let set = |option: &str, zone: &str| {
+        format!(" && uci set firewall.@forwarding[-1].{option}={}", shell(zone))
+    };
+    Some(format!("uci add firewall forwarding{}{}", set("src", from), set("dest", to)))
+}
+
+fn let_forward(facts: &Facts, firewall: &Firewall, place: &Place) -> String {
     let device = &facts.forwarding.device;
     let word = shell(device);
-    match maker {
+    match firewall.maker(place) {
         Maker::Docker => {
             let program = if place.family == "ip6" { "ip6tables" } else { "iptables" };
             let rule = |way: &str| format!("{program} -I DOCKER-USER {way} {word} -j ACCEPT");
@@ -285,11 +296,14 @@ fn let_forward(facts: &Facts, maker: Maker, place: &Place) -> String {
             "firewall-cmd --permanent --zone=trusted --add-interface={word} && firewall-cmd --reload"
         ),
         Maker::Fw4 => match &facts.netifd {
-            Some(interface) => format!(
-                "uci add_list firewall.@zone[1].network={} && uci commit firewall && \
-                 service firewall reload",
-                shell(interface)
-            ),
+            Some(interface) => {
+                let change = between_zones(facts, firewall, place).unwrap_or_else(|| {
+                    // As OpenWrt has them: the first is the LAN's, which may go out by the second.
+                    let zone = if facts.forwarding.server { 0 } else { 1 };
+                    format!("uci add_list firewall.@zone[{zone}].network={}", shell(interface))
+                });
+                format!("{change} && uci commit firewall && service firewall reload")
+            }
             None => "service onebox restart && service firewall reload".to_owned(),
         },
         Maker::Other => {

@@ -154,6 +154,18 @@ fn firewalld_has_a_zone_for_the_tunnel_or_drops() {
     let input = "firewall-cmd --permanent --add-port=51830/udp && firewall-cmd --reload";
     let expected = [(Kind::InputBlocked, input), (Kind::ForwardDropped, forward)];
     assert_eq!(told(&facts), expected.map(|(kind, command)| (kind, true, command.to_owned())));
+    // What it then has: a zone that forwards all that comes by the device. Before that, addresses of
+    // IPv6 are refused that carry IPv4 (::/96).
+    let of = r#""family": "inet", "table": "firewalld""#;
+    let zone = format!(
+        r#"{{"chain": {{{of}, "name": "filter_FWD_trusted", "handle": 50}}}},
+           {{"rule": {{{of}, "chain": "filter_FWD_trusted", "handle": 51, "expr": [{{"accept": null}}]}}}},
+           {{"rule": {{{of}, "chain": "filter_FORWARD_POLICIES", "handle": 52, "expr": [{}, {{"goto": {{"target": "filter_FWD_trusted"}}}}]}}}},"#,
+        meta("iifname", "==", "\"onebox0\"")
+    );
+    let first = FIREWALLD.lines().find(|line| line.contains("\"handle\": 23,")).unwrap();
+    let facts = server(&FIREWALLD.replace(first, &format!("{zone}{first}")));
+    assert_eq!(told(&facts), [(Kind::InputBlocked, true, input.to_owned())]);
 }
 
 #[test]
@@ -165,7 +177,25 @@ fn openwrts_firewall_with_the_rules_of_the_service_drops_nothing() {
     let command = "service onebox restart && service firewall reload".to_owned();
     assert_eq!(told(&facts), [(Kind::ForwardDropped, true, command)]);
     facts.netifd = Some("vpn".to_owned());
-    assert!(told(&facts)[0].2.contains("network=vpn && uci commit firewall"));
+    let end = "uci commit firewall && service firewall reload";
+    let command = |facts: &Facts| told(facts).remove(0).2;
+    assert_eq!(command(&facts), format!("uci add_list firewall.@zone[1].network=vpn && {end}"));
+    // The tunnel has a zone of its own, from which and to which nothing is forwarded.
+    let lan = without.lines().find(|line| line.contains("\"handle\": 31,")).unwrap();
+    let own = lan.replace("br-lan", "onebox0").replace("forward_lan", "forward_vpn");
+    let mut facts =
+        Facts { netifd: facts.netifd, ..router(&without.replace(lan, &format!("{own}{lan}"))) };
+    let between = |from: &str, to: &str| {
+        format!(
+            "uci add firewall forwarding && uci set firewall.@forwarding[-1].src={from} && \
+             uci set firewall.@forwarding[-1].dest={to} && {end}"
+        )
+    };
+    assert_eq!(command(&facts), between("lan", "vpn"));
+    facts.forwarding.server = true;
+    facts.forwarding.others = vec!["wan1".to_owned()];
+    let forward = findings(&facts).into_iter().find(|one| one.kind == Kind::ForwardDropped);
+    assert_eq!(forward.unwrap().command, between("vpn", "wan"));
 }
 
 #[test]
