@@ -20,7 +20,8 @@ export const CODE = 'onebox1-AJoAAQEBAQEBAQEB';
 export class Router {
 	constructor(options = {}) {
 		this.calls = [];
-		this.uci = { onebox: clone(options.config ?? baseConfig()) };
+		// LuCI reads its own package beside ours.
+		this.uci = { onebox: clone(options.config ?? baseConfig()), luci: { main: { '.type': 'core', '.name': 'main', '.anonymous': false, '.index': 0, lang: 'auto' } } };
 		this.committed = clone(this.uci);
 		this.status = options.status === undefined ? newStatus('three') : options.status;
 		this.history = options.history ?? newHistory(this.status);
@@ -156,7 +157,7 @@ export function baseConfig() {
 	const sections = [
 		{ '.type': 'onebox', '.name': 'main', enabled: '1', role: 'client', private_key_file: '/etc/onebox/private.key', address: [ '10.99.0.2/24' ] },
 		{ '.type': 'peer', '.name': 'vps', public_key: OTHER_KEY, endpoint: [ 'vps.example.net:51830' ], allowed_ips: [ '0.0.0.0/0', '::/0' ] },
-		{ '.type': 'wan', '.name': 'lte', interface: 'wwan', mode: 'active', metered: '1', quota_mb: '50000', quota_day: '15' },
+		{ '.type': 'wan', '.name': 'lte', interface: 'wwan', metered: '1', quota_mb: '50000', quota_day: '15' },
 		{ '.type': 'wan', '.name': 'starlink', device: 'eth2', max_download: '180000', max_upload: '18000' }
 	];
 

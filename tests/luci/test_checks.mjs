@@ -178,6 +178,31 @@ export default {
 		}
 	},
 
+	async 'LuCI has every name that the pages use, and so has the stand-in'() {
+		const roots = [ join(here, 'standin/luci-static/resources') ];
+
+		if (process.env.LUCI_ROOT)
+			roots.push(join(process.env.LUCI_ROOT, 'modules/luci-base/htdocs/luci-static/resources'));
+
+		const homes = { L: 'luci', baseclass: 'luci', dom: 'luci', form: 'form', poll: 'luci', rpc: 'luci', ui: 'ui', uci: 'uci', view: 'luci', widgets: 'widgets' };
+		const used = new Set(pages.flatMap(path => [ ...read(path).matchAll(/(?<![\w.'$])([a-zA-Z]+)\.(\w+)/g) ])
+			.filter(([ , object ]) => object in homes).map(([ , object, name ]) => `${object}.${name}`));
+
+		assert.ok(used.size > 25);
+		for (const base of roots) {
+			const text = name => [ `${name}.js`, `tools/${name}.js` ].map(file => join(base, file)).filter(existsSync).map(file => readFileSync(file, 'utf8')).join('');
+			const defined = (home, name) => new RegExp(`(?:^|[\\s{,])(?:${name}\\s*[(:,}]|(?:const|var|let|class) ${name}\\b)`, 'm').test(text(home));
+			// LuCI has `rpc` in a file of its own, the stand-in in luci.js.
+			const missing = [ ...used ].filter(one => {
+				const [ object, name ] = one.split('.');
+
+				return !defined(homes[object], name) && !(object === 'rpc' && defined('rpc', name));
+			});
+
+			assert.deepEqual({ base, missing }, { base, missing: [] });
+		}
+	},
+
 	async 'LuCI\'s rules of style (ESLint)'() {
 		const eslint = new ESLint({ cwd: root, overrideConfigFile: join(here, 'eslint.config.js') });
 		const results = await eslint.lintFiles([ relative(root, join(app, 'htdocs')), relative(root, join(app, 'root/usr/share')) ]);

@@ -206,7 +206,7 @@ export default {
 		await page.locator(box('lte', 'metered')).setChecked(false, { force: true });
 		await save(page, router);
 		assert.deepEqual(router.sections('wan'), [
-			{ '.type': 'wan', '.name': 'lte', interface: 'wwan', mode: 'active', quota_mb: '50000', quota_day: '15' },
+			{ '.type': 'wan', '.name': 'lte', interface: 'wwan', quota_mb: '50000', quota_day: '15' },
 			{ '.type': 'wan', '.name': 'starlink', device: 'eth2', max_download: '180000', max_upload: '18000', mode: 'backup' }
 		]);
 		clean(page);

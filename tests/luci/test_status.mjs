@@ -181,12 +181,16 @@ export default {
 
 		router.committed = JSON.parse(JSON.stringify(router.uci));
 		router.onService = action => { router.status = action === 'restart' ? status : null };
+		// The first confirmation gets lost.
+		router.uci_confirm = () => [ router.called('uci', 'confirm').length > 1 ? 0 : 7 ];
 
 		const page = await browser.open('status', router);
 
 		await page.click('text=Switch on');
 		await says(page, '.ob-headline', /^Bonded over 2 of 2/);
 		assert.equal(router.committed.onebox.main.enabled, '1');
+		assert.deepEqual(router.called('uci', 'apply').map(args => args.rollback), [ true ]);
+		assert.equal(router.called('uci', 'confirm').length, 2);
 		assert.deepEqual(router.called('rc', 'init').map(args => args.action), [ 'enable', 'restart' ]);
 		clean(page);
 	},

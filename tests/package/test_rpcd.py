@@ -176,6 +176,24 @@ class Rpcd(SystemCase):
         self.assertNotEqual(json.loads(said[13]), public)
         self.assertEqual(said[14:], ["600", "other.key", "private.key", "private.key.old"])
 
+    def test_a_change_stays_if_it_is_confirmed(self):
+        said = self.run_inside("""
+            owner=$(login owner)
+            change() {
+                as $owner uci set "\\"config\\":\\"onebox\\",\\"section\\":\\"main\\",\\"values\\":{\\"discover\\":\\"$1\\"}"
+                as $owner uci apply "\\"timeout\\":$2,\\"rollback\\":true"
+                grep discover /etc/config/onebox
+            }
+            change 0 15
+            as $owner uci confirm
+            change 1 2
+            timeout 20 sh -c 'until grep -q "discover .0" /etc/config/onebox; do sleep 0.1; done'
+            as $owner uci confirm
+            grep discover /etc/config/onebox
+        """)
+        discover = lambda value: f"\toption discover '{value}'"
+        self.assertEqual(said, ["", "", discover(0), "", "", "", discover(1), "refused", discover(0)])
+
     def test_what_is_not_the_pages_is_refused(self):
         said = self.run_inside("""
             for user in reader owner; do

@@ -121,8 +121,7 @@ return baseclass.extend({
 	},
 
 	apply() {
-		return callApply(10, true).then(() => {
-			window.setTimeout(() => callConfirm().then(() => document.dispatchEvent(new CustomEvent('uci-applied'))), 50);
-		});
+		/* Tells nobody when it has confirmed, as LuCI since 2025. */
+		return callApply(10, true).then(() => { window.setTimeout(callConfirm, 50) });
 	}
 });

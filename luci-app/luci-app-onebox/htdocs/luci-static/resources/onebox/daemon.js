@@ -14,11 +14,13 @@
 
 /* A call with the names of its arguments; of the answer, what is expected of it. */
 function call(object, method, params, expect) {
-	return rpc.declare({ object: object, method: method, params: params, expect: expect, reject: true });
+	return rpc.declare({ object, method, params, expect, reject: true });
 }
 
 const callServices = call('rc', 'list', [ 'name' ], { '': {} });
 const callService = call('rc', 'init', [ 'name', 'action' ]);
+const callConfirm = call('uci', 'confirm');
+const callApply = call('uci', 'apply', [ 'timeout', 'rollback' ]);
 const callInterfaces = call('network.interface', 'dump', [], { interface: [] });
 const callLog = call('luci.onebox', 'log', [], { lines: '' });
 
@@ -62,20 +64,22 @@ return baseclass.extend({
 		return callService('onebox', action);
 	},
 
-	/* Has what is saved applied, and waits until the router has seen that the browser still reaches
-	 * it; without that it takes everything back. */
+	/* Has what is saved applied, and confirms it when the router is seen to be within reach still;
+	 * without that it takes everything back. Not LuCI's `uci.apply`: since 2025 nobody is told when
+	 * that has confirmed. */
 	apply() {
-		return new Promise((resolve, reject) => {
-			const late = window.setTimeout(() => reject(new Error(_('The router did not confirm the change and takes it back.'))), 20000);
+		/* The router waits as long. */
+		const until = Date.now() + 15000;
+		const confirm = ms => new Promise(done => setTimeout(done, ms)).then(callConfirm).catch(() => {
+			if (Date.now() < until)
+				return confirm(250);
 
-			document.addEventListener('uci-applied', () => {
-				window.clearTimeout(late);
-				/* LuCI counts what is not applied yet when it hears this. */
-				document.dispatchEvent(new CustomEvent('uci-loaded'));
-				resolve();
-			}, { once: true });
-			uci.apply().catch(error => reject(error instanceof Error ? error : new Error(_('The change could not be applied.'))));
+			throw new Error(_('The router did not confirm the change and takes it back.'));
 		});
+
+		return callApply(15, true).then(() => confirm(1000))
+			/* LuCI counts what is not applied yet when it hears this. */
+			.then(() => document.dispatchEvent(new Event('uci-loaded')));
 	},
 
 	/* Switches the service on for good, with what the configuration says now. */
@@ -124,8 +128,8 @@ return baseclass.extend({
 	look() {
 		return this.status().then(
 			status => L.isObject(status) && status.state
-				? { kind: 'running', status: status } : this.lookCloser(),
-			error => MISSING.test(String(error.message || error)) ? this.lookCloser() : { kind: 'lost', error: error });
+				? { kind: 'running', status } : this.lookCloser(),
+			error => MISSING.test(String(error.message || error)) ? this.lookCloser() : { kind: 'lost', error });
 	},
 
 	lookCloser() {
@@ -141,8 +145,8 @@ return baseclass.extend({
 				const problems = (said.problems || '').split('\n').filter(line => line !== '');
 				const kind = said.usable === false ? 'refused' : (service || {}).running ? 'starting' : 'stopped';
 
-				return { kind: kind, problems: problems, log: log };
+				return { kind, problems, log };
 			});
-		}).catch(error => ({ kind: 'lost', error: error }));
+		}).catch(error => ({ kind: 'lost', error }));
 	}
 });
