@@ -149,6 +149,12 @@ impl History {
         such as f64 * 100.0 / all as f64
     }
 
+    /// How often what an end says of a path's state has changed.
+    pub fn changes(&self, side: Side, path: usize, from: f64, to: f64) -> f64 {
+        let states: Vec<_> = self.path(side, path, from, to).map(|(_, p)| p.state).collect();
+        states.windows(2).filter(|w| w[0] != w[1]).count() as f64
+    }
+
     /// A percentile of a link's queue, milliseconds.
     pub fn queue_ms(&self, link: usize, side: Side, from: f64, to: f64, percent: f64) -> f64 {
         let mut queue: Vec<f64> =

@@ -37,7 +37,14 @@ pub enum Loss {
         /// Loss while bad.
         bad: u32,
     },
+    /// IP packets of more than so many bytes, independently, in millionths.
+    Long(usize, u32),
+    /// While more is sent than so many kbit/s, for [`OVERLOAD_US`], independently, in millionths.
+    Overload(u64, u32),
 }
+
+/// So long may more be sent than a link stands, microseconds.
+const OVERLOAD_US: u64 = 100_000;
 
 /// What a direction of a link is like. May be changed while it runs.
 #[derive(Clone, Debug)]
@@ -166,6 +173,8 @@ pub struct Link {
     last_arrival: Time,
     in_burst: bool,
     tokens_us: (f64, Time),
+    /// Bits above what it stands, in thousandths, and when that was.
+    overload: (u64, Time),
 }
 
 impl Link {
@@ -181,6 +190,7 @@ impl Link {
             last_arrival: Time::ZERO,
             in_burst: false,
             tokens_us: (f64::MAX, Time::ZERO),
+            overload: (0, Time::ZERO),
         }
     }
 
@@ -248,7 +258,7 @@ impl Link {
         passes
     }
 
-    fn loses(&mut self) -> bool {
+    fn loses(&mut self, now: Time, ip_len: usize) -> bool {
         match self.spec.loss {
             Loss::None => false,
             Loss::Random(ppm) => self.rng.chance(ppm),
@@ -256,11 +266,19 @@ impl Link {
                 self.in_burst ^= self.rng.chance(if self.in_burst { leave } else { enter });
                 self.rng.chance(if self.in_burst { bad } else { good })
             }
+            Loss::Long(most, ppm) => ip_len > most && self.rng.chance(ppm),
+            Loss::Overload(kbps, ppm) => {
+                let (above, at) = self.overload;
+                let most = kbps * OVERLOAD_US;
+                let above = above.saturating_sub(now.since(at) * kbps) + ip_len as u64 * 8000;
+                self.overload = (above.min(2 * most), now);
+                above > most && self.rng.chance(ppm)
+            }
         }
     }
 
     fn propagate(&mut self, now: Time, mut datagram: Datagram) -> [Option<(Time, Datagram)>; 2] {
-        if self.loses() || self.spec.blackhole {
+        if self.loses(now, datagram.ip_len) || self.spec.blackhole {
             self.counters.lost += 1;
             return [None, None];
         }

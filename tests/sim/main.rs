@@ -51,6 +51,7 @@ mod cases_memory;
 mod cases_mtu;
 mod cases_outage;
 mod cases_parity;
+mod cases_policed;
 mod cases_radio;
 mod cases_reserve;
 mod cases_speed;

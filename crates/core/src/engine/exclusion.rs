@@ -13,6 +13,10 @@
 //! queue is empty (the oscillation every 15 s of naive code): hence the proof under load, a limit
 //! that is lower for coming back than for staying, and a longer wait after each failure.
 //!
+//! A path that loses most of what is sent is excluded likewise, beside others (`path/brown_out.rs`,
+//! `path/rate/policed.rs`): small probes pass a policer, so it comes back by what it repeats, at the load
+//! that it will carry. Packets that turn out to be late, not lost, bring it back sooner.
+//!
 //! Limits: the last path in use is never excluded, and a reserve is not judged.
 //!
 //! The numbers here and in `path/exclusion.rs` are tuned in the simulation (`tests/bench/bond --sim`,
@@ -47,6 +51,44 @@ struct Seen {
 }
 
 impl Engine {
+    /// A path loses most of what is sent. Beside others it is excluded, and what is under way on it goes
+    /// over those; where there are only reserves, they step in for it. Alone it is better than nothing.
+    pub(super) fn exclude_lossy(&mut self, now: Time, id: PathId, percent: u64) {
+        let others = || self.paths().filter(|p| p.id != id && p.health.is_usable());
+        let used = others().any(|p| !p.is_reserve() && !p.health.is_held());
+        let any = others().next().is_some();
+        let Some(path) = self.path(id).filter(|p| p.health.is_usable()) else { return };
+        if path.health.is_held() {
+            return;
+        }
+        if !used || path.is_reserve() {
+            if any {
+                self.change(now, id, |path| path.health.on_brown_out(now, percent));
+            }
+            return;
+        }
+        self.change(now, id, |path| {
+            path.exclusion.on_lossy(now);
+            path.health.exclude(now, Reason::Lossy(percent));
+        });
+        self.path_lost_at = Some(now);
+        let Engine { paths, unacked, .. } = self;
+        if let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) {
+            path.give_up(now, |sent| unacked.on_lost(sent));
+        }
+    }
+
+    /// A path is used again. Of one that was away for its losses the others' flows have grown small:
+    /// as after any outage the rate is searched for, which gives them time to grow.
+    pub(super) fn readmit(&mut self, now: Time, id: PathId) {
+        self.change(now, id, |path| {
+            if path.health.is_lossy() {
+                path.rate.restart(now);
+            }
+            path.health.readmit(now);
+        });
+    }
+
     /// Judges the paths, while there is something to send.
     pub(super) fn judge_paths(&mut self, now: Time) {
         if now.since(self.judged_at) < EVERY_US {
@@ -75,16 +117,30 @@ impl Engine {
             let Some(path) = self.path_mut(id) else { continue };
             path.exclusion.forget_worst();
             // Until its rate is found a path carries only repeats.
-            if !path.rate.is_settled() {
+            if !path.rate.is_settled() && !own.held {
                 continue;
             }
-            match path.exclusion.judge(now, late_us, worth_us) {
+            if own.held && !path.exclusion.is_proving() {
+                // What little it carries says nothing about its rate.
+                path.rate.on_limited(path.sent.in_flight());
+            }
+            let (percent, known) = path.rate.loss();
+            let loss = (percent, known, path.rate.useless_us(now));
+            match path.exclusion.judge(now, late_us, worth_us, loss) {
                 Judgement::Stay => {}
+                // What is lost at load has to be lost again, or not.
+                Judgement::Prove if path.health.is_lossy() => {
+                    path.rate.restart(now);
+                    path.mtu.look_again(now);
+                    // Flows may grow for what it will carry.
+                    self.path_lost_at = Some(now);
+                }
+                Judgement::Prove => {}
                 Judgement::Exclude => {
                     let reason = Reason::Late(late_us / MS);
                     self.change(now, id, |path| path.health.exclude(now, reason));
                 }
-                Judgement::Readmit => self.change(now, id, |path| path.health.readmit(now)),
+                Judgement::Readmit => self.readmit(now, id),
             }
         }
     }

@@ -294,7 +294,10 @@ impl Engine {
         let Some(path) = paths.get_mut(id.index()).and_then(|p| p.as_deref_mut()) else { return };
         if !usable && still {
             path.rate.restart(now);
-            path.exclusion = path::exclusion::Exclusion::new(now);
+            // What is lost at load does not show while it is probed.
+            if !path.health.is_held() {
+                path.exclusion = path::exclusion::Exclusion::new(now);
+            }
         }
         if was != is {
             if events.len() == EVENTS_MAX {
@@ -379,7 +382,9 @@ impl Engine {
 
     /// The longest inner packets that the paths take, or are hoped to take.
     fn widths(&self) -> impl Iterator<Item = u16> {
-        let counts = |p: &&Path| p.health.state() != PathState::Down && !p.health.is_narrow();
+        let counts = |p: &&Path| {
+            p.health.state() != PathState::Down && !p.health.is_narrow() && !p.health.is_lossy()
+        };
         self.paths().filter(counts).map(|p| p.inner(p.mtu.hoped()))
     }
 
@@ -396,7 +401,7 @@ impl Engine {
             let Some(path) = self.path(id).filter(|p| p.health.is_usable()) else { continue };
             let inner = path.inner(path.mtu.hoped());
             let narrow = others && inner < MTU_MIN;
-            if narrow != path.health.is_narrow() {
+            if narrow != path.health.is_narrow() && !path.health.is_lossy() {
                 // Which comes here again.
                 return self.change(now, id, |path| {
                     path.health.set_narrow(now, narrow.then_some(inner));

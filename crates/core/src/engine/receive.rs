@@ -1,5 +1,6 @@
 //! Frames from the peer.
 
+use super::path::exclusion::Exclusion;
 use super::path::{PONGS_MAX, PeerReport};
 use super::{Engine, Event, Mode, Reason};
 use crate::buffer::Pool;
@@ -111,8 +112,11 @@ impl Engine {
             return;
         }
         path.detect_lost(now, |sent| unacked.on_lost(sent));
-        if let Some(percent) = path.brown_out(now) {
-            self.change(now, ack.path, |path| path.health.on_brown_out(now, percent));
+        if path.was_late(now) {
+            path.exclusion = Exclusion::new(now);
+            self.readmit(now, ack.path);
+        } else if let Some(percent) = path.brown_out(now) {
+            self.exclude_lossy(now, ack.path, percent);
         }
     }
 

@@ -164,6 +164,10 @@ impl Engine {
             if let Some(path) = self.path_mut(id) {
                 path.rate.on_limited(path.sent.in_flight());
             }
+            if take.ahead == 0 && !trial {
+                // All that waits is too long for it: nothing will go before.
+                rate = nearer;
+            }
         }
         let proves = |p: &&Path| p.health.is_held() && p.exclusion.is_proving() && p.may_send(now);
         let id = self.paths().find(proves)?.id;
@@ -279,7 +283,7 @@ impl Engine {
         let slowest = paths().map(|p| p.feedback.smoothed()).max().unwrap_or(0);
         let searching = paths().any(|p| !p.rate.is_settled())
             || self.path_lost_at.is_some_and(|t| now.since(t) < RETURN_US)
-                && self.paths().any(|p| !p.health.is_usable());
+                && self.paths().any(|p| !p.health.is_usable() || p.health.is_lossy());
         let repair = if self.is_lossy(order) { self.repair(order) } else { 0 };
         let aqm = Aqm::new(slowest, order.spread(), repair, searching);
         let want = Want { ahead: take.ahead, max_len, longest };

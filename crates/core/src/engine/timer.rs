@@ -110,6 +110,7 @@ impl Engine {
             PathTimer::Ping => path.ping_due(at.busy, self.settings.probe_interval_us),
             // All below are of a path in use only.
             _ if !path.health.is_usable() => Time::FAR,
+            PathTimer::MtuProbe if !path.probes_mtu() => Time::FAR,
             PathTimer::MtuProbe => path.mtu.due(),
             PathTimer::Parity => path.repair_due(),
             // A path whose turn has come and that took nothing waits for something else.

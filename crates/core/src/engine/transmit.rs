@@ -105,7 +105,7 @@ impl Engine {
 
     fn transmit_mtu_probe(&mut self, now: Time, id: PathId, out: &mut [u8]) -> Option<Transmit> {
         let path = self.path_mut(id)?;
-        if !path.health.is_usable() || path.mtu.due() > now {
+        if !path.probes_mtu() || path.mtu.due() > now {
             return None;
         }
         let sent = path.stamp(now);

@@ -13,13 +13,27 @@ const ENTER_US: u64 = 200 * MS;
 /// So many times more slowly that is forgotten: a path that stalls for moments, again and again, is
 /// too late as well.
 const FORGET: u64 = 10;
-/// How long a path is out for the first time, and at most, microseconds; doubled each time.
+/// How long a path that was late is out for the first time, microseconds; doubled each time.
 const OUT_FIRST_US: u64 = 5 * SEC;
+/// The same of a path that lost; half as much again each time: what it repeats costs nobody time.
+const OUT_LOSSY_US: u64 = SEC;
+/// So often that does not grow yet: what was a moment's trouble is over soon.
+const LOSSY_SHORT: u32 = 3;
+/// How long it is out at most, microseconds, and how often that grows.
 const OUT_LAST_US: u64 = 320 * SEC;
+const TIMES_MAX: u32 = 16;
 /// How long it has to prove itself, microseconds.
 const PROOF_US: u64 = 2 * SEC;
+/// How long it takes at least to show that it no longer loses more than so much, microseconds and
+/// percent.
+const PROOF_CLEAN_US: u64 = 600 * MS;
+const PROOF_CLEAN: u64 = 3;
 /// How much of its allowed lateness it may show then, percent.
 const PROOF_PERCENT: u64 = 60;
+/// Loss that all of a window or two shows is this, microseconds: then it has failed.
+const PROOF_USELESS_US: u64 = 800 * MS;
+/// Loss that it may show then, when it was out for that, percent.
+const PROOF_LOSS: u64 = 30;
 /// A path that has been in use for this long after it came back is trusted again, microseconds.
 const TRUSTED_US: u64 = 30 * SEC;
 
@@ -32,8 +46,10 @@ pub struct Exclusion {
     too_late_us: u64,
     /// The worst lateness that was measured since the last judgement, microseconds.
     worst_us: u64,
-    /// How long it will be out the next time.
-    out_us: u64,
+    /// How often it has been out, until it was trusted again.
+    times: u32,
+    /// Whether it is out for what it loses.
+    lossy: bool,
 }
 
 /// Where a path stands.
@@ -52,6 +68,8 @@ enum Stage {
 pub enum Judgement {
     /// Nothing changes.
     Stay,
+    /// It begins to prove itself.
+    Prove,
     /// It has become too costly.
     Exclude,
     /// It has proved itself.
@@ -66,7 +84,8 @@ impl Exclusion {
             since: now,
             too_late_us: 0,
             worst_us: 0,
-            out_us: OUT_FIRST_US,
+            times: 0,
+            lossy: false,
         }
     }
 
@@ -90,13 +109,38 @@ impl Exclusion {
         self.worst_us = 0;
     }
 
-    /// Judges a path that is late by `late_us` where `worth_us` would be acceptable.
-    pub fn judge(&mut self, now: Time, late_us: u64, worth_us: u64) -> Judgement {
+    /// It loses so much that it is excluded.
+    pub fn on_lossy(&mut self, now: Time) {
+        if self.stage == Stage::In && now.since(self.since) > TRUSTED_US {
+            self.times = 0;
+        }
+        self.lossy = true;
+        self.enter(now, Stage::Out);
+    }
+
+    fn out_us(&self) -> u64 {
+        let times = self.times.min(TIMES_MAX);
+        let us = match self.lossy {
+            true => (LOSSY_SHORT..times).fold(OUT_LOSSY_US, |us, _| us + us / 2),
+            false => OUT_FIRST_US << times,
+        };
+        us.min(OUT_LAST_US)
+    }
+
+    /// Judges a path that is late by `late_us` where `worth_us` would be acceptable; `loss` is what it
+    /// has lost lately, percent, when that was known, and how long it has been of no use.
+    pub fn judge(
+        &mut self,
+        now: Time,
+        late_us: u64,
+        worth_us: u64,
+        loss: (u64, Time, u64),
+    ) -> Judgement {
         let age = now.since(self.since);
         match self.stage {
             Stage::In => {
                 if age > TRUSTED_US {
-                    self.out_us = OUT_FIRST_US;
+                    self.times = 0;
                 }
                 if late_us <= worth_us {
                     self.too_late_us = self.too_late_us.saturating_sub(EVERY_US / FORGET);
@@ -104,24 +148,37 @@ impl Exclusion {
                 }
                 self.too_late_us += EVERY_US;
                 if self.too_late_us >= ENTER_US {
+                    self.lossy = false;
                     self.enter(now, Stage::Out);
                     return Judgement::Exclude;
                 }
             }
-            Stage::Out if age > self.out_us => self.enter(now, Stage::Proof),
-            Stage::Out => {}
-            Stage::Proof if late_us * 100 > worth_us * PROOF_PERCENT => {
-                self.out_us = (2 * self.out_us).min(OUT_LAST_US);
-                self.enter(now, Stage::Out);
+            Stage::Out if age > self.out_us() => {
+                self.enter(now, Stage::Proof);
+                return Judgement::Prove;
             }
-            Stage::Proof if age > PROOF_US => {
-                self.out_us = (2 * self.out_us).min(OUT_LAST_US);
+            Stage::Out => {}
+            Stage::Proof if late_us * 100 > worth_us * PROOF_PERCENT => self.fail(now),
+            // Without load there is no proof.
+            Stage::Proof if self.lossy && loss.1 < self.since + PROOF_CLEAN_US / 2 => {}
+            Stage::Proof if self.lossy && age > PROOF_US && loss.0 > PROOF_LOSS => self.fail(now),
+            Stage::Proof if self.lossy && loss.2 > PROOF_USELESS_US => self.fail(now),
+            Stage::Proof
+                if age > PROOF_US
+                    || self.lossy && age > PROOF_CLEAN_US && loss.0 <= PROOF_CLEAN =>
+            {
+                self.times += 1;
                 self.enter(now, Stage::In);
                 return Judgement::Readmit;
             }
             Stage::Proof => {}
         }
         Judgement::Stay
+    }
+
+    fn fail(&mut self, now: Time) {
+        self.times += 1;
+        self.enter(now, Stage::Out);
     }
 
     fn enter(&mut self, now: Time, stage: Stage) {
@@ -146,9 +203,9 @@ mod tests {
         let mut judgements = Vec::new();
         while *now < until {
             *now = *now + EVERY_US;
-            judgements.push(exclusion.judge(*now, late_us, 300 * MS));
+            judgements.push(exclusion.judge(*now, late_us, 300 * MS, (0, *now, 0)));
         }
-        judgements.retain(|&v| v != Judgement::Stay);
+        judgements.retain(|v| !matches!(v, Judgement::Stay | Judgement::Prove));
         judgements
     }
 
@@ -185,6 +242,6 @@ mod tests {
         let (mut exclusion, mut now) = (Exclusion::new(Time(0)), Time(0));
         assert_eq!(run(&mut exclusion, &mut now, SEC, SEC), [Judgement::Exclude]);
         assert_eq!(run(&mut exclusion, &mut now, 60 * SEC, SEC), []);
-        assert!(exclusion.out_us >= 8 * OUT_FIRST_US, "{}", exclusion.out_us);
+        assert!(exclusion.times >= 3, "{}", exclusion.times);
     }
 }

@@ -56,6 +56,16 @@ const PREDICTION_HALF_LIFE_US: u64 = 250 * MS;
 /// Weight of a new prediction error among many and among few, in parts of the second. Simulation.
 const PREDICTION_WEIGHT_MIN: u64 = 2;
 const PREDICTION_WEIGHT_MAX: u64 = 16;
+/// Time in which so much is lost that the path is of no use beside others, microseconds.
+const USELESS_US: u64 = SEC;
+/// Part of what was given up that shows, when it comes, that it was not lost, percent.
+const FOUND_PERCENT: u64 = 70;
+/// What must have been given up for that, bytes.
+const FOUND_LEAST: u64 = 14_000;
+/// So long it stays out all the same: it mixes, and its packets are late, microseconds.
+const LATE_US: u64 = 500 * MS;
+/// Loss from which on a path counts as slower by the repairs, percent.
+const REPAIRS_PERCENT: u64 = 10;
 /// Rate that is believed of any link when waits are predicted, bytes per second. Simulation.
 const RATE_LEAST: u64 = 8000;
 
@@ -145,6 +155,9 @@ pub struct Path {
     /// When the link has sent everything it was given, at the believed rate.
     free_at: Time,
     brown_out: BrownOut,
+    /// When the path was excluded for its losses, what was under way then, bytes, and what of it has
+    /// come after all.
+    given_up: (Time, u64, u64),
     /// Bytes sent lately.
     recent_bytes: u64,
     /// Measured delay less the predicted one, smoothed, microseconds.
@@ -187,6 +200,7 @@ impl Path {
             last_progress: now,
             free_at: now,
             brown_out: BrownOut::default(),
+            given_up: (now, 0, 0),
             recent_bytes: 0,
             prediction_error: 0,
             prediction_error_at: now,
@@ -198,6 +212,11 @@ impl Path {
     pub fn payload_max(&self) -> usize {
         usize::from(self.mtu.current().saturating_sub(self.settings.ip_overhead))
             .saturating_sub(crate::wire::OVERHEAD)
+    }
+
+    /// Whether it makes sense to look for its MTU: where nearly all is lost, no size passes.
+    pub fn probes_mtu(&self) -> bool {
+        self.health.is_usable() && (!self.health.is_lossy() || self.exclusion.is_proving())
     }
 
     /// The time for a ping to say: no two pings of a path say the same, so that an answer belongs to
@@ -241,8 +260,19 @@ impl Path {
     /// first sample, half the round trip above `zero`, the base of some path that has one.
     pub fn delay(&self, now: Time, zero: i64) -> i64 {
         match self.owd.base() {
-            Some(base) => base + (self.queue_us(now) as i64 + self.prediction_error(now)).max(0),
+            Some(base) => {
+                base + (self.queue_us(now) as i64 + self.prediction_error(now)).max(0)
+                    + self.repairs_us() as i64
+            }
             None => zero + self.rtt.smoothed() as i64 / 2,
+        }
+    }
+
+    /// How much later a packet arrives in the mean since some have to be sent again.
+    fn repairs_us(&self) -> u64 {
+        match self.rate.loss().0 {
+            percent if percent < REPAIRS_PERCENT => 0,
+            percent => percent * self.feedback.smoothed() / 100,
         }
     }
 
@@ -359,6 +389,13 @@ impl Path {
         }
         let in_flight = self.sent.in_flight();
         let bytes = outcome.acked_bytes;
+        self.rate.on_found(outcome.found_bytes);
+        if now.since(self.given_up.0) < LATE_US {
+            self.given_up.2 += outcome.found_bytes;
+        }
+        if self.mtu.is_in_doubt() && self.probes_mtu() {
+            self.rate.excuse_losses(now, self.feedback.smoothed());
+        }
         self.rate.on_ack(now, bytes, arrived, delay, in_flight, &self.feedback, &self.owd);
         outcome
     }
@@ -366,7 +403,27 @@ impl Path {
     /// The share of datagrams that is lost, percent, when it is so large that the path is of no
     /// use. Asked after each acknowledgement.
     pub fn brown_out(&mut self, now: Time) -> Option<u64> {
-        self.brown_out.judge(now, self.rate.is_searching())
+        let useless = self.rate.useless_us(now) >= USELESS_US;
+        self.brown_out
+            .judge(now, self.rate.is_searching())
+            .or_else(|| useless.then_some(self.rate.loss().0))
+    }
+
+    /// It is excluded for its losses: gives up what is on its way.
+    pub fn give_up(&mut self, now: Time, each: impl FnMut(&Sent)) {
+        self.given_up = (now, self.sent.in_flight(), 0);
+        self.rate.interrupt(now, self.feedback.smoothed());
+        self.abandon(now, each);
+    }
+
+    /// Whether it was excluded in error: what was given up has come, only later.
+    pub fn was_late(&mut self, now: Time) -> bool {
+        let (at, given_up, found) = self.given_up;
+        if given_up < FOUND_LEAST || now.since(at) < LATE_US {
+            return false;
+        }
+        self.given_up.1 = 0;
+        self.health.is_lossy() && found * 100 > given_up * FOUND_PERCENT
     }
 
     /// Finds what is lost. `each` sees every datagram.

@@ -112,6 +112,11 @@ impl Mtu {
         self.next
     }
 
+    /// Whether the current size is in doubt: what is lost is lost for its length.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubt
+    }
+
     fn begin(&mut self, now: Time, top: u16, floor: u16) {
         (self.top, self.floor, self.round, self.last) = (top, floor, 1, u16::MAX);
         self.out.clear();
@@ -218,6 +223,13 @@ impl Mtu {
             self.doubt = true;
             self.again = AGAIN_US;
             self.begin(now, self.current, BASE);
+        }
+    }
+
+    /// Whatever was found was found while most was lost.
+    pub fn look_again(&mut self, now: Time) {
+        if self.doubt || self.current < self.link {
+            self.restart(now);
         }
     }
 

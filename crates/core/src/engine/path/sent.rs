@@ -52,6 +52,8 @@ pub struct Sent {
 pub struct Outcome {
     /// Bytes newly acknowledged.
     pub acked_bytes: u64,
+    /// Those of them that had been given up as lost.
+    pub found_bytes: u64,
     /// The newest of them, if the highest number is new: when it was sent, the wait predicted for
     /// it, and whether it was unloaded.
     pub newest_sent: Option<(Time, u32, bool)>,
@@ -166,6 +168,7 @@ impl SentLog {
                         let late = self.largest_acked.unwrap_or(0).saturating_sub(number);
                         self.threshold = self.threshold.max(late + 1).min(THRESHOLD_MAX);
                         self.packets_lost = self.packets_lost.saturating_sub(1);
+                        out.found_bytes += u64::from(entry.size);
                     }
                     Account::Outstanding => {
                         self.in_flight -= u64::from(entry.size);

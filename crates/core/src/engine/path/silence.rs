@@ -14,6 +14,8 @@ const SILENCE_MAX_US: u64 = 250 * MS;
 const SILENCE_ROUNDS: u64 = 3;
 /// What a silence may last beyond the expected answer, microseconds. Simulation.
 const SILENCE_SLACK_US: u64 = 30 * MS;
+/// The same of a path that is not used for what it loses: of its pings many are lost, microseconds.
+const SILENCE_LOSSY_US: u64 = 3000 * MS;
 /// Datagrams without an answer that show a silence quickly; fewer may be a lost tail, for which
 /// twice the time is allowed. Simulation: with one, a lone satellite link that loses 1 % was
 /// suspect again and again (E 0.05 and 0.12 with two seeds, 0.78 with eight).
@@ -45,6 +47,9 @@ impl Path {
         let (true, Some(since)) = (self.health.is_usable(), self.silent_since()) else {
             return Time::FAR;
         };
+        if self.health.is_lossy() {
+            return since + SILENCE_LOSSY_US;
+        }
         let expected = self.feedback.timeout(ACK_DELAY_US) + self.owd.spread() / 2;
         let most = SILENCE_MAX_US.max(SILENCE_ROUNDS * self.feedback.smoothed());
         if self.sent.outstanding() >= SILENCE_EVIDENCE {

@@ -8,7 +8,8 @@
 //!     +---- link back -------+----------------------> Down <--------------+
 //! ```
 //!
-//! A path in use that costs more than it gives is Held until it is worth it again (`exclusion.rs`).
+//! A path in use that costs more than it gives is Held until it is worth it again (`exclusion.rs`). If
+//! that is for its losses, answers to probes bring it back from silence to Held only.
 //! A suspect or down path that still has an address goes on being probed, with backoff, and comes
 //! back on proof: several answers in a row, more of them when it has been flapping.
 
@@ -147,6 +148,8 @@ pub struct Health {
     needed: u32,
     /// Probes sent before this do not count as proof.
     proof_from: Time,
+    /// It has to show under load that it loses less than this, percent, before it is used again.
+    lossy: Option<u64>,
     /// Challenges still to be sent while in use, to prove a new address.
     proving: u8,
 }
@@ -165,6 +168,7 @@ impl Health {
             proofs: 0,
             needed: 1,
             proof_from: now,
+            lossy: None,
             proving: 0,
         };
         if mode == Mode::Off {
@@ -191,6 +195,11 @@ impl Health {
     /// Whether its link is there, as far as is known.
     pub fn is_linked(&self) -> bool {
         self.linked
+    }
+
+    /// Whether it has to show under load what it loses.
+    pub fn is_lossy(&self) -> bool {
+        self.lossy.is_some()
     }
 
     /// Whether the path works, so that data may be sent on it.
@@ -237,6 +246,10 @@ impl Health {
     fn enter_use(&mut self, now: Time) {
         self.proofs = 0;
         match self.mode {
+            Mode::Active if self.lossy.is_some() => {
+                let reason = Reason::Lossy(self.lossy.unwrap_or(0));
+                self.enter(now, PathState::Held, reason);
+            }
             Mode::Active => self.enter(now, PathState::Active, Reason::InUse),
             Mode::Backup => self.enter(now, PathState::Backup, Reason::BackupConfigured),
             Mode::Off => self.enter(now, PathState::Down, Reason::SwitchedOff),
@@ -272,6 +285,9 @@ impl Health {
     /// It costs more than it gives.
     pub fn exclude(&mut self, now: Time, reason: Reason) {
         if self.state == PathState::Active {
+            if let Reason::Lossy(percent) = reason {
+                self.lossy = Some(percent);
+            }
             self.enter(now, PathState::Held, reason);
         }
     }
@@ -279,6 +295,7 @@ impl Health {
     /// It has proved to be worth its cost.
     pub fn readmit(&mut self, now: Time) {
         if self.is_held() && !self.is_narrow() {
+            self.lossy = None;
             self.enter_use(now);
         }
     }
@@ -291,7 +308,8 @@ impl Health {
     /// It takes inner packets of `mtu` bytes only, while another path takes all; or is wanted again.
     pub fn set_narrow(&mut self, now: Time, mtu: Option<u16>) {
         match mtu {
-            Some(mtu) if self.is_usable() => {
+            // How long packets may be is not known where most are lost.
+            Some(mtu) if self.is_usable() && !self.is_lossy() => {
                 self.enter(now, PathState::Held, Reason::TooNarrow(mtu.into()));
             }
             None if self.is_narrow() => self.enter_use(now),
@@ -319,6 +337,7 @@ impl Health {
     /// The link is gone.
     pub fn on_link_lost(&mut self, now: Time, reason: Reason) {
         self.linked = false;
+        self.lossy = None;
         self.proofs = 0;
         self.enter(now, PathState::Down, reason);
     }
@@ -351,6 +370,7 @@ impl Health {
         if core::mem::replace(&mut self.mode, mode) == mode {
             return;
         }
+        self.lossy = None;
         if mode == Mode::Off {
             self.enter(now, PathState::Down, Reason::SwitchedOff);
         } else if self.is_usable() {

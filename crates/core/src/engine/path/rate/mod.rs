@@ -18,7 +18,8 @@
 //! the queue overflows.
 //!
 //! Each phase has a file: `startup`, `drain`, `cruise`, `probe` (up and down); `delivery` makes the
-//! samples, `sharing` is about who else uses the link, `params` has the numbers.
+//! samples, `sharing` is about who else uses the link, `policed` about loss without a queue, `params`
+//! has the numbers.
 //!
 //! Limits: random loss never lowers the rate by itself; if it is rare it cannot be told from an
 //! overflow beside a rival, and costs those few percent each time. Samples taken while there was
@@ -28,6 +29,7 @@ mod cruise;
 mod delivery;
 mod drain;
 mod params;
+mod policed;
 mod probe;
 mod sharing;
 mod startup;
@@ -36,6 +38,7 @@ use super::rtt::{Owd, Rtt};
 use crate::time::{MS, Time};
 use delivery::Point;
 use params::*;
+use policed::Policed;
 use std::collections::VecDeque;
 
 /// What the controller is doing.
@@ -132,6 +135,7 @@ pub struct Rate {
     /// Whether the search begins at what the path has carried before.
     known: bool,
     max: Option<u64>,
+    policed: Policed,
 }
 
 impl Rate {
@@ -175,6 +179,7 @@ impl Rate {
             near: true,
             known: false,
             max,
+            policed: Policed::new(now),
         }
     }
 
@@ -190,8 +195,13 @@ impl Rate {
 
     /// Believed bandwidth in bytes per second; 0 while unknown.
     pub fn bandwidth(&self) -> u64 {
-        let bw = self.filter[0].max(self.filter[1]);
-        self.max.map_or(bw, |m| bw.min(m))
+        self.bounded(self.filter[0].max(self.filter[1]))
+    }
+
+    /// No more than is allowed, and than a policer lets through.
+    fn bounded(&self, rate: u64) -> u64 {
+        let rate = self.max.map_or(rate, |m| rate.min(m));
+        self.policed.cap().map_or(rate, |m| rate.min(m))
     }
 
     /// What the controller is doing.
@@ -242,7 +252,7 @@ impl Rate {
             };
             self.bandwidth() * gain / 100
         };
-        self.max.map_or(rate, |m| rate.min(m)).max(MIN_WINDOW)
+        self.bounded(rate).max(MIN_WINDOW)
     }
 
     /// Bytes that may be in flight.
@@ -287,6 +297,7 @@ impl Rate {
             self.round_lost = 0;
         }
         let limit = queue_limit(rtt, owd);
+        self.watch_policer(now, rtt.smoothed(), owd.queue() > self.tolerated + limit);
         let elapsed = now.since(self.phase_since);
         let at =
             Observed { now, elapsed, queue: owd.queue(), limit, bw: self.bandwidth(), rtt, owd };

@@ -11,6 +11,7 @@ impl Rate {
             return;
         }
         self.round_lost += bytes;
+        self.policed.on_lost(bytes);
         // Overflows are far apart; what is lost all the time is lost by chance.
         self.overflowed |= self.rival && now.since(self.lost_at) > LULL_US;
         self.lost_at = now;

@@ -1,6 +1,7 @@
 //! The search for the rate: doubling each round until it stops growing (draft-ietf-ccwg-bbr §5.3.1).
 
 use super::params::*;
+use super::policed::Policed;
 use super::{Observed, Phase, Rate};
 use crate::time::Time;
 
@@ -37,6 +38,9 @@ impl Rate {
         let part = self.bandwidth() * RESTART_PERCENT / 100;
         let (delivered, max) = (self.delivered, self.max);
         let known = part > 0;
-        *self = Rate { delivered, filter: [part, 0], full: part, known, ..Rate::new(now, max) };
+        self.interrupt(now, 0);
+        let policed = core::mem::replace(&mut self.policed, Policed::new(now));
+        let anew = Rate::new(now, max);
+        *self = Rate { delivered, filter: [part, 0], full: part, known, policed, ..anew };
     }
 }
