@@ -138,8 +138,7 @@ pub const LULL_US: u64 = 500 * MS;
 pub const UNUSED_US: u64 = SEC;
 pub const UNUSED_PERCENT: u64 = 50;
 
-// Loss without a queue. Simulation (`tests/sim`, cases_policed); the range was not swept, but that a window
-// of 16 or of 32 datagrams and a first wait for a path excluded for loss of 1 or 2 s give the same.
+// Loss without a queue. Simulation (`tests/sim`, cases_policed); the range around these was not swept.
 
 /// A window over which losses are counted: round trips, at least so many microseconds and bytes, and
 /// the time after which too few bytes are forgotten, microseconds.
