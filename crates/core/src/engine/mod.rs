@@ -121,6 +121,8 @@ pub struct Engine {
     last_used: Option<Time>,
     /// The use after which memory was last given back.
     shrunk_for: Option<Time>,
+    /// When the flows gave back last.
+    shrunk_at: Time,
     last_report: Time,
     /// How we want the paths to be used has to be reported to the peer.
     report_status: bool,
@@ -171,6 +173,7 @@ impl Engine {
             dice: settings.seed | 1,
             last_used: None,
             shrunk_for: None,
+            shrunk_at: now,
             last_report: now,
             report_status: settings.side.opens(),
             hold_reported: 0,

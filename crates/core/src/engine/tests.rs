@@ -277,3 +277,13 @@ fn idle_time_does_not_end_the_search_for_the_rate() {
     let rate = (w.got[1].len() - before) as u64 * 1400;
     assert!(rate * 100 > 2 * FIFTY * 85, "{rate} of {}", 2 * FIFTY);
 }
+
+#[test]
+fn a_flow_gives_back_what_a_burst_took_though_the_connection_is_always_used() {
+    let mut w = World::new(&[(FIFTY, 20_000, 0)]);
+    let mut next = 0;
+    w.run(Time(3 * SEC), 0, 2_000_000, &mut next);
+    assert!(w.ends[0].queue.capacity() > 1000);
+    w.run(Time(70 * SEC), 0, 1, &mut next);
+    assert!(w.ends[0].queue.capacity() < 100, "{}", w.ends[0].queue.capacity());
+}

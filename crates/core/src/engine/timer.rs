@@ -8,6 +8,8 @@ use crate::time::{SEC, Time};
 
 /// Time without inner packets after which memory is given back, microseconds.
 const SHRINK_AFTER_US: u64 = 10 * SEC;
+/// The same for the flows of a connection that is always in use, microseconds.
+const SHRINK_FLOWS_US: u64 = 60 * SEC;
 
 /// What a connection waits for as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -122,22 +124,30 @@ impl Engine {
     }
 
     /// Gives back what queues and logs have grown by, once after each time of use.
-    fn shrink(&mut self) {
+    fn shrink(&mut self, now: Time) {
         self.shrunk_for = self.last_used;
-        self.queue.shrink();
+        self.shrink_flows(now);
         self.unacked.shrink();
-        self.resequencer.shrink();
         for path in self.paths.iter_mut().flatten() {
             path.sent.shrink();
             path.rate.shrink();
         }
     }
 
+    /// The same of the flows alone: each keeps what its longest burst took.
+    fn shrink_flows(&mut self, now: Time) {
+        self.shrunk_at = now;
+        self.queue.shrink();
+        self.resequencer.shrink();
+    }
+
     /// Does what is due: gives up gaps, finds losses, suspects silent paths.
     pub fn handle_timeout(&mut self, now: Time, _pool: &mut Pool) {
         self.resequencer.handle_timeout(now);
         if self.last_used != self.shrunk_for && !self.is_used_within(now, SHRINK_AFTER_US) {
-            self.shrink();
+            self.shrink(now);
+        } else if now.since(self.shrunk_at) >= SHRINK_FLOWS_US {
+            self.shrink_flows(now);
         }
         for index in 0..self.paths.len() {
             let id = PathId(index as u8);

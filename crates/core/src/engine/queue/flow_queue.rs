@@ -108,6 +108,12 @@ impl FlowQueue {
         None
     }
 
+    /// Places that there is memory for.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.places.capacity()
+    }
+
     /// Gives back memory that is not needed at present.
     pub fn shrink(&mut self) {
         self.places.shrink_to_fit();

@@ -353,6 +353,12 @@ impl Queue {
             .unwrap_or(0)
     }
 
+    /// Packets that there is memory for.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.flows.iter().map(|(_, flow)| flow.queue.capacity()).sum()
+    }
+
     /// Gives back memory that is not needed at present.
     pub fn shrink(&mut self) {
         self.flows.iter_mut().for_each(|flow| flow.queue.shrink());
