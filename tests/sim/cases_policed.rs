@@ -88,7 +88,7 @@ fn a_link_that_loses_under_load_does_no_harm() {
     run_all(Kind::Bare, all);
 }
 
-/// Explores: not a test.
+/// A table of more links and figures than the tests bound.
 #[test]
 #[ignore = "prints a table"]
 fn explore() {
