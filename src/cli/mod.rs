@@ -23,6 +23,7 @@ mod selftest;
 mod setup;
 mod status;
 mod table;
+mod troubles;
 mod view;
 mod watch;
 

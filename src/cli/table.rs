@@ -1,6 +1,7 @@
 //! The status in words and aligned columns.
 
 use super::screen::Style;
+use super::troubles::troubles;
 use crate::status::{Path, PathState, Peer, PeerState, Role, State, Status};
 use std::fmt::Write;
 
@@ -26,9 +27,9 @@ const LAST_COLUMNS: usize = 9;
 /// The whole text, every line ended.
 pub(super) fn table(status: &Status, colour: bool) -> String {
     let mut out = headline(status);
-    for problem in &status.problems {
-        let _ = writeln!(out, "Problem: {}", plain(&problem.words));
-        let _ = writeln!(out, "         {}", plain(&problem.remedy));
+    for trouble in troubles(status) {
+        let _ = writeln!(out, "Problem: {}", plain(&trouble.words));
+        let _ = writeln!(out, "         {}", plain(&trouble.remedy));
     }
     for peer in &status.peers {
         out.push('\n');

@@ -6,10 +6,13 @@
 
 use super::screen::{Line, Style};
 use super::table::{bytes, mbit, sentence, span};
+use super::troubles::troubles;
 use crate::status::{Change, Event, History, Path, PathState, Peer, Status};
 
 /// Peers that are shown with their paths.
 const WITH_PATHS: usize = 3;
+/// Problems that are shown at most.
+const TROUBLES_MAX: usize = 4;
 /// Columns of a curve at most; it is as wide as seconds are shown.
 const CURVE_MAX: usize = 60;
 /// Columns of a bar.
@@ -82,9 +85,9 @@ impl View {
             left.with(Style::Plain, " ".repeat(gap)).with(Style::Dim, right),
             Line::of(Style::Dim, format!("{} {addresses}, MTU {}", status.device, status.mtu)),
         ];
-        for problem in &status.problems {
-            lines.push(Line::of(Style::Bad, format!("Problem: {}", problem.words)));
-            lines.push(Line::of(Style::Dim, format!("         {}", problem.remedy)));
+        for trouble in troubles(status).iter().take(TROUBLES_MAX) {
+            lines.push(Line::of(Style::Bad, format!("Problem: {}", trouble.words)));
+            lines.push(Line::of(Style::Dim, format!("         {}", trouble.remedy)));
         }
         lines
     }

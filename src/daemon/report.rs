@@ -5,6 +5,7 @@ use crate::dataplane::{PathFault, Report};
 use crate::endpoint::{self, PeerSnapshot, PeerState, Udp, Via};
 use crate::engine;
 use crate::status::history::Rates;
+use crate::status::refusal::refusal;
 use crate::status::{self, Bond, LastError, Path, PathError, Peer, Reason};
 use crate::time::SEC;
 use crate::wire::PathId;
@@ -51,8 +52,14 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
             duplicated: engine.duplicated,
             released_late: engine.released_late,
         },
-        last_error: None,
+        last_error: refused(snapshot, report),
     }
+}
+
+/// Why the peer's handshakes are refused, while it is not connected.
+fn refused(snapshot: &PeerSnapshot, report: &Report) -> Option<LastError> {
+    let (at, why) = snapshot.refused.filter(|_| snapshot.state != PeerState::Up)?;
+    Some(refusal(why, report.now.since(at) / SEC))
 }
 
 /// The addresses of the peers that are there, by which their paths lead to them.
@@ -107,22 +114,42 @@ fn path(
         mtu: u32::from(p.mtu),
         rx_bytes: p.rx_bytes,
         tx_bytes: p.tx_bytes,
-        last_error: last_error(p, peer, report),
+        last_error: last_error(p, peer, report, wans.is_some()),
         ..Path::default()
     };
     path.set_reason(Reason::Engine(p.reason));
     path
 }
 
-/// What went wrong last on a path that does not work though its link does.
-fn last_error(p: &engine::PathSnapshot, peer: &PeerSnapshot, report: &Report) -> Option<LastError> {
+/// After how long without an answer the silence is told, microseconds: three attempts at least, each
+/// with time for a satellite's round trip.
+const SILENT_AFTER_US: u64 = 5 * SEC;
+
+/// What went wrong last on a path that does not work though its link does. On a server, silence is
+/// nothing wrong: a router may be switched off.
+fn last_error(
+    p: &engine::PathSnapshot,
+    peer: &PeerSnapshot,
+    report: &Report,
+    router: bool,
+) -> Option<LastError> {
     use engine::{PathState as State, Reason as Why};
     let told =
         matches!(p.reason, Why::LinkDown | Why::NoAddress | Why::NoDefaultRoute | Why::SwitchedOff);
     if told || matches!(p.state, State::Active | State::Backup | State::Held) {
         return None;
     }
-    let PathFault { fault, remote, from, at } = report.faults.get(&(peer.id, p.id.0))?;
+    let Some(PathFault { fault, remote, from, at }) = report.faults.get(&(peer.id, p.id.0)) else {
+        let slot = peer.paths.iter().find(|slot| slot.id == p.id)?;
+        let waited = report.now.since(slot.quiet_since);
+        let kind = match peer.state {
+            PeerState::Up => PathError::SilentHere,
+            PeerState::Connecting | PeerState::Down => PathError::Silent,
+        };
+        return (router && waited >= SILENT_AFTER_US)
+            .then_some(slot.via)?
+            .map(|via| kind.shown(via.remote(), None, waited / SEC));
+    };
     let kind = match fault {
         Fault::Refused => PathError::Refused,
         Fault::Unreachable => PathError::Unreachable,

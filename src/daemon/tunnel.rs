@@ -24,6 +24,7 @@ use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
 use crate::findings::read::forwarding;
 use crate::status::history::{Rates, SERIES_MAX};
+use crate::status::refusal::refusal;
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
 use crate::time::Time;
 use litemap::LiteMap;
@@ -330,6 +331,11 @@ impl Tunnel {
                 log::debug!("{}: path {} leads to {}", peer.name, path.0, via.remote());
                 None
             }
+            endpoint::Event::Refused(why) => {
+                let LastError { words, remedy, .. } = refusal(why, 0);
+                log::warn!("{}: {words}; {remedy}", peer.name);
+                None
+            }
             endpoint::Event::Mtu(mtu) => {
                 self.peers.set_mtu(id, Some(mtu));
                 if self.desired.mtu != self.mtu() {
@@ -622,7 +628,7 @@ impl Tunnel {
             let unresolved = configured.get(entry.name.as_str()).and_then(|c| self.unresolved(c));
             let down = peer.state != status::PeerState::Up;
             let of_path = peer.paths.iter().find_map(|path| path.last_error.clone());
-            peer.last_error = unresolved.or(of_path.filter(|_| down));
+            peer.last_error = unresolved.or(of_path.filter(|_| down)).or(peer.last_error.take());
             Some(peer)
         })
     }

@@ -11,6 +11,7 @@ pub mod model;
 pub mod path_error;
 pub mod problem;
 pub mod reason;
+pub mod refusal;
 pub mod state;
 
 pub use model::{

@@ -63,7 +63,8 @@ pub struct ShownProblem {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// The code of the [`Problem`](super::problem::Problem) or
-    /// [`PathError`](super::path_error::PathError).
+    /// [`PathError`](super::path_error::PathError), or why the peer's handshakes are refused
+    /// ([`Drop`](crate::endpoint::Drop)).
     pub code: String,
     /// What went wrong, a sentence.
     pub words: String,

@@ -159,6 +159,8 @@ pub enum Event {
     PathChanged(PathId, PathState),
     /// The data of a path goes somewhere else.
     AddressChanged(PathId, Via),
+    /// A handshake of the peer's was refused; told once a minute at most.
+    Refused(Drop),
     /// The tunnel's MTU toward this peer should be this.
     Mtu(u16),
 }
@@ -318,8 +320,11 @@ impl Endpoint {
     pub fn open_path(&mut self, now: Time, peer: PeerId, path: PathId, settings: PathSettings) {
         self.with_path(now, peer, path, |peer| {
             let place = &mut peer.paths[path.index()];
-            let slot = place.get_or_insert_with(|| Box::new(PathSlot::new(settings)));
+            let slot = place.get_or_insert_with(|| Box::new(PathSlot::new(now, settings)));
             slot.settings = settings;
+            if !slot.open || slot.lost.is_some() {
+                slot.quiet_since = now;
+            }
             slot.open = true;
             slot.lost = None;
             if let Some(engine) = &mut peer.engine {

@@ -38,6 +38,8 @@ pub(super) const EVENTS_MAX: usize = 1024;
 /// What a path that the other side has opened is taken to carry until the path MTU is known, bytes
 /// (Ethernet).
 const MTU_UNKNOWN: u16 = 1500;
+/// From one word that a peer's handshakes are refused to the next, microseconds.
+const REFUSED_GAP_US: u64 = 60 * SEC;
 /// How long packets to a peer that calls are kept after it was last heard, microseconds: a router
 /// restarts its program in seconds and boots in a minute.
 const EXPECTED_US: u64 = 60 * SEC;
@@ -65,18 +67,21 @@ pub(super) struct PathSlot {
     pub settings: PathSettings,
     /// Why its link cannot be used, if so.
     pub lost: Option<Reason>,
+    /// The last authentic datagram, or the opening.
+    pub quiet_since: Time,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
 }
 
 impl PathSlot {
-    pub fn new(settings: PathSettings) -> PathSlot {
+    pub fn new(now: Time, settings: PathSettings) -> PathSlot {
         PathSlot {
             open: true,
             window: ReplayWindow::new(),
             addresses: Addresses::default(),
             settings,
             lost: None,
+            quiet_since: now,
             rx_bytes: 0,
             tx_bytes: 0,
         }
@@ -115,6 +120,10 @@ pub(super) struct Peer {
     pub heard: Option<Time>,
     /// The last handshake that ended in a session.
     pub handshake: Option<Time>,
+    /// When and why a handshake of the peer's was refused last, since there was a session.
+    pub refused: Option<(Time, Drop)>,
+    /// When that was told last.
+    refused_told: Option<Time>,
     /// The engine hears nothing on any path.
     pub silent: bool,
     told: PeerState,
@@ -154,6 +163,8 @@ impl Peer {
             paths: [const { None }; PATHS_MAX],
             heard: None,
             handshake: None,
+            refused: None,
+            refused_told: None,
             silent: false,
             told,
             rx_bytes: 0,
@@ -259,7 +270,18 @@ impl Peer {
         }
         self.sessions.promote(now, now + LIFE_US, indices);
         self.handshake = Some(now);
+        self.refused = None;
         self.connection(now);
+    }
+
+    /// A handshake of the peer's was refused: whoever looks after this end should know, but not be
+    /// told of each.
+    pub fn refuse(&mut self, now: Time, why: Drop, events: &mut VecDeque<(PeerId, Event)>) {
+        self.refused = Some((now, why));
+        if self.refused_told.is_none_or(|at| now.since(at) >= REFUSED_GAP_US) {
+            self.refused_told = Some(now);
+            push(events, self.id, Event::Refused(why));
+        }
     }
 
     /// A datagram under the current session has been opened: the responder has it as well, so
@@ -356,6 +378,7 @@ impl Peer {
         let closed = self.take_events(now, Some(&from), events);
         let Some(slot) = self.paths[id.index()].as_deref_mut() else { return closed };
         slot.rx_bytes += wire_len as u64;
+        slot.quiet_since = now;
         if slot.addresses.observe(now, from, wire_len, newest) {
             self.connection(now).revalidate(now, id);
         }

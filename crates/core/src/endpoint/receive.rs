@@ -84,7 +84,7 @@ impl Endpoint {
         if peer.paths[head.path.index()].is_none() {
             let settings = settings_for(&from);
             peer.connection(now).open_path(now, head.path, settings);
-            peer.paths[head.path.index()] = Some(Box::new(PathSlot::new(settings)));
+            peer.paths[head.path.index()] = Some(Box::new(PathSlot::new(now, settings)));
         }
         let path = peer.paths[head.path.index()].as_deref_mut().ok_or(Drop::Unexpected)?;
         let highest = path.window.highest();
@@ -146,7 +146,9 @@ impl Endpoint {
             Ok(answer) => answer,
             Err(error) => {
                 self.directory.indices.free(index);
-                return Err(error.into());
+                let why = error.into();
+                peer.refuse(now, why, &mut self.events);
+                return Err(why);
             }
         };
         peer.guard.answered(&stamp);

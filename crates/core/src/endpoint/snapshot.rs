@@ -1,6 +1,6 @@
 //! What there is to see of an endpoint, as plain data.
 
-use super::drops::Drops;
+use super::drops::{Drop, Drops};
 use super::peer::Peer;
 use super::via::Via;
 use super::{Endpoint, PeerId, PeerState};
@@ -31,6 +31,8 @@ pub struct PeerSnapshot {
     pub handshake: Option<Time>,
     /// When the last authentic datagram came.
     pub heard: Option<Time>,
+    /// When and why a handshake of the peer's was refused last, since there was a session.
+    pub refused: Option<(Time, Drop)>,
     /// Bytes of inner packets from it.
     pub rx_bytes: u64,
     /// Bytes of inner packets to it.
@@ -48,6 +50,8 @@ pub struct PathSnapshot {
     pub id: PathId,
     /// Where its data goes.
     pub via: Option<Via>,
+    /// The last authentic datagram, or the opening.
+    pub quiet_since: Time,
     /// Bytes of authentic datagrams received, without IP and UDP headers.
     pub rx_bytes: u64,
     /// Bytes of datagrams sent, likewise.
@@ -126,6 +130,7 @@ impl Peer {
         let paths = self.paths().map(|(id, slot)| PathSnapshot {
             id,
             via: slot.addresses.current(),
+            quiet_since: slot.quiet_since,
             rx_bytes: slot.rx_bytes,
             tx_bytes: slot.tx_bytes,
         });
@@ -135,6 +140,7 @@ impl Peer {
             state: self.state(),
             handshake: self.handshake,
             heard: self.heard,
+            refused: self.refused,
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
             paths: paths.collect(),

@@ -10,6 +10,16 @@ fn a_wrong_preshared_key_gets_no_answer() {
     assert!(world.drops(0, Drop::WrongPresharedKey) >= 3);
     assert!(world.log.iter().all(|p| p.to == address(SERVER)));
     assert_eq!(world.endpoint(0).directory.indices.len(), 0);
+    // Who it is is told, once a minute and as long as it lasts.
+    let told = (PeerId(0), Event::Refused(Drop::WrongPresharedKey));
+    let refused = |world: &World| world.nodes[0].events.iter().filter(|e| **e == told).count();
+    assert_eq!(refused(&world), 1);
+    world.run(100 * SEC);
+    assert_eq!(refused(&world), 2);
+    let now = world.now;
+    let snapshot = world.endpoint(0).snapshot(now).peers.swap_remove(0);
+    let (at, why) = snapshot.refused.unwrap();
+    assert!(why == Drop::WrongPresharedKey && now.since(at) < 61 * SEC);
 }
 
 #[test]
