@@ -150,13 +150,13 @@ export default {
 		const source = read('htdocs/luci-static/resources/onebox/words.js');
 		const known = name => [ ...new RegExp(`const ${name} = \\{.*?\\n\\};`, 's').exec(source)[0].matchAll(/^\t([a-z_]+): /gm) ].map(found => found[1]).sort();
 		const reasons = [ ...codes('crates/core/src/engine/path/state.rs', 'Reason'), ...codes('src/status/reason.rs', 'Reason') ];
-		const problems = codes('src/status/problem.rs', 'Problem');
+		const problems = [ ...codes('src/status/problem.rs', 'Problem'), ...codes('src/status/path_error.rs', 'PathError'), 'wrong_preshared_key' ];
 
 		assert.ok(reasons.length >= 12 && problems.length >= 11);
 		// Shown in the program's own words: the pages are as large as they may be. Without a bus there
 		// is no page to show anything on.
 		const untranslated = [ 'no_default_route', 'too_narrow' ];
-		const alike = [ 'device_lost', 'forward_blocked', 'socket_refused', 'too_many_wans', 'mtu_too_large', 'tunnel_too_narrow', 'ubus_missing' ];
+		const alike = [ 'device_lost', 'forward_blocked', 'sending_denied', 'sending_fails', 'socket_refused', 'too_many_wans', 'mtu_too_large', 'tunnel_too_narrow', 'ubus_missing' ];
 
 		assert.deepEqual([ ...known('REASONS'), ...untranslated ].sort(), reasons.sort());
 		assert.deepEqual([ ...known('PROBLEMS'), ...alike ].sort(), problems.sort());

@@ -121,6 +121,24 @@ export default {
 		clean(page);
 	},
 
+	async 'what goes wrong with a peer or a connection is told once'(browser) {
+		const status = newStatus('two');
+		const error = (code, words) => ({ code, words, remedy: 'look', age_s: 3 });
+		const [ peer ] = status.peers;
+
+		peer.last_error = error('server_silent', '198.51.100.1 has not answered on UDP 51830 for 12 s');
+		peer.paths[0].last_error = peer.last_error;
+		peer.paths[1].last_error = error('server_refuses', '198.51.100.1 refuses UDP 51830: is the program running there?');
+
+		const page = await browser.open('status', new Router({ status }));
+		const shown = await page.locator('.ob-problems li').allTextContents();
+
+		assert.equal(shown.length, 2);
+		assert.match(shown[0], new RegExp(`^The server does not answer: .*${peer.name}: 198.51.100.1 has not answered on UDP 51830 for 12 s$`));
+		assert.match(shown[1], new RegExp(`^Nothing listens .*${peer.paths[1].wan}: 198.51.100.1 refuses`));
+		clean(page);
+	},
+
 	async 'the whole: connecting, down, disabled'(browser) {
 		for (const [ state, pattern ] of [ [ 'connecting', /^Waiting for the first answer of 198/ ], [ 'down', /cannot be reached/ ], [ 'disabled', /^Switched off$/ ] ]) {
 			const page = await browser.open('status', new Router({ status: newStatus('two', state) }));

@@ -11,7 +11,7 @@ from packaging.lmo import lmo
 
 APP = ROOT / "luci-app/luci-app-onebox"
 # Bytes of what the package of the pages installs.
-SIZE_MAX = 60_000
+SIZE_MAX = 75_000
 PLUGIN = "usr/libexec/rpcd/luci.onebox"
 DEPENDS = {"luci-app-onebox": ["luci-base", "onebox"], "luci-i18n-onebox-de": ["luci-app-onebox"],
            "luci-i18n-onebox-es": ["luci-app-onebox"]}

@@ -82,7 +82,12 @@ const PROBLEMS = {
 	quota_unsaved: _('The file of quotas cannot be written: is there room?'),
 	ubus_denied: _('ubus refuses something: does a second onebox run?'),
 	control_socket: _('The command line cannot connect.'),
-	tunnel_stopped: _('There is no tunnel: neither the new nor the old settings work.')
+	tunnel_stopped: _('There is no tunnel: neither the new nor the old settings work.'),
+	server_refuses: _('Nothing listens at the server\'s UDP port: is the program running there, is the port right?'),
+	server_unreachable: _('There is no way to the server: does the connection work, is the address right?'),
+	server_silent: _('The server does not answer: does the program run there, is its UDP port open in its firewall and at its provider, is the code the last one?'),
+	path_silent: _('The server does not answer over this connection: does it have internet, and let UDP pass?'),
+	wrong_preshared_key: _('The router calls with another preshared key: join with a new code.')
 };
 
 /* The day of a time in seconds, of UTC as the program counts. */
@@ -192,6 +197,24 @@ return baseclass.extend({
 		const known = REASONS[path.reason_code];
 
 		return known ? known(path, path.reason_value) : sentence(path.reason);
+	},
+
+	/* What is wrong: the program's problems, then what goes wrong with peers and connections, each once. */
+	troubles({ problems, peers }) {
+		const all = [ ...problems || [] ];
+		const told = all.map(problem => problem.code);
+		const add = (name, error, known) => {
+			if (error && !told.includes(error.code) && error.code !== (known || {}).code)
+				all.push({ ...error, words: `${name}: ${error.words}` });
+		};
+
+		for (const peer of peers || []) {
+			add(peer.name, peer.last_error);
+			for (const path of peer.paths)
+				add(path.wan, path.last_error, peer.last_error);
+		}
+
+		return all;
 	},
 
 	/* A problem: what is wrong, and more about it. */

@@ -103,7 +103,7 @@ return view.extend({
 		update(this.headline, words.headline(seen), () => [ words.headline(seen) ]);
 		this.detail.textContent = this.detailOf(seen);
 		update(this.actions, seen.kind + (running ? seen.status.state : seen.configured), () => this.renderActions(seen));
-		const met = (seen.status || {}).problems || [];
+		const met = words.troubles(seen.status || {});
 
 		update(this.help, JSON.stringify([ seen.kind, seen.problems, seen.log, met ]), () => this.renderHelp(seen, met));
 
