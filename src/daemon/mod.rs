@@ -24,6 +24,7 @@ use crate::control::server::{BindError, Call, ControlServer};
 use crate::control::ubus::Ubus;
 use crate::control::{Reloaded, Request, RequestError, Response, STEP};
 use crate::endpoint::{PeerError, PeerState};
+use crate::status::calendar::{CLOCK_SET_S, Date};
 use crate::status::events::Journal;
 use crate::status::history::Recorder;
 use crate::status::{self, Change, PathState, Problem, Problems, State, Status};
@@ -308,6 +309,20 @@ impl Daemon {
         self.quotas.update(now, unix_s, self.config.wans(), &peers);
         // Also to a tunnel that has only just begun.
         tunnel.set_limited(self.quotas.full()).await;
+        self.note_clock(now, unix_s);
+    }
+
+    /// Tells of a clock that was never set.
+    fn note_clock(&self, now: Time, unix_s: u64) {
+        if unix_s >= CLOCK_SET_S {
+            self.problems.clear(Problem::ClockWrong, "");
+            return;
+        }
+        let Date { year, month, day } = Date::of(unix_s);
+        let date = format!("it says {year}-{month:02}-{day:02}");
+        if self.problems.raise(now, Problem::ClockWrong, "", &date) {
+            log::warn!("the clock is wrong, {date}: {}", Problem::ClockWrong.remedy());
+        }
     }
 
     /// Tells a change of state, and writes it down.

@@ -22,6 +22,7 @@ use super::wans::Wans;
 use crate::config::{self, Config, Host, PublicKey, Role};
 use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
+use crate::findings::overlap::overlaps;
 use crate::findings::read::forwarding;
 use crate::status::history::{Rates, SERIES_MAX};
 use crate::status::refusal::refusal;
@@ -50,7 +51,7 @@ const MTU_SHARED_MIN: u32 = 1280;
 const RESOLVERS: usize = 4;
 
 /// The problems of a tunnel, which end with it.
-const PROBLEMS: [Problem; 8] = [
+const PROBLEMS: [Problem; 9] = [
     Problem::RoutesRefused,
     Problem::FirewallRefused,
     Problem::SwitchRefused,
@@ -59,6 +60,7 @@ const PROBLEMS: [Problem; 8] = [
     Problem::TooManyWans,
     Problem::SocketRefused,
     Problem::ForwardBlocked,
+    Problem::NetworksOverlap,
 ];
 
 /// Something to [`handle`](Tunnel::handle).
@@ -358,6 +360,20 @@ impl Tunnel {
         self.follow(self.network.clone()).await;
     }
 
+    /// Tells of networks that are at two places.
+    fn note_overlaps(&self, now: Time) {
+        let found = overlaps(&self.desired.device, &self.config.main.addresses, &self.network);
+        if found.is_empty() {
+            self.problems.clear_all(Problem::NetworksOverlap);
+            return;
+        }
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let found = found.join("; ");
+        if self.problems.raise(now, Problem::NetworksOverlap, "", &found) {
+            log::warn!("{found}: {}", Problem::NetworksOverlap.remedy());
+        }
+    }
+
     /// The network is like this now.
     async fn follow(&mut self, network: Arc<Network>) {
         self.network = network;
@@ -370,6 +386,7 @@ impl Tunnel {
                 self.problems.raise(now, Problem::TooManyWans, "", refused.join(", "));
             }
         }
+        self.note_overlaps(now);
         for command in commands {
             self.data.send(command);
         }

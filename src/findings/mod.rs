@@ -12,10 +12,12 @@
 //! See [`firewall`] for what is seen of rules.
 
 pub mod firewall;
+pub mod overlap;
 pub mod read;
 
 use crate::prefix::Prefix;
 use firewall::{Firewall, Maker, Packet, Place};
+use overlap::Overlap;
 use std::fmt::Write;
 
 /// What a finding is about.
@@ -39,6 +41,8 @@ pub enum Kind {
     NoNft,
     /// There is no TUN device.
     NoTun,
+    /// One network is at two places.
+    NetworksOverlap,
 }
 
 impl Kind {
@@ -54,6 +58,7 @@ impl Kind {
             Kind::StrictSources => "strict_sources",
             Kind::NoNft => "no_nft",
             Kind::NoTun => "no_tun",
+            Kind::NetworksOverlap => "networks_overlap",
         }
     }
 }
@@ -200,6 +205,8 @@ pub struct Facts {
     pub ipv6: Ipv6,
     /// The check of sources drops what comes out of the tunnel by another way than back.
     pub strict_sources: bool,
+    /// Networks that are at two places.
+    pub overlaps: Vec<Overlap>,
     /// `/dev/net/tun`, or why not.
     pub tun: Result<(), String>,
     /// The program runs.
@@ -226,6 +233,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     list.extend(ipv6(facts));
     list.extend(strict_sources(facts));
     list.extend(other_tunnels(facts));
+    list.extend(networks_overlap(facts));
     let (mut list, notes): (Vec<_>, Vec<_>) = list.into_iter().partition(|finding| finding.stops);
     list.extend(notes);
     list
@@ -436,6 +444,28 @@ fn ipv6(facts: &Facts) -> Option<Finding> {
             command,
         ),
     })
+}
+
+fn networks_overlap(facts: &Facts) -> Vec<Finding> {
+    let finding = |overlap: &Overlap| {
+        let device = &overlap.inner.0;
+        let lan = *device != facts.forwarding.device;
+        let words = format!(
+            "{overlap}: one network at two places, so what is at the one cannot be reached from the \
+             other. Give {} another, for instance {}.",
+            if lan { "the LAN" } else { "the tunnel, on both ends," },
+            if lan { "192.168.77.0/24" } else { "10.77.0.0/24" },
+        );
+        let command = match lan && facts.openwrt && overlap.inner.1.is_ipv4() {
+            true => {
+                let set = "uci set network.lan.ipaddr=192.168.77.1 && uci commit network";
+                format!("{set} && service network reload")
+            }
+            false => String::new(),
+        };
+        stops(Kind::NetworksOverlap, words, command)
+    };
+    facts.overlaps.iter().map(finding).collect()
 }
 
 fn other_tunnels(facts: &Facts) -> Vec<Finding> {

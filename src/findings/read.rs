@@ -4,6 +4,7 @@
 //! of that name. Bridges of containers and virtual machines, told by their names, are no LAN.
 
 use super::firewall::Firewall;
+use super::overlap::overlaps;
 use super::{Facts, Forwarding, Forwards, Ipv6, Unread};
 use crate::config::{Config, Mode, Role, WanLink};
 use crate::prefix::{InterfaceAddress, Prefix, width};
@@ -52,6 +53,7 @@ pub async fn facts(config: &Config, file: &Path) -> io::Result<Facts> {
         forwards: [sysctl::FORWARD_V4, sysctl::FORWARD_V6].map(forwards),
         ipv6: ipv6(device),
         strict_sources: strict_sources(device),
+        overlaps: overlaps(device, &config.main.addresses, &network),
         tun: tun.map(|_| ()).map_err(|error| error.to_string()),
         running: UnixStream::connect(&config.main.control).is_ok(),
         file: file.display().to_string(),

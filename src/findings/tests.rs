@@ -32,6 +32,7 @@ fn server(rules: &str) -> Facts {
         forwards: [on, on],
         ipv6: Ipv6::On,
         strict_sources: false,
+        overlaps: Vec::new(),
         tun: Ok(()),
         running: false,
         file: "/etc/config/onebox".to_owned(),

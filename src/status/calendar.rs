@@ -18,6 +18,10 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
+/// A clock before this was never set: 2025-01-01, older than every release; seconds since 1970-01-01
+/// UTC.
+pub const CLOCK_SET_S: u64 = 1_735_689_600;
+
 /// A day of the Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {

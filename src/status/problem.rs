@@ -52,11 +52,15 @@ pub enum Problem {
     ControlSocket,
     /// After a change of the configuration the tunnel could not be started at all.
     TunnelStopped,
+    /// One network is at two places.
+    NetworksOverlap,
+    /// The wall clock cannot be right.
+    ClockWrong,
 }
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 17] = [
+    pub const ALL: [Problem; 19] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
         Problem::ForwardBlocked,
@@ -74,6 +78,8 @@ impl Problem {
         Problem::UbusDenied,
         Problem::ControlSocket,
         Problem::TunnelStopped,
+        Problem::NetworksOverlap,
+        Problem::ClockWrong,
     ];
 
     /// Its stable name, for metrics and translations.
@@ -96,6 +102,8 @@ impl Problem {
             Problem::UbusDenied => "ubus_denied",
             Problem::ControlSocket => "control_socket",
             Problem::TunnelStopped => "tunnel_stopped",
+            Problem::NetworksOverlap => "networks_overlap",
+            Problem::ClockWrong => "clock_wrong",
         }
     }
 
@@ -125,6 +133,8 @@ impl Problem {
             Problem::TunnelStopped => {
                 "there is no tunnel: neither the new nor the old configuration works"
             }
+            Problem::NetworksOverlap => "one network is at two places",
+            Problem::ClockWrong => "the clock is wrong",
         }
     }
 
@@ -174,6 +184,14 @@ impl Problem {
             }
             Problem::ControlSocket => "it is tried again; if it lasts, restart the program",
             Problem::TunnelStopped => "correct the configuration and reload",
+            Problem::NetworksOverlap => {
+                "give the LAN another network, for instance 192.168.77.0/24, or the tunnel, on both \
+                 ends"
+            }
+            Problem::ClockWrong => {
+                "the tunnel works all the same, quotas and dates do not: let the time server (NTP) be \
+                 reached, or set the clock"
+            }
         }
     }
 }

@@ -20,7 +20,7 @@
 
 use super::files;
 use crate::config::Wan;
-use crate::status::calendar::Date;
+use crate::status::calendar::{CLOCK_SET_S, Date};
 use crate::status::{PathState, Peer, Problem, Problems, Reason, Status};
 use crate::time::{SEC, Time};
 use litemap::LiteMap;
@@ -31,8 +31,6 @@ use std::path::{Path, PathBuf};
 
 /// Least time between two writings that nothing urges, microseconds.
 const SAVE_US: u64 = 3600 * SEC;
-/// A clock before this was never set: 2025-01-01, older than every release.
-const CLOCK_SET_S: u64 = 1_735_689_600;
 /// How long a clock stands before an account's period until it is believed, microseconds.
 const BELIEVED_US: u64 = 3600 * SEC;
 /// Bytes of a megabyte, as providers count.

@@ -83,6 +83,8 @@ const PROBLEMS = {
 	ubus_denied: _('ubus refuses something: does a second onebox run?'),
 	control_socket: _('The command line cannot connect.'),
 	tunnel_stopped: _('There is no tunnel: neither the new nor the old settings work.'),
+	networks_overlap: _('One network is at two places: give the LAN another one.'),
+	clock_wrong: _('The clock is wrong: quotas and dates are, too. Can the time server be reached?'),
 	server_refuses: _('Nothing listens at the server\'s UDP port: is the program running there, is the port right?'),
 	server_unreachable: _('There is no way to the server: does the connection work, is the address right?'),
 	server_silent: _('The server does not answer: does the program run there, is its UDP port open in its firewall and at its provider, is the code the last one?'),
