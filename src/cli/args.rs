@@ -40,6 +40,8 @@ pub enum Command {
     Status(Status),
     /// Check a configuration.
     Check(Check),
+    /// Say what is wrong.
+    Doctor(Doctor),
     /// Make a private key.
     Genkey(Genkey),
     /// Make the public key of a private key.
@@ -132,6 +134,25 @@ pub struct Check {
     /// configuration, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
     pub config: PathBuf,
+}
+
+/// say step by step how the tunnel is (configuration, clock, names, each WAN, handshake, MTU,
+/// forwarding, firewalls), with what to do; fails if something is wrong
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "doctor", help_triggers("-h", "--help"))]
+pub struct Doctor {
+    /// only this peer
+    #[argh(positional, arg_name = "PEER")]
+    pub peer: Option<String>,
+    /// print it as JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// configuration, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+    /// the control socket itself
+    #[argh(option, arg_name = "PATH")]
+    pub control: Option<PathBuf>,
 }
 
 /// print a new private key

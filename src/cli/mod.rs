@@ -13,6 +13,7 @@
 
 pub mod args;
 mod check;
+mod doctor;
 mod error;
 mod invite;
 mod join;
@@ -64,6 +65,7 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Reload(options) => remote::reload(options),
         Command::Status(options) => status::status(options),
         Command::Check(options) => check::check(options),
+        Command::Doctor(options) => doctor::doctor(options),
         Command::Genkey(_) => keys::genkey(),
         Command::Pubkey(_) => keys::pubkey(),
         Command::Genpsk(_) => keys::genpsk(),

@@ -6,6 +6,7 @@
 //! tunnel; one that does stops it and starts a new one. A configuration that does not parse
 //! changes nothing.
 
+mod errors;
 mod fallback;
 pub mod files;
 mod firewall;
@@ -29,6 +30,7 @@ use crate::status::events::Journal;
 use crate::status::history::Recorder;
 use crate::status::{self, Change, PathState, Problem, Problems, State, Status};
 use crate::time::{SEC, Time};
+use errors::Errors;
 use litemap::LiteMap;
 use onebox_linux::{clock, system};
 use onebox_openwrt::netifd::Interfaces;
@@ -192,6 +194,7 @@ struct Daemon {
     quotas: Quotas,
     recorder: Recorder,
     journal: Journal,
+    errors: Errors,
     problems: Problems,
 }
 
@@ -231,6 +234,7 @@ impl Daemon {
             quotas,
             recorder,
             journal,
+            errors: Errors::default(),
             problems,
         })
     }
@@ -309,6 +313,11 @@ impl Daemon {
         self.quotas.update(now, unix_s, self.config.wans(), &peers);
         // Also to a tunnel that has only just begun.
         tunnel.set_limited(self.quotas.full()).await;
+        if self.errors.is_due(now)
+            && let Ok(peers) = tunnel.of_router().await
+        {
+            self.errors.note(peers).iter().for_each(|line| log::warn!("{line}"));
+        }
         self.note_clock(now, unix_s);
     }
 

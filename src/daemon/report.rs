@@ -31,6 +31,7 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
     let sent = |own: u64, other: u64| if wans.is_some() { own } else { other };
     let paths = engine.paths.iter().map(|p| path(p, snapshot, report, wans)).collect();
     let via = snapshot.paths.iter().find_map(|p| p.via);
+    let via = via.or_else(|| snapshot.paths.iter().find_map(|p| p.tried));
     let best = |of: fn(&engine::PathSnapshot) -> u64| engine.paths.iter().map(of).max();
     let (tx_best, rx_best) = (best(|p| p.tx_capacity), best(|p| p.rx_capacity));
     let (tx_best, rx_best) = (tx_best.unwrap_or(0), rx_best.unwrap_or(0));
@@ -90,7 +91,7 @@ fn path(
     wans: Option<&Wans>,
 ) -> Path {
     let entry = wans.and_then(|w| w.of(p.id));
-    let via = peer.paths.iter().find(|o| o.id == p.id).and_then(|o| o.via);
+    let via = peer.paths.iter().find(|o| o.id == p.id).and_then(|o| o.via.or(o.tried));
     let pair = |own: u64, other: u64| if wans.is_some() { (own, other) } else { (other, own) };
     let (loss_up, loss_down) = pair(p.tx_loss_ppm, p.rx_loss_ppm);
     let (rate_up, rate_down) = pair(p.tx_rate, p.rx_rate);
@@ -147,7 +148,7 @@ fn last_error(
             PeerState::Connecting | PeerState::Down => PathError::Silent,
         };
         return (router && waited >= SILENT_AFTER_US)
-            .then_some(slot.via)?
+            .then(|| slot.via.or(slot.tried))?
             .map(|via| kind.shown(via.remote(), None, waited / SEC));
     };
     let kind = match fault {

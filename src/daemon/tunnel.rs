@@ -627,6 +627,15 @@ impl Tunnel {
         }
     }
 
+    /// The peers of a router, as the status shows them; none of a server, which may have many.
+    pub async fn of_router(&self) -> Result<Vec<Peer>, Error> {
+        if self.watcher.is_none() {
+            return Ok(Vec::new());
+        }
+        let report = self.ask(|reply| Command::Report(PeerId(0), reply)).await?;
+        Ok(self.shown(&report).collect())
+    }
+
     /// The peers of a report as the status shows them.
     fn shown<'a>(&'a self, report: &'a Report) -> impl Iterator<Item = Peer> + 'a {
         let wans = self.watcher.is_some().then_some(&self.wans);

@@ -15,6 +15,7 @@ mod lab;
 mod forwarding;
 mod inbound;
 mod kernel;
+mod mistakes;
 mod mtu;
 mod names;
 mod signals;

@@ -32,6 +32,13 @@ pub fn binary() -> PathBuf {
     found.expect("build onebox first, or name it with ONEBOX_BIN").clone()
 }
 
+/// The library that gives a program another wall clock, if it is installed (Debian: `faketime`).
+pub fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut files = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    files.find(|file| file.exists())
+}
+
 /// A private key and its public key.
 #[derive(Clone)]
 pub struct Keys {
@@ -162,6 +169,8 @@ pub struct Instance<'a> {
     pub namespace: &'a Netns,
     /// What it finds in the place of `/etc/resolv.conf`, if that is another.
     pub resolv_conf: Option<PathBuf>,
+    /// A file that says what its wall clock has, in the words of libfaketime, which it follows.
+    pub wall_clock: Option<PathBuf>,
     program: Option<Program>,
     files: TempDir,
 }
@@ -170,7 +179,8 @@ impl<'a> Instance<'a> {
     /// Write its configuration, start nothing.
     pub fn new(namespace: &'a Netns, config: &str) -> Instance<'a> {
         let files = TempDir::new();
-        let instance = Instance { namespace, resolv_conf: None, program: None, files };
+        let instance =
+            Instance { namespace, resolv_conf: None, wall_clock: None, program: None, files };
         instance.write_config(config);
         instance
     }
@@ -223,6 +233,12 @@ impl<'a> Instance<'a> {
                 command
             }
         };
+        if let Some(file) = &self.wall_clock {
+            command.env("LD_PRELOAD", faketime().expect("libfaketime"));
+            command.env("FAKETIME_TIMESTAMP_FILE", file).env("FAKETIME_NO_CACHE", "1");
+            // Deadlines are of the monotonic clock.
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         command.args(["start", "-c"]).arg(self.config_file());
         self.program = Some(Program::start(command, &self.files.file("log")));
     }

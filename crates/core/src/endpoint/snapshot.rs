@@ -50,6 +50,8 @@ pub struct PathSnapshot {
     pub id: PathId,
     /// Where its data goes.
     pub via: Option<Via>,
+    /// Where it is tried first, while there is nowhere.
+    pub tried: Option<Via>,
     /// The last authentic datagram, or the opening.
     pub quiet_since: Time,
     /// Bytes of authentic datagrams received, without IP and UDP headers.
@@ -130,6 +132,7 @@ impl Peer {
         let paths = self.paths().map(|(id, slot)| PathSnapshot {
             id,
             via: slot.addresses.current(),
+            tried: slot.addresses.known().next(),
             quiet_since: slot.quiet_since,
             rx_bytes: slot.rx_bytes,
             tx_bytes: slot.tx_bytes,
