@@ -21,4 +21,5 @@ mod names;
 mod signals;
 mod soak;
 mod system;
+mod wall_clock;
 mod wans;

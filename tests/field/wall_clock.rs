@@ -1,0 +1,74 @@
+//! The wall clock jumps: what is timed goes by the monotonic clock, and handshakes whose timestamps go
+//! back are taken all the same.
+
+use crate::lab::onebox::{Instance, Keys, START, faketime, peer_of, router_config, server_config};
+use crate::lab::programs::{TempDir, poll_until};
+use crate::lab::topology::{INTERNET, Lab, Wan};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(10);
+/// A server takes an older timestamp once nothing has come for 15 s (PROTOCOL.md, "the guard").
+const OLDER: Duration = Duration::from_secs(25);
+
+/// Ten years ahead, to 1970, and to now; at the router, at the server, at both. Then the router starts
+/// anew with a clock that stands before the one of its last start.
+#[test]
+fn jumps_disturb_nothing() {
+    if faketime().is_none() {
+        println!("skipped: needs libfaketime (Debian: faketime)");
+        return;
+    }
+    let lab = Lab::new(&[Wan::mbit_ms(20, 10), Wan::mbit_ms(20, 10)]);
+    let (server_keys, router_keys) = (Keys::new(), Keys::new());
+    let peer = peer_of(lab.site(), "home", &router_keys, None, 2);
+    let files = TempDir::new();
+    let set = |who: &str, what: &str| {
+        // Renamed, so that nobody reads half of it.
+        let (new, file) = (files.file("new"), files.file(who));
+        std::fs::write(&new, what).expect("a clock");
+        std::fs::rename(new, &file).expect("a clock");
+        file
+    };
+    let started = |namespace, config: String, who: &str| {
+        let mut instance = Instance::new(namespace, &config);
+        instance.wall_clock = Some(set(who, "+0\n"));
+        instance.start();
+        instance
+    };
+    let server = started(&lab.server, server_config(&server_keys, &[peer]), "server");
+    let config = router_config(&router_keys, &server_keys.public, None, 2, "");
+    let mut router = started(&lab.site().router, config, "router");
+    router.wait_up(2, START);
+
+    let told = |instance: &Instance<'_>| {
+        instance.status().problems.iter().any(|problem| problem.code == "clock_wrong")
+    };
+    for jump in ["+10y\n", "@1970-01-03 12:00:00\n", "+0\n"] {
+        for whose in [&["router"][..], &["server"], &["router", "server"]] {
+            whose.iter().for_each(|who| drop(set(who, jump)));
+            let past = jump.contains("1970");
+            let instances = [("router", &router), ("server", &server)];
+            for (_, instance) in instances.iter().filter(|(who, _)| whose.contains(who)) {
+                poll_until(SOON, "the clock in the status", || {
+                    (told(instance) == past).then_some(())
+                });
+            }
+            let mut ping = lab.site().lan.command("ping");
+            ping.args(["-n", "-q", "-c", "50", "-i", "0.02", "-W", "1", INTERNET]);
+            let output = ping.output().expect("ping");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(text.contains(" 50 received"), "{whose:?} {jump}: {text}");
+        }
+    }
+    let uptime = router.status().uptime_s;
+    assert!(uptime < 120, "{uptime} s");
+    // Keys agreed on with a clock ten years ahead; the next start is at the right time.
+    set("router", "+10y\n");
+    router.stop();
+    router.start();
+    router.wait_up(2, START);
+    router.kill();
+    set("router", "+0\n");
+    router.start();
+    router.wait_up(2, OLDER);
+}
