@@ -2,9 +2,7 @@
 //! within ten seconds, by the status and by `onebox doctor`.
 
 use crate::lab::clock;
-use crate::lab::onebox::{
-    Instance, Keys, PORT, Peer, faketime, preshared_key, router_config, server_config,
-};
+use crate::lab::onebox::{Instance, Keys, PORT, Peer, preshared_key, router_config, server_config};
 use crate::lab::programs::{TempDir, poll_until};
 use crate::lab::topology::{Lab, SERVER, Site, Wan};
 use onebox::status::{State, Status};
@@ -127,10 +125,7 @@ fn mistakes_at_the_router_are_told_in_ten_seconds() {
     let third = at_overlap.wan_address(0).replace(".0.2", ".0.77");
     at_overlap.router.ip(&format!("addr add {third}/24 dev lan0\n"));
     let mut late = router("clock", &same);
-    let faketime = faketime().is_some();
-    let wall_clock = files.file("wall-clock");
-    std::fs::write(&wall_clock, "@1970-01-03 12:00:00\n").unwrap();
-    late.wall_clock = Some(wall_clock);
+    let faketime = late.set_wall_clock("@1970-01-03 12:00:00");
 
     let start = clock::now();
     for instance in [&mut port, &mut key, &mut secret, &mut name, &mut blocked, &mut narrow] {

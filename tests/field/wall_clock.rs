@@ -2,7 +2,7 @@
 //! back are taken all the same.
 
 use crate::lab::onebox::{Instance, Keys, START, faketime, peer_of, router_config, server_config};
-use crate::lab::programs::{TempDir, poll_until};
+use crate::lab::programs::poll_until;
 use crate::lab::topology::{INTERNET, Lab, Wan};
 use std::time::Duration;
 
@@ -21,37 +21,30 @@ fn jumps_disturb_nothing() {
     let lab = Lab::new(&[Wan::mbit_ms(20, 10), Wan::mbit_ms(20, 10)]);
     let (server_keys, router_keys) = (Keys::new(), Keys::new());
     let peer = peer_of(lab.site(), "home", &router_keys, None, 2);
-    let files = TempDir::new();
-    let set = |who: &str, what: &str| {
-        // Renamed, so that nobody reads half of it.
-        let (new, file) = (files.file("new"), files.file(who));
-        std::fs::write(&new, what).expect("a clock");
-        std::fs::rename(new, &file).expect("a clock");
-        file
-    };
-    let started = |namespace, config: String, who: &str| {
+    let started = |namespace, config: String| {
         let mut instance = Instance::new(namespace, &config);
-        instance.wall_clock = Some(set(who, "+0\n"));
+        instance.set_wall_clock("+0");
         instance.start();
         instance
     };
-    let server = started(&lab.server, server_config(&server_keys, &[peer]), "server");
+    let mut server = started(&lab.server, server_config(&server_keys, &[peer]));
     let config = router_config(&router_keys, &server_keys.public, None, 2, "");
-    let mut router = started(&lab.site().router, config, "router");
+    let mut router = started(&lab.site().router, config);
     router.wait_up(2, START);
 
     let told = |instance: &Instance<'_>| {
         instance.status().problems.iter().any(|problem| problem.code == "clock_wrong")
     };
-    for jump in ["+10y\n", "@1970-01-03 12:00:00\n", "+0\n"] {
+    for jump in ["+10y", "@1970-01-03 12:00:00", "+0"] {
+        let past = jump.contains("1970");
         for whose in [&["router"][..], &["server"], &["router", "server"]] {
-            whose.iter().for_each(|who| drop(set(who, jump)));
-            let past = jump.contains("1970");
-            let instances = [("router", &router), ("server", &server)];
-            for (_, instance) in instances.iter().filter(|(who, _)| whose.contains(who)) {
-                poll_until(SOON, "the clock in the status", || {
-                    (told(instance) == past).then_some(())
-                });
+            for (who, instance) in [("router", &mut router), ("server", &mut server)] {
+                if whose.contains(&who) {
+                    instance.set_wall_clock(jump);
+                    poll_until(SOON, "the clock in the status", || {
+                        (told(instance) == past).then_some(())
+                    });
+                }
             }
             let mut ping = lab.site().lan.command("ping");
             ping.args(["-n", "-q", "-c", "50", "-i", "0.02", "-W", "1", INTERNET]);
@@ -63,12 +56,12 @@ fn jumps_disturb_nothing() {
     let uptime = router.status().uptime_s;
     assert!(uptime < 120, "{uptime} s");
     // Keys agreed on with a clock ten years ahead; the next start is at the right time.
-    set("router", "+10y\n");
+    router.set_wall_clock("+10y");
     router.stop();
     router.start();
     router.wait_up(2, START);
     router.kill();
-    set("router", "+0\n");
+    router.set_wall_clock("+0");
     router.start();
     router.wait_up(2, OLDER);
 }

@@ -169,8 +169,8 @@ pub struct Instance<'a> {
     pub namespace: &'a Netns,
     /// What it finds in the place of `/etc/resolv.conf`, if that is another.
     pub resolv_conf: Option<PathBuf>,
-    /// A file that says what its wall clock has, in the words of libfaketime, which it follows.
-    pub wall_clock: Option<PathBuf>,
+    /// The file that says what its wall clock has.
+    wall_clock: Option<PathBuf>,
     program: Option<Program>,
     files: TempDir,
 }
@@ -275,6 +275,20 @@ impl<'a> Instance<'a> {
         let mut program = self.program.take().expect("it was started");
         program.signal(Signal::SIGKILL);
         program.wait(Duration::from_secs(5));
+    }
+
+    /// Gives it another wall clock, in the words of libfaketime: one that is running follows if it was
+    /// started with one. Whether that can be done.
+    pub fn set_wall_clock(&mut self, what: &str) -> bool {
+        if faketime().is_none() {
+            return false;
+        }
+        let [new, file] = ["wall-clock-new", "wall-clock"].map(|name| self.files.file(name));
+        // Renamed, so that nobody reads half of it.
+        std::fs::write(&new, format!("{what}\n")).expect("a clock");
+        std::fs::rename(new, &file).expect("a clock");
+        self.wall_clock = Some(file);
+        true
     }
 
     /// What it logged so far.

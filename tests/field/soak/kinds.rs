@@ -84,11 +84,12 @@ const PLAIN: [Plain; 20] = [
 ];
 
 /// What happens to one side.
-const SIDED: [Sided; 4] = [
+const SIDED: [Sided; 5] = [
     ("kill", 5.0, 8.0, true, kill),
     ("restart", 5.0, 8.0, true, restart),
     ("reload", 2.0, 5.0, false, reload),
     ("frozen", 3.0, 6.0, false, frozen),
+    ("clock", 2.0, 5.0, true, wall_clock),
 ];
 
 /// For what others do to our state in a kernel: it is put back, and the traffic with it.
@@ -452,5 +453,23 @@ fn frozen(world: &mut World<'_>, side: Side, random: &mut Random) {
     world.program(side).program().signal(Signal::SIGSTOP);
     clock::pass(lasts);
     world.program(side).program().signal(Signal::SIGCONT);
+    world.back(clock::now());
+}
+
+/// The wall clock jumps, and later back. Never ahead at the router: if a handshake falls into that time,
+/// the next start has an older timestamp, and is taken after 15 s only (PROTOCOL.md, "the guard").
+fn wall_clock(world: &mut World<'_>, side: Side, random: &mut Random) {
+    let jumps = ["@1970-01-03 12:00:00", "-1h", "+1h", "+10y"];
+    let last = if side == Side::Router { 1 } else { jumps.len() as u64 - 1 };
+    let jump = jumps[draw(random, 0, last) as usize];
+    let lasts = draw_ms(random, 200, 3000);
+    if !world.program(side).set_wall_clock(jump) {
+        world.detail("left out: needs libfaketime");
+        world.back(clock::now());
+        return;
+    }
+    world.detail(format!("{jump} for {lasts:?}"));
+    clock::pass(lasts);
+    world.program(side).set_wall_clock("+0");
     world.back(clock::now());
 }

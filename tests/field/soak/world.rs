@@ -110,8 +110,12 @@ impl<'a> World<'a> {
         } else {
             "\toption enabled '1'\n"
         };
-        let (server, mut router) = pair(lab, &resolver, options, "");
-        router.start();
+        let (mut server, mut router) = pair(lab, &resolver, options, "");
+        server.stop();
+        for program in [&mut server, &mut router] {
+            program.set_wall_clock("+0");
+            program.start();
+        }
         router.wait_up(WANS.len(), START);
         let lan = &lab.site().lan;
         let pinger = Pinger::start(lan, INTERNET, Duration::from_millis(50), None);
