@@ -88,8 +88,9 @@ pub struct Main {
     /// `control`, default `/var/run/onebox.sock`: socket for the command line.
     pub control: PathBuf,
     /// `state_dir`, default none: `/etc/onebox` on OpenWrt, `/var/lib/onebox` elsewhere. What has to
-    /// be kept over a restart, which is what WANs with a quota have used; written at most once an
-    /// hour and at the end. Without such a WAN nothing is written.
+    /// be kept over a restart of the machine: what WANs with a quota have used, written at most once an
+    /// hour and at the end; and, if it is given, the history of rates, at most once an hour. Without
+    /// either nothing is written.
     pub state_dir: Option<PathBuf>,
     /// `ubus_socket`, default `/var/run/ubus/ubus.sock`. Where it does not exist (no OpenWrt),
     /// there is no ubus object.

@@ -35,7 +35,7 @@ pub const ANSWER_S_MAX: u64 = 30;
 pub const CONNECTIONS_MAX: usize = 16;
 
 /// What [`Request::History`] takes as its step.
-pub const STEP: &str = "step is 1 or 60";
+pub const STEP: &str = "step is 1, 60 or 3600";
 
 /// Where a socket is: a symbolic link leads to it, which whoever may write in the link's folder
 /// can make for a program that may not.

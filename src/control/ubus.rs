@@ -505,7 +505,7 @@ fn request(call: &Invocation) -> Result<Option<Request>, RequestError> {
     };
     Ok(Some(match call.method.as_str() {
         "history" => match number("step", STEP)? {
-            step @ (None | Some(1 | 60)) => {
+            step @ (None | Some(1 | 60 | 3600)) => {
                 Request::History { since: number("since", SINCE)?, step }
             }
             Some(_) => return Err(wrong(STEP)),

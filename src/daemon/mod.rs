@@ -12,6 +12,7 @@ pub mod files;
 mod firewall;
 pub mod logging;
 mod names;
+mod past;
 mod peers;
 mod quota;
 mod report;
@@ -27,13 +28,14 @@ use crate::control::{Reloaded, Request, RequestError, Response, STEP};
 use crate::endpoint::{PeerError, PeerState};
 use crate::status::calendar::{CLOCK_SET_S, Date};
 use crate::status::events::Journal;
-use crate::status::history::Recorder;
+use crate::status::history::{Recorder, Step};
 use crate::status::{self, Change, PathState, Problem, Problems, State, Status};
 use crate::time::{SEC, Time};
 use errors::Errors;
 use litemap::LiteMap;
 use onebox_linux::{clock, system};
 use onebox_openwrt::netifd::Interfaces;
+use past::Past;
 use quota::Quotas;
 use signals::{Signal, Signals};
 use std::path::{Path, PathBuf};
@@ -192,6 +194,7 @@ struct Daemon {
     calls: mpsc::Receiver<Call>,
     started: Time,
     quotas: Quotas,
+    past: Past,
     recorder: Recorder,
     journal: Journal,
     errors: Errors,
@@ -219,9 +222,11 @@ impl Daemon {
         };
         let started = clock::now();
         let quotas = Quotas::open(state_directory(&config), started, problems.clone());
+        let unix_s = clock::unix_us() / SEC;
+        let (past, recorder) = Past::open(&config, started, unix_s, problems.clone());
         let tunnel = start_tunnel(&config, &interfaces, &problems).await?;
         log::info!("onebox {} is running", env!("CARGO_PKG_VERSION"));
-        let (recorder, journal) = (Recorder::default(), Journal::default());
+        let journal = Journal::default();
         Ok(Daemon {
             path,
             config,
@@ -232,6 +237,7 @@ impl Daemon {
             calls,
             started,
             quotas,
+            past,
             recorder,
             journal,
             errors: Errors::default(),
@@ -296,6 +302,7 @@ impl Daemon {
         log::info!("stopping");
         self.on_tick().await;
         self.quotas.save(clock::now());
+        self.past.save(clock::now(), &self.recorder, true);
         self.ubus.withdraw().await;
         drop(self.ubus);
         if let Some(tunnel) = self.tunnel {
@@ -310,6 +317,7 @@ impl Daemon {
         let Ok((total, peers)) = tunnel.sample(counted).await else { return };
         let (now, unix_s) = (clock::now(), clock::unix_us() / SEC);
         self.recorder.sample(now, unix_s, total, &peers);
+        self.past.save(now, &self.recorder, false);
         self.quotas.update(now, unix_s, self.config.wans(), &peers);
         // Also to a tunnel that has only just begun.
         tunnel.set_limited(self.quotas.full()).await;
@@ -350,12 +358,9 @@ impl Daemon {
         match request {
             Request::Status => Ok(Response::Status(Box::new(self.status().await?))),
             Request::History { since, step } => {
-                let minutes = match step.unwrap_or(1) {
-                    1 => false,
-                    60 => true,
-                    _ => return Err(RequestError::BadArgument(STEP)),
-                };
-                Ok(Response::History(self.recorder.history(since.unwrap_or(0), minutes)))
+                let step = Step::of_seconds(step.unwrap_or(1));
+                let step = step.ok_or(RequestError::BadArgument(STEP))?;
+                Ok(Response::History(self.recorder.history(since.unwrap_or(0), step)))
             }
             Request::Events { since } => {
                 Ok(Response::Events(self.journal.since(since.unwrap_or(0))))
@@ -429,6 +434,7 @@ impl Daemon {
             self.ubus =
                 Ubus::start(&config.main.ubus_socket, self.calls_in.clone(), self.problems.clone());
         }
+        self.past.set_config(&config);
         if config.main.state_dir != self.config.main.state_dir {
             self.quotas.save(clock::now());
             self.quotas =

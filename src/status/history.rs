@@ -3,14 +3,16 @@
 //! Why: a status page that is opened after something went wrong has to show it; it cannot have
 //! been collecting all day.
 //!
-//! How: a sample a second, of which the last [`SECONDS`] are kept, and their means over a minute,
-//! of which the last [`MINUTES`] are. A sample is four bytes: 12 bits for each rate (exact up to
+//! How: a sample a second, of which the last [`SECONDS`] are kept, their means over a minute, of which
+//! the last [`MINUTES`] are, and the means of those over an hour, [`HOURS`]. A sample is four bytes: 12 bits for each rate (exact up to
 //! 255 kbit/s, then within 0.4 %), 8 bits for the round trip (0.1 ms to 10 s, within 2.5 % and 0.05 ms).
 //!
-//! Limits: 7 kB for each series, so 63 kB for eight WANs and the total. There are at most
+//! Limits: 10 kB for each series, so 90 kB for eight WANs and the total. There are at most
 //! [`SERIES_MAX`] beside the total, the first that come: on a server with more paths the others
-//! are only in the total. A path that is gone keeps its place for a day, or until another needs it.
-//! Nothing is kept over a restart.
+//! are only in the total. A path that is gone keeps its place for a month, or until another needs it.
+//! What is kept over a restart, and how, is in [`store`].
+
+pub mod store;
 
 use super::model::{History, Peer, Series};
 use crate::time::{SEC, Time};
@@ -20,12 +22,16 @@ use std::collections::VecDeque;
 pub const SECONDS: usize = 300;
 /// Means of a minute that are kept: a day.
 pub const MINUTES: usize = 1440;
+/// Means of an hour that are kept: a month.
+pub const HOURS: usize = 744;
 /// Series beside the total: as many as one answer on ubus can hold (1 MiB, 16 bytes a number).
 pub const SERIES_MAX: usize = 12;
 /// After so many seconds without a sample there was a break, and no rate is made up for it.
 const BREAK_S: u64 = 5;
 /// Seconds after which a series of nothing but absence is forgotten.
-const FORGET_S: u64 = 86_400;
+const FORGET_S: u64 = 31 * 86_400;
+/// Seconds of a break that are filled with samples of nothing: as many as are kept.
+const FILL_S: u64 = SECONDS as u64;
 /// Round trip of the sample 1, and the ratio of two neighbours, so that 255 is 10 s.
 const RTT_MIN_MS: f64 = 0.1;
 const RTT_RATIO_LN: f64 = 0.045_326_4;
@@ -117,6 +123,67 @@ impl Ring {
     }
 }
 
+/// The time between two samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A second.
+    Second,
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+}
+
+impl Step {
+    /// The step of so many seconds, if there is one.
+    pub fn of_seconds(seconds: u64) -> Option<Step> {
+        match seconds {
+            1 => Some(Step::Second),
+            60 => Some(Step::Minute),
+            3600 => Some(Step::Hour),
+            _ => None,
+        }
+    }
+
+    /// How long it is, seconds.
+    pub fn seconds(self) -> u32 {
+        match self {
+            Step::Second => 1,
+            Step::Minute => 60,
+            Step::Hour => 3600,
+        }
+    }
+}
+
+/// What becomes a mean of 60.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Sum {
+    of: Rates,
+    /// How many round trips are in it.
+    rtts: u32,
+}
+
+impl Sum {
+    fn add(&mut self, values: Rates) {
+        self.of.up_kbps += values.up_kbps;
+        self.of.down_kbps += values.down_kbps;
+        if values.rtt_ms > 0.0 {
+            self.of.rtt_ms += values.rtt_ms;
+            self.rtts += 1;
+        }
+    }
+
+    /// The mean, and from nothing again.
+    fn take(&mut self) -> Rates {
+        let Sum { of, rtts } = core::mem::take(self);
+        Rates {
+            up_kbps: of.up_kbps / 60,
+            down_kbps: of.down_kbps / 60,
+            rtt_ms: of.rtt_ms / f64::from(rtts.max(1)),
+        }
+    }
+}
+
 /// One path, or all.
 #[derive(Debug)]
 struct Track {
@@ -124,9 +191,10 @@ struct Track {
     wan: String,
     seconds: Ring,
     minutes: Ring,
-    /// Sums of the minute that is running, and how many round trips are in them.
-    sum: Rates,
-    rtts: u32,
+    hours: Ring,
+    /// Of the minute and of the hour that are running.
+    minute: Sum,
+    hour: Sum,
     /// Seconds since it was there last.
     absent_s: u64,
 }
@@ -138,31 +206,27 @@ impl Track {
             wan: wan.to_owned(),
             seconds: Ring::new(SECONDS),
             minutes: Ring::new(MINUTES),
-            sum: Rates::default(),
-            rtts: 0,
+            hours: Ring::new(HOURS),
+            minute: Sum::default(),
+            hour: Sum::default(),
             absent_s: 0,
         }
     }
 
     fn push(&mut self, values: Rates) {
         self.seconds.push(values.into());
-        self.sum.up_kbps += values.up_kbps;
-        self.sum.down_kbps += values.down_kbps;
-        if values.rtt_ms > 0.0 {
-            self.sum.rtt_ms += values.rtt_ms;
-            self.rtts += 1;
-        }
+        self.minute.add(values);
     }
 
     fn end_minute(&mut self) {
-        let sum = core::mem::take(&mut self.sum);
-        let rtts = core::mem::take(&mut self.rtts);
-        let mean = Rates {
-            up_kbps: sum.up_kbps / 60,
-            down_kbps: sum.down_kbps / 60,
-            rtt_ms: sum.rtt_ms / f64::from(rtts.max(1)),
-        };
+        let mean = self.minute.take();
         self.minutes.push(mean.into());
+        self.hour.add(mean);
+    }
+
+    fn end_hour(&mut self) {
+        let mean = self.hour.take();
+        self.hours.push(mean.into());
     }
 }
 
@@ -173,17 +237,27 @@ pub struct Recorder {
     tracks: Vec<Track>,
     /// When the last sample was due.
     last: Option<Time>,
-    /// Wall clock of the last sample, and of the end of the last whole minute.
+    /// Wall clock of the last sample, and of the end of the last whole minute and hour.
     end_s: u64,
     minute_end_s: u64,
-    /// Seconds of the minute that is running.
+    hour_end_s: u64,
+    /// Seconds of the minute that is running, and minutes of the hour.
     seconds: u32,
+    minutes: u32,
 }
 
 impl Default for Recorder {
     fn default() -> Recorder {
         let tracks = vec![Track::new("", "")];
-        Recorder { tracks, last: None, end_s: 0, minute_end_s: 0, seconds: 0 }
+        Recorder {
+            tracks,
+            last: None,
+            end_s: 0,
+            minute_end_s: 0,
+            hour_end_s: 0,
+            seconds: 0,
+            minutes: 0,
+        }
     }
 }
 
@@ -203,13 +277,13 @@ impl Recorder {
             Some(last) if passed <= BREAK_S => last + passed * SEC,
             _ => now,
         });
-        let missed = (passed - 1).min(FORGET_S);
-        for behind in (1..=missed).rev() {
-            let at = unix_s.saturating_sub(behind);
-            match missed < BREAK_S {
-                true => self.second(at, total, peers),
-                false => self.second(at, Rates::default(), &[]),
+        let missed = passed - 1;
+        if missed < BREAK_S {
+            for behind in (1..=missed).rev() {
+                self.second(unix_s.saturating_sub(behind), total, peers);
             }
+        } else {
+            self.skip(unix_s.saturating_sub(missed), missed);
         }
         self.second(unix_s, total, peers);
         let total = self.tracks.drain(..1).collect::<Vec<_>>();
@@ -242,10 +316,36 @@ impl Recorder {
         }
         self.end_s = unix_s;
         self.seconds += 1;
-        if self.seconds == 60 {
-            self.seconds = 0;
-            self.minute_end_s = unix_s;
-            self.tracks.iter_mut().for_each(Track::end_minute);
+        if self.seconds >= 60 {
+            self.minute(unix_s);
+        }
+    }
+
+    /// A minute ends.
+    fn minute(&mut self, unix_s: u64) {
+        self.seconds = 0;
+        self.minute_end_s = unix_s;
+        self.tracks.iter_mut().for_each(Track::end_minute);
+        self.minutes += 1;
+        if self.minutes >= 60 {
+            self.minutes = 0;
+            self.hour_end_s = unix_s;
+            self.tracks.iter_mut().for_each(Track::end_hour);
+        }
+    }
+
+    /// So many seconds from `unix_s` on of which nothing is known: whole minutes at once, but for the
+    /// last [`FILL_S`].
+    fn skip(&mut self, unix_s: u64, seconds: u64) {
+        // And the hour that was running.
+        let seconds = seconds.min(FORGET_S + 3600);
+        let minutes = seconds.saturating_sub(FILL_S) / 60;
+        for minute in 1..=minutes {
+            self.tracks.iter_mut().for_each(|track| track.absent_s += 60);
+            self.minute(unix_s + minute * 60);
+        }
+        for second in minutes * 60..seconds {
+            self.second(unix_s + second, Rates::default(), &[]);
         }
     }
 
@@ -268,13 +368,22 @@ impl Recorder {
         Some(at)
     }
 
-    /// What was after `since` (wall clock, seconds), in steps of a second or of a minute.
-    pub fn history(&self, since: u64, minutes: bool) -> History {
-        let (step_s, end_s) = if minutes { (60, self.minute_end_s) } else { (1, self.end_s) };
+    /// What was after `since` (wall clock, seconds), in steps of this length.
+    pub fn history(&self, since: u64, step: Step) -> History {
+        let step_s = step.seconds();
+        let end_s = match step {
+            Step::Second => self.end_s,
+            Step::Minute => self.minute_end_s,
+            Step::Hour => self.hour_end_s,
+        };
         let wanted = end_s.saturating_sub(since) / u64::from(step_s);
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let series = self.tracks.iter().map(|track| {
-            let ring = if minutes { &track.minutes } else { &track.seconds };
+            let ring = match step {
+                Step::Second => &track.seconds,
+                Step::Minute => &track.minutes,
+                Step::Hour => &track.hours,
+            };
             let skip = ring.samples.len().saturating_sub(wanted);
             let values = || ring.samples.iter().skip(skip).map(|s| Rates::from(*s));
             Series {
@@ -339,24 +448,24 @@ mod tests {
         for second in 0..90_000u64 {
             sample(&mut recorder, second * SEC, 1_000_000 + second, &two);
         }
-        let seconds = recorder.history(0, false);
+        let seconds = recorder.history(0, Step::Second);
         assert_eq!((seconds.end_s, seconds.step_s), (1_089_999, 1));
         let names: Vec<&str> = seconds.series.iter().map(|s| s.wan.as_str()).collect();
         assert_eq!(names, ["", "dsl", "lte"]);
         assert_eq!(seconds.series[0].up_kbps, [150; SECONDS]);
         assert_eq!(seconds.series[2].down_kbps, [100; SECONDS]);
         assert!((seconds.series[0].rtt_ms[0] - 12.0).abs() < 0.3);
-        let minutes = recorder.history(0, true);
+        let minutes = recorder.history(0, Step::Minute);
         assert_eq!((minutes.end_s, minutes.step_s), (1_089_999, 60));
         assert_eq!(minutes.series[1].up_kbps, [100; MINUTES]);
         assert!((minutes.series[1].rtt_ms[7] - 12.0).abs() < 0.3);
         // What came after a time, and nothing after the end.
-        assert_eq!(recorder.history(1_089_990, false).series[1].up_kbps.len(), 9);
-        assert_eq!(recorder.history(1_089_990, true).series[1].up_kbps.len(), 0);
-        assert_eq!(recorder.history(u64::MAX, false).series[1].up_kbps.len(), 0);
+        assert_eq!(recorder.history(1_089_990, Step::Second).series[1].up_kbps.len(), 9);
+        assert_eq!(recorder.history(1_089_990, Step::Minute).series[1].up_kbps.len(), 0);
+        assert_eq!(recorder.history(u64::MAX, Step::Second).series[1].up_kbps.len(), 0);
         // As the documentation says.
-        let bytes = (SECONDS + MINUTES) * size_of::<Sample>();
-        assert!(bytes <= 7_000 && 9 * bytes <= 63_000);
+        let bytes = (SECONDS + MINUTES + HOURS) * size_of::<Sample>();
+        assert!(bytes <= 10_000 && 9 * bytes <= 90_000);
     }
 
     #[test]
@@ -366,14 +475,15 @@ mod tests {
         for at in [0, 1_400_000, 2_000_000, 2_100_000, 4_600_000] {
             sample(&mut recorder, at, 1000 + at / SEC, &one);
         }
-        let rates = |recorder: &Recorder| recorder.history(0, false).series[1].up_kbps.clone();
+        let rates =
+            |recorder: &Recorder| recorder.history(0, Step::Second).series[1].up_kbps.clone();
         assert_eq!(rates(&recorder), [100; 6]);
         sample(&mut recorder, 64_600_000, 1064, &one);
         assert_eq!(rates(&recorder).len(), 66);
         assert_eq!(rates(&recorder)[6..65], [0; 59]);
         // A clock that was set in between only moves the end.
         sample(&mut recorder, 65_600_000, 2_000_000, &one);
-        assert_eq!(recorder.history(1_999_990, false).series[1].up_kbps.len(), 10);
+        assert_eq!(recorder.history(1_999_990, Step::Second).series[1].up_kbps.len(), 10);
     }
 
     #[test]
@@ -382,15 +492,15 @@ mod tests {
         let names: Vec<String> = (0..20).map(|n| format!("wan{n}")).collect();
         let all: Vec<_> = names.iter().map(|n| (n.as_str(), 10, 1.0)).collect();
         sample(&mut recorder, 0, 1000, &all);
-        assert_eq!(recorder.history(0, false).series.len(), SERIES_MAX + 1);
-        assert_eq!(recorder.history(0, false).series[0].up_kbps, [200]);
+        assert_eq!(recorder.history(0, Step::Second).series.len(), SERIES_MAX + 1);
+        assert_eq!(recorder.history(0, Step::Second).series[0].up_kbps, [200]);
         sample(&mut recorder, SEC, 1001, &all[1..]);
         sample(&mut recorder, 2 * SEC, 1002, &all[1..]);
-        let series = recorder.history(0, false).series;
+        let series = recorder.history(0, Step::Second).series;
         assert!(series.iter().all(|s| s.wan != "wan0") && series.iter().any(|s| s.wan == "wan12"));
-        for second in 0..90_000 {
+        for second in [0, FORGET_S, FORGET_S + 1] {
             sample(&mut recorder, (3 + second) * SEC, 1003 + second, &[]);
         }
-        assert_eq!(recorder.history(0, false).series.len(), 1);
+        assert_eq!(recorder.history(0, Step::Second).series.len(), 1);
     }
 }

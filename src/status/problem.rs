@@ -56,11 +56,13 @@ pub enum Problem {
     NetworksOverlap,
     /// The wall clock cannot be right.
     ClockWrong,
+    /// The history cannot be kept.
+    HistoryUnsaved,
 }
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 19] = [
+    pub const ALL: [Problem; 20] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
         Problem::ForwardBlocked,
@@ -80,6 +82,7 @@ impl Problem {
         Problem::TunnelStopped,
         Problem::NetworksOverlap,
         Problem::ClockWrong,
+        Problem::HistoryUnsaved,
     ];
 
     /// Its stable name, for metrics and translations.
@@ -104,6 +107,7 @@ impl Problem {
             Problem::TunnelStopped => "tunnel_stopped",
             Problem::NetworksOverlap => "networks_overlap",
             Problem::ClockWrong => "clock_wrong",
+            Problem::HistoryUnsaved => "history_unsaved",
         }
     }
 
@@ -135,6 +139,7 @@ impl Problem {
             }
             Problem::NetworksOverlap => "one network is at two places",
             Problem::ClockWrong => "the clock is wrong",
+            Problem::HistoryUnsaved => "the history of rates cannot be kept",
         }
     }
 
@@ -175,7 +180,7 @@ impl Problem {
             Problem::QuotaUnreadable => {
                 "they count from zero: put the file back from a backup, and start anew"
             }
-            Problem::QuotaUnsaved => {
+            Problem::QuotaUnsaved | Problem::HistoryUnsaved => {
                 "see that the directory can be written and has room (state_dir)"
             }
             Problem::UbusMissing => "see that ubusd runs, and that ubus_socket is where it listens",

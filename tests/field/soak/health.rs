@@ -135,12 +135,12 @@ impl Kernel {
     }
 }
 
-/// Files beside the configuration that an instance has left, but for the log, the kept names and its clock.
+/// Files beside the configuration that an instance has left, but for the log, the kept names and history and its clock.
 pub fn files_left(program: &Instance<'_>) -> Vec<String> {
     let control = program.control();
     let folder = control.parent().expect("a folder");
     let entries = std::fs::read_dir(folder).expect("the folder of the instance").flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let known = ["onebox.conf", "log", "control.names", "wall-clock"];
+    let known = ["onebox.conf", "log", "control.names", "control.history", "wall-clock"];
     names.filter(|name| !known.contains(&name.as_str())).collect()
 }

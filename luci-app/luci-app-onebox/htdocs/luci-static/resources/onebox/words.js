@@ -83,6 +83,7 @@ const PROBLEMS = {
 	ubus_denied: _('ubus refuses something: does a second onebox run?'),
 	control_socket: _('The command line cannot connect.'),
 	tunnel_stopped: _('There is no tunnel: neither the new nor the old settings work.'),
+	history_unsaved: _('The history of rates cannot be kept: is there room?'),
 	networks_overlap: _('One network is at two places: give the LAN another one.'),
 	clock_wrong: _('The clock is wrong: quotas and dates are, too. Can the time server be reached?'),
 	server_refuses: _('Nothing listens at the server\'s UDP port: is the program running there, is the port right?'),

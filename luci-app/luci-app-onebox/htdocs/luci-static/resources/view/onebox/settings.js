@@ -305,6 +305,6 @@ return view.extend({
 		value('private_key', _('Private key'), _('Instead of a file. A file of its own is better kept.'), '', fields.key, { password: true });
 		value('control', _('Control socket'), null, '/var/run/onebox.sock', fields.socket);
 		value('ubus_socket', _('Socket of ubus'), null, '/var/run/ubus/ubus.sock', fields.socket);
-		value('state_dir', _('Directory of what is kept'), _('What WANs with a quota have used; written at most once an hour.'), '/etc/onebox', fields.path);
+		value('state_dir', _('Directory of what is kept'), _('What WANs with a quota have used and, if a directory is given, the history; written at most once an hour.'), '/etc/onebox', fields.path);
 	}
 });
