@@ -68,10 +68,11 @@ export function newStatus(kind, state = 'up') {
 export function newHistory(status) {
 	const wave = (n, t, size) => size * (0.8 + 0.14 * Math.sin(t / (9 + 3 * n)) + 0.06 * Math.sin(t / 3 + n * 2));
 
-	return since => {
-		const end = Math.floor(Date.now() / 1000);
-		const length = since ? Math.min(300, Math.max(0, end - since)) : 300;
-		const steps = Array.from({ length }, (_, at) => end - length + 1 + at);
+	return (since, step = 1) => {
+		const kept = { 1: 300, 60: 1440, 3600: 744 }[step];
+		const end = Math.floor(Date.now() / 1000 / step) * step;
+		const length = since ? Math.min(kept, Math.max(0, Math.floor((end - since) / step))) : kept;
+		const steps = Array.from({ length }, (_, at) => end - (length - 1 - at) * step);
 		const paths = (status?.peers ?? []).flatMap(peer => peer.paths.map((one, n) => ({
 			peer: peer.name, wan: one.wan,
 			up_kbps: steps.map(t => Math.round(wave(n, t, one.rate_up_kbps))),
@@ -80,7 +81,7 @@ export function newHistory(status) {
 		})));
 		const all = key => steps.map((_, at) => Math.round(0.97 * paths.reduce((sum, one) => sum + one[key][at], 0)));
 
-		return { end_s: end, step_s: 1, series: [ { peer: '', wan: '', up_kbps: all('up_kbps'), down_kbps: all('down_kbps'), rtt_ms: steps.map(() => 20) }, ...paths ] };
+		return { end_s: end, step_s: step, series: [ { peer: '', wan: '', up_kbps: all('up_kbps'), down_kbps: all('down_kbps'), rtt_ms: steps.map(() => 20) }, ...paths ] };
 	};
 }
 

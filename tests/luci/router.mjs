@@ -82,7 +82,7 @@ export class Router {
 	session_access() { return [ 0, { access: !this.expired && !this.readonly } ] }
 	luci_getFeatures() { return [ 0, {} ] }
 	onebox_status() { return [ 0, clone(this.status) ] }
-	onebox_history({ since }) { return this.history ? [ 0, clone(this.history(since)) ] : [ 3 ] }
+	onebox_history({ since, step }) { return this.history ? [ 0, clone(this.history(since, step)) ] : [ 3 ] }
 	onebox_events() { return this.events ? [ 0, { events: clone(this.events) } ] : [ 3 ] }
 	onebox_reconnect() { return [ 0 ] }
 	onebox_set_path({ wan, mode }) {

@@ -293,6 +293,48 @@ export default {
 		clean(page);
 	},
 
+	async 'an hour, a day, a month: what was carried, and how long it was there'(browser) {
+		const router = new Router();
+		const page = await browser.open('status', router);
+		const first = page.locator('.ob-axis span').first();
+		const points = async () => (await page.locator('.ob-plot .ob-total').first().getAttribute('d')).split('L').length;
+		const ranges = page.locator('.ob-ranges button');
+
+		assert.equal(await ranges.count(), 4);
+		assert.match(await first.textContent(), /^5 min ago$/);
+		for (const [ at, step, since, length ] of [ [ 1, 60, /^1 h 0 min ago$/, 60 ], [ 2, 60, /^1 d 0 h ago$/, 1440 ], [ 3, 3600, /^31 d 0 h ago$/, 744 ] ]) {
+			await ranges.nth(at).click();
+			await page.waitForFunction(text => new RegExp(text).test(document.querySelector('.ob-axis span').textContent), since.source);
+			await page.waitForFunction(length => document.querySelector('.ob-plot .ob-total').getAttribute('d').split('L').length === length, length);
+			assert.equal(await points(), length);
+			assert.equal(router.called('onebox', 'history').at(-1).step, step);
+			assert.equal(await page.locator('.ob-ranges [aria-pressed="true"]').count(), 1);
+		}
+
+		const asked = router.called('onebox', 'history').length;
+
+		await page.waitForTimeout(3500);
+		assert.equal(router.called('onebox', 'history').length, asked, 'hours are not asked for every three seconds');
+		assert.match(await page.locator('.ob-totals, .ob-pair').first().textContent(), /received, .*sent, there 100\s%/);
+		clean(page);
+	},
+
+	async 'the picture: each connection with its rate, its state where it carries nothing'(browser) {
+		const status = newStatus('two');
+
+		status.peers[0].paths[1].state = 'down';
+
+		const page = await browser.open('status', new Router({ status }));
+		const ways = page.locator('.ob-way');
+		const width = at => ways.nth(at).locator('i').evaluate(node => parseFloat(node.style.borderTopWidth));
+
+		assert.equal(await ways.count(), 2);
+		assert.match(await ways.nth(1).textContent(), /Down$/);
+		assert.match(await ways.nth(0).textContent(), /bit\/s$/);
+		assert.ok(await width(0) === 10 || await width(1) === 10);
+		clean(page);
+	},
+
 	async 'the newest event is first'(browser) {
 		const page = await browser.open('status', new Router({ events: newEvents() }));
 
@@ -336,7 +378,7 @@ export default {
 		const page = await browser.open('status', router);
 
 		await says(page, '.ob-headline', /^Bonded/);
-		assert.equal(await page.locator('.ob button:enabled').count(), 0);
+		assert.equal(await page.locator('.ob button:enabled:not(.ob-ranges button)').count(), 0);
 		clean(page);
 	},
 

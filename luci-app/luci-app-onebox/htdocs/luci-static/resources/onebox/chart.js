@@ -1,7 +1,7 @@
 'use strict';
 'require baseclass';
 
-/* Charts of the last five minutes, as SVG.
+/* Charts of the past, as SVG.
  *
  * How: a chart is made once and then given new series; only paths, numbers and the legend change.
  * The drawing is stretched to the width there is, so lines keep their width (non-scaling-stroke)
@@ -60,7 +60,7 @@ const Chart = baseclass.extend({
 		this.node = E('div', { class: 'ob-chart' }, [
 			E('div', { class: 'ob-chart-title' }, [ E('strong', options.title), this.top ]),
 			E('div', { class: 'ob-plot' }, [ this.drawing ]),
-			E('div', { class: 'ob-axis' }, [ E('span', _('5 min ago')), E('span', _('now')) ]),
+			E('div', { class: 'ob-axis' }, [ this.since = E('span'), E('span', _('now')) ]),
 			this.legend
 		]);
 

@@ -47,7 +47,7 @@ const MISSING = /-32000|-32601|ubus code [34]\b|not found/i;
 return baseclass.extend({
 	status: call('onebox', 'status'),
 	events: call('onebox', 'events', [ 'since' ], { events: [] }),
-	history: call('onebox', 'history', [ 'since' ]),
+	history: call('onebox', 'history', [ 'since', 'step' ]),
 	/* Starts anew with every peer. */
 	reconnect: call('onebox', 'reconnect'),
 	/* Uses a WAN as active, backup or not at all, until the next start. */

@@ -177,13 +177,14 @@ return baseclass.extend({
 	},
 
 	time(seconds) {
+		return new Date(seconds * 1000).toLocaleTimeString(LANGUAGE, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+	},
+
+	day(seconds) {
 		const when = new Date(seconds * 1000);
-		const options = { hour: '2-digit', minute: '2-digit', second: '2-digit' };
 
-		if (when.toDateString() !== new Date().toDateString())
-			Object.assign(options, { day: 'numeric', month: 'short' });
-
-		return when.toLocaleString(LANGUAGE, options);
+		return when.toDateString() === new Date().toDateString() ? _('Today')
+			: when.toLocaleDateString(LANGUAGE, { weekday: 'long', day: 'numeric', month: 'long' });
 	},
 
 	state(name) {

@@ -230,18 +230,31 @@ return view.extend({
 		update(this.events, JSON.stringify(past.changes), () => this.renderEvents(past.changes));
 	},
 
+	/* Which time the charts show. */
+	renderRanges() {
+		return div('ob-ranges', past.RANGES.map(range => E('button', {
+			class: 'cbi-button', type: 'button', 'aria-pressed': range === past.range ? 'true' : 'false',
+			click: ev => {
+				past.choose(range);
+				ev.target.parentNode.childNodes.forEach(one => one.setAttribute('aria-pressed', one === ev.target));
+
+				return daemon.look().then(now => this.show(now));
+			}
+		}, [ range.title ])));
+	},
+
 	layOut(name, titled) {
 		const parts = {
 			none: E('p', _('There is no internet connection to use: none has a default route, and none is set up here.')),
-			cards: div('ob-grid-cards'), byWan: new Map()
+			cards: div('ob-grid-cards'), byWan: new Map(), totals: div(''), picture: div('')
 		};
 
 		parts.down_kbps = new chart.Chart({ title: _('Download'), stacked: true, least: 1000, format: words.rate });
 		parts.up_kbps = new chart.Chart({ title: _('Upload'), stacked: true, least: 1000, format: words.rate });
 		parts.rtt_ms = new chart.Chart({ title: _('Round-trip time'), least: 10, format: words.ms });
 		parts.node = E('div', [
-			titled ? E('h3', [ name ]) : '', parts.none, parts.cards,
-			div('ob-charts', past.VALUES.map(key => parts[key].node))
+			titled ? E('h3', [ name ]) : '', parts.none, parts.picture, parts.cards,
+			this.peers.size === 0 ? this.renderRanges() : '', div('ob-charts', past.VALUES.map(key => parts[key].node)), parts.totals
 		]);
 
 		return parts;
@@ -258,12 +271,47 @@ return view.extend({
 		});
 
 		parts.none.hidden = peer.paths.length > 0;
+		dom.content(parts.picture, peer.paths.length > 1 ? this.renderPicture(peer) : null);
 
 		const series = past.series.filter(one => one.peer === peer.name);
 		const total = alone && past.series.find(one => one.wan === '') || {};
 
-		for (const key of past.VALUES)
+		const shown = series.filter(one => one.wan !== '');
+
+		update(parts.totals, JSON.stringify([ past.range.title, past.end_s, shown.length ]), () => this.renderTotals(shown));
+
+		for (const key of past.VALUES) {
+			parts[key].since.textContent = _('%s ago').format(words.duration(past.range.step * past.range.points));
 			parts[key].draw(series.map(one => ({ name: one.wan, colour: this.colour(one.wan), values: one[key] })), key === 'rtt_ms' ? null : total[key]);
+		}
+	},
+
+	/* Router, connections and server: a line is as thick as its share of what is carried. */
+	renderPicture(peer) {
+		const rate = path => path.rate_up_kbps + path.rate_down_kbps;
+		const all = Math.max(1, ...peer.paths.map(rate));
+
+		return div('ob-picture', [
+			E('strong', _('Router')),
+			E('div', peer.paths.map(path => E('div', { class: 'ob-way', 'data-state': path.state }, [
+				E('span', [ path.wan ]),
+				E('i', { class: 'ob-c%d'.format(this.colour(path.wan)), style: 'border-top-width:%.1fpx'.format(2 + 8 * rate(path) / all) }),
+				E('span', path.state === 'active' ? words.rate(rate(path)) : words.state(path.state))
+			]))),
+			E('strong', [ peer.name ])
+		]);
+	},
+
+	/* What each connection carried in the time that the charts show, and how long it was there. */
+	renderTotals(series) {
+		return E('dl', { class: 'ob-pair' }, series.flatMap(one => {
+			const { down, up, there } = past.totals(one);
+
+			return [
+				E('dt', [ E('i', { class: 'ob-c%d'.format(this.colour(one.wan)) }), one.wan ]),
+				E('dd', [ _('%s received, %s sent, there %s of the time').format(words.bytes(down), words.bytes(up), words.percent(there * 100)) ])
+			];
+		}));
 	},
 
 	/* A path with what the settings say about its WAN. */
@@ -369,9 +417,15 @@ return view.extend({
 		return [
 			E('h3', _('Events')),
 			changes.length
-				? E('ul', { class: 'ob-events', tabindex: '0' }, changes.slice().reverse().map(change => E('li', [
-					E('time', words.time(change.time_s)), E('span', sentence(change))
-				])))
+				? E('ul', { class: 'ob-events', tabindex: '0' }, changes.slice().reverse().map((change, at, all) => {
+					const day = words.day(change.time_s);
+
+					/* The date stands where it begins, but for today's. */
+					return E('li', [
+						day !== words.day(at > 0 ? all[at - 1].time_s : Date.now() / 1000) ? E('strong', { class: 'ob-day' }, day) : '',
+						E('time', words.time(change.time_s)), E('span', sentence(change))
+					]);
+				}))
 				: E('p', { class: 'ob-sub' }, _('Nothing has changed yet.'))
 		];
 	}
