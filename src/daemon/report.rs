@@ -96,10 +96,15 @@ fn path(
     let (loss_up, loss_down) = pair(p.tx_loss_ppm, p.rx_loss_ppm);
     let (rate_up, rate_down) = pair(p.tx_rate, p.rx_rate);
     let (capacity_up, capacity_down) = pair(p.tx_capacity, p.rx_capacity);
-    let device = entry.and_then(|e| e.wan.as_ref()).map(|w| w.device.clone());
+    let wan = entry.and_then(|e| e.wan.as_ref());
+    let device = wan.map(|w| w.device.clone());
+    let v4 = via.is_none_or(|via| via.remote().is_ipv4());
+    let source = wan.and_then(|w| if v4 { w.v4 } else { w.v6 });
+    let gateway = source.and_then(|source| source.gateway).map(|gateway| gateway.to_string());
     let mut path = Path {
         wan: entry.map_or_else(|| format!("path{}", p.id.0), |e| e.name.clone()),
         device: device.unwrap_or_default(),
+        gateway: gateway.unwrap_or_default(),
         local: local(p.id, via, report),
         remote: via.map(|via| via.remote().to_string()).unwrap_or_default(),
         state: p.state.into(),

@@ -29,6 +29,7 @@ use crate::status::refusal::refusal;
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
 use crate::time::Time;
 use litemap::LiteMap;
+use onebox_linux::link_kind::LinkKind;
 use onebox_linux::netlink::{Network, Wan, Watcher};
 use onebox_linux::system::{Desired, Lookups, News, Owner, Part, System, wan_routes};
 use onebox_linux::tun::Tun;
@@ -568,6 +569,10 @@ impl Tunnel {
             false if self.connected => State::Down,
             false => State::Connecting,
         };
+        for path in peers.iter_mut().flat_map(|peer: &mut Peer| &mut peer.paths) {
+            let kind = LinkKind::of(&path.device).filter(|_| !path.device.is_empty());
+            path.link_type = kind.map_or("", LinkKind::code).to_owned();
+        }
         let drop_codes = report::drops(&report);
         Ok(Status {
             state,

@@ -105,6 +105,12 @@ pub struct Path {
     pub wan: String,
     /// Network device of the WAN; empty on the server.
     pub device: String,
+    /// What kind of connection it is: `ethernet`, `wifi`, `mobile` or `ppp`; empty on the server.
+    #[serde(default)]
+    pub link_type: String,
+    /// Its next router; empty on the server and where there is none.
+    #[serde(default)]
+    pub gateway: String,
     /// Local address and port.
     pub local: String,
     /// Remote address and port.

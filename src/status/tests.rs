@@ -67,7 +67,7 @@ fn status() -> Status {
 #[test]
 fn the_status_is_as_the_contract_says() {
     let path = json!({
-        "wan": "lte", "device": "wwan0", "local": "192.0.2.7:41830",
+        "wan": "lte", "device": "wwan0", "link_type": "", "gateway": "", "local": "192.0.2.7:41830",
         "remote": "198.51.100.1:51830", "state": "held",
         "reason": "adds 180 ms and would slow the bond",
         "reason_code": "late", "reason_value": 180,
@@ -144,7 +144,7 @@ fn older_and_newer_programs_are_read() {
     let peer = value["peers"][0].as_object_mut().unwrap();
     peer.remove("last_error");
     let path = peer["paths"][0].as_object_mut().unwrap();
-    for new in ["reason_code", "reason_value", "last_error"] {
+    for new in ["reason_code", "reason_value", "last_error", "link_type", "gateway"] {
         path.remove(new);
     }
     let read: Status = serde_json::from_value(value).unwrap();

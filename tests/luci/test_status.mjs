@@ -315,7 +315,21 @@ export default {
 
 		await page.waitForTimeout(3500);
 		assert.equal(router.called('onebox', 'history').length, asked, 'hours are not asked for every three seconds');
-		assert.match(await page.locator('.ob-totals, .ob-pair').first().textContent(), /received, .*sent, there 100\s%/);
+		assert.match(await page.locator('.ob-totals').textContent(), /received, .*sent, there 100\s%/);
+		clean(page);
+	},
+
+	async 'details are there for who opens them, and stay open'(browser) {
+		const router = new Router({ status: newStatus('two') });
+		const page = await browser.open('status', router);
+		const details = page.locator('.ob-card details').first();
+
+		assert.equal(await details.locator('dl').isVisible(), false);
+		await details.locator('summary').click();
+		assert.match(await details.textContent(), /Type.*Ethernet.*Gateway.*192\.168\.1\.1.*Largest packet.*1492 bytes/);
+		router.status.peers[0].paths[0].gateway = '192.168.1.254';
+		await says(page, '.ob-card details', /192\.168\.1\.254/);
+		assert.equal(await page.locator('.ob-card details').first().locator('dl').isVisible(), true);
 		clean(page);
 	},
 

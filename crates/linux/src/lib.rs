@@ -21,6 +21,7 @@ pub mod clock;
 pub mod coalesce;
 pub mod conntrack;
 pub mod ids;
+pub mod link_kind;
 pub mod memory;
 pub mod netlink;
 mod nfnetlink;

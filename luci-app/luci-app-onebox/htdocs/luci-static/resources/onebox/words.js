@@ -187,6 +187,11 @@ return baseclass.extend({
 			: when.toLocaleDateString(LANGUAGE, { weekday: 'long', day: 'numeric', month: 'long' });
 	},
 
+	/* A kind of connection. */
+	link(type) {
+		return { ethernet: _('Ethernet'), wifi: _('Wi-Fi'), mobile: _('Mobile network'), ppp: _('PPP (DSL login)') }[type] || type;
+	},
+
 	state(name) {
 		return STATES[name] || name;
 	},

@@ -246,7 +246,7 @@ return view.extend({
 	layOut(name, titled) {
 		const parts = {
 			none: E('p', _('There is no internet connection to use: none has a default route, and none is set up here.')),
-			cards: div('ob-grid-cards'), byWan: new Map(), totals: div(''), picture: div('')
+			cards: div('ob-grid-cards'), byWan: new Map(), totals: div('ob-totals'), picture: div('')
 		};
 
 		parts.down_kbps = new chart.Chart({ title: _('Download'), stacked: true, least: 1000, format: words.rate });
@@ -331,8 +331,8 @@ return view.extend({
 		let card = parts.byWan.get(path.wan);
 
 		if (!card) {
-			card = { top: E('div'), facts: div('ob-data'), actions: div('ob-actions') };
-			card.node = E('div', { class: 'ob-card', 'data-wan': path.wan }, [ card.top, card.facts, card.actions ]);
+			card = { top: E('div'), facts: div('ob-data'), more: E('div'), actions: div('ob-actions') };
+			card.node = E('div', { class: 'ob-card', 'data-wan': path.wan }, [ card.top, card.facts, card.more, card.actions ]);
 			parts.byWan.set(path.wan, card);
 			parts.cards.appendChild(card.node);
 		}
@@ -341,6 +341,7 @@ return view.extend({
 		card.node.dataset.state = path.state;
 		update(card.top, JSON.stringify([ path.state, path.reason, path.device ]), () => this.renderTop(path));
 		dom.content(card.facts, this.renderFacts(path));
+		update(card.more, JSON.stringify([ path.gateway, path.local, path.mtu, path.link_type ]), () => this.renderMore(path, card.more.querySelector('details[open]')));
 		update(card.actions, path.off ? 'in' : 'out', () => this.renderPathActions(path));
 	},
 
@@ -385,6 +386,19 @@ return view.extend({
 		}
 
 		return facts;
+	},
+
+	/* What only somebody who looks for something wants to know. */
+	renderMore(path, open) {
+		const facts = [
+			[ _('Type'), words.link(path.link_type) ], [ _('Gateway'), path.gateway ],
+			[ _('Own address'), path.local ], [ _('Largest packet'), path.mtu ? _('%d bytes').format(path.mtu) : '' ]
+		].filter(([ , value ]) => value);
+
+		return facts.length ? E('details', open ? { open: '' } : {}, [
+			E('summary', { class: 'ob-sub' }, _('Details')),
+			E('dl', { class: 'ob-pair' }, facts.flatMap(([ title, value ]) => [ E('dt', title), E('dd', [ value ]) ]))
+		]) : null;
 	},
 
 	renderPathActions(path) {
