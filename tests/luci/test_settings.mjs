@@ -212,6 +212,23 @@ export default {
 		clean(page);
 	},
 
+	async 'connections: what was found has a section of its own at a press'(browser) {
+		const router = new Router();
+		const page = await open(browser, router, 'wans');
+		const found = page.locator('.ob-found');
+
+		assert.match(await found.textContent(), /wan.*Edit/);
+
+		const before = await found.locator('button').count();
+
+		await found.locator('button').first().click();
+		await page.waitForFunction(count => document.querySelectorAll('.ob-found button').length < count, before);
+		assert.equal(await page.locator('#cbi-onebox-wan .cbi-section-table-row').count(), 3);
+		await save(page, router);
+		assert.equal(router.sections('wan').at(-1).interface, 'wan');
+		clean(page);
+	},
+
 	async 'connections: one is added in a dialogue, one removed'(browser) {
 		const router = new Router();
 		const page = await open(browser, router, 'wans');

@@ -117,6 +117,7 @@ return view.extend({
 		section.tab('advanced', _('Advanced'), _('The defaults fit nearly everybody.'));
 
 		this.general(section, publicKey);
+		this.found(section, interfaces);
 		this.wans(section.taboption('wans', form.SectionValue, '_wans', form.GridSection, 'wan').subsection, interfaces);
 		this.peers(section.taboption('peers', form.SectionValue, '_peers', form.TypedSection, 'peer').subsection);
 		this.routing(section);
@@ -175,6 +176,29 @@ return view.extend({
 			class: 'cbi-button', disabled: L.hasViewPermission() === false ? '' : null,
 			click: ev => { ev.preventDefault(); publicKey ? fresh() : make() }
 		}, publicKey ? _('New key…') : _('Make a key')) ]);
+	},
+
+	/* Connections that are used though nothing is said about them: a section of its own for who wants one. */
+	found(section, interfaces) {
+		const unlisted = () => interfaces.filter(one => one.internet
+			&& !uci.sections('onebox', 'wan').some(wan => one.names.includes(wan.interface) || (one.device && wan.device === one.device)));
+
+		if (uci.get('onebox', section.section, 'discover') === '0' || !unlisted().length)
+			return;
+
+		add(section, 'wans', form.DummyValue, '_found', _('Found'), _('In use without settings of their own.'), {
+			renderWidget: () => E('div', { class: 'ob-found' }, unlisted().map(one => E('div', [
+				E('strong', [ one.name ]), ' ', one.device && one.device !== one.name ? one.device : '', ' ',
+				E('button', {
+					class: 'cbi-button cbi-button-edit', type: 'button',
+					click: ui.createHandlerFn(this, () => {
+						uci.set('onebox', uci.add('onebox', 'wan', fields.sectionName(one.name)), 'interface', one.name);
+
+						return section.map.save(null, true);
+					})
+				}, [ _('Edit') ])
+			])))
+		});
 	},
 
 	wans(grid, interfaces) {
