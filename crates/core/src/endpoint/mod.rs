@@ -133,7 +133,7 @@ pub enum PeerError {
 pub enum PeerState {
     /// We call, and there is no answer yet, or no more.
     Connecting,
-    /// There is a session, and at least one path is not silent.
+    /// There is a session under which something has come, and at least one path is not silent.
     Up,
     /// The peer calls, and is not there.
     Down,

@@ -124,6 +124,9 @@ pub(super) struct Peer {
     pub refused: Option<(Time, Drop)>,
     /// When that was told last.
     refused_told: Option<Time>,
+    /// Something authentic has come in this connection. A RESPONSE alone shows only that somebody was
+    /// there when it was sent.
+    pub alive: bool,
     /// The engine hears nothing on any path.
     pub silent: bool,
     told: PeerState,
@@ -165,6 +168,7 @@ impl Peer {
             handshake: None,
             refused: None,
             refused_told: None,
+            alive: false,
             silent: false,
             told,
             rx_bytes: 0,
@@ -188,7 +192,7 @@ impl Peer {
     /// What to say of the connection.
     pub fn state(&self) -> PeerState {
         match (self.sessions.current(), self.side.opens()) {
-            (Some(_), _) if !self.silent => PeerState::Up,
+            (Some(_), _) if self.alive && !self.silent => PeerState::Up,
             (_, true) => PeerState::Connecting,
             (_, false) => PeerState::Down,
         }
@@ -237,6 +241,7 @@ impl Peer {
     pub fn rebuild(&mut self) {
         self.template.seed = self.template.seed.wrapping_add(1);
         self.engine = None;
+        self.alive = false;
         self.silent = false;
         if !self.side.opens() {
             self.paths = [const { None }; PATHS_MAX];

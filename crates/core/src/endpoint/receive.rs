@@ -81,6 +81,7 @@ impl Endpoint {
             Slot::Old(_) => {}
         }
         peer.heard = Some(now);
+        peer.alive = true;
         if peer.paths[head.path.index()].is_none() {
             let settings = settings_for(&from);
             peer.connection(now).open_path(now, head.path, settings);

@@ -86,13 +86,30 @@ fn an_idle_tunnel_lives_and_keeps_its_tables_small() {
 fn a_slow_link_connects_although_each_answer_comes_after_the_next_attempt() {
     let mut world = World::pair();
     world.delay_us = 2 * SEC;
-    world.run(4_500 * MS);
+    // Until the last of the attempts is answered, and something has come under its session.
+    world.run(12_500 * MS);
     assert_eq!(world.states().0, PeerState::Up);
     assert!(world.sent(1, address(SERVER)).len() >= 3, "each INIT replaces the one before");
     world.push(1, &packet(INSIDE[1], INSIDE[0], 1));
     world.run(10 * SEC);
     assert_eq!(world.states().1, PeerState::Up);
     assert_eq!(world.nodes[0].delivered.len(), 1);
+}
+
+/// The server has moved right after its RESPONSE, or has answered by a way that is gone since: nothing
+/// comes under the session. Who is told that it is up does not look for the server elsewhere.
+#[test]
+fn an_answer_alone_is_no_connection() {
+    let mut world = World::pair();
+    // Handshakes pass, data does not.
+    world.lose = |parcel| parcel.bytes[0] == crate::wire::header::TYPE_DATA;
+    world.run(60 * SEC);
+    assert!(world.log.iter().filter(|p| p.bytes[0] == 2).count() >= 5, "answers come");
+    assert_eq!(world.states(), (PeerState::Connecting, PeerState::Down));
+    assert!(world.nodes[1].events.iter().all(|(_, e)| *e != Event::State(PeerState::Up)));
+    world.lose = |_| false;
+    world.run(5 * SEC);
+    assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
 }
 
 #[test]
