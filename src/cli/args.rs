@@ -189,7 +189,8 @@ pub struct Invite {
     pub config: PathBuf,
 }
 
-/// router: write the configuration from a code of 'onebox invite'
+/// router: write the configuration from a code of 'onebox invite', start the service and wait for the
+/// server's first answer
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     subcommand,
@@ -205,6 +206,9 @@ pub struct Join {
     /// replace what is set up already
     #[argh(switch)]
     pub force: bool,
+    /// neither start the service nor wait for the server
+    #[argh(switch)]
+    pub no_start: bool,
     /// only show what the code says, without its secrets
     #[argh(switch)]
     pub show: bool,

@@ -117,7 +117,7 @@ fn run(options: &Invite) -> Result<Invited, SetupError> {
     usable(&editor, path)?;
     let applied = if before.as_deref().is_none_or(|before| before != editor.text()) {
         file.replace(editor.text(), forbidden).map_err(io)?;
-        setup::apply(path)
+        setup::apply(path).map(|applied| applied.words(path))
     } else {
         notes.push(format!("'{name}' is invited already: the same code again"));
         Ok("nothing has changed".to_owned())

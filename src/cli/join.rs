@@ -2,16 +2,21 @@
 //!
 //! Of a configuration that is there, the sections of WANs and all options that the code says
 //! nothing about stay, with their comments. One with a peer is replaced only with `--force`;
-//! joining with the code of the set-up that is there is a success without change.
+//! joining with the code of the set-up that is there changes nothing.
+//!
+//! Then the service is started, where there is one, and the server's first answer waited for, so that
+//! whoever has typed the command knows whether it worked. Without an answer the exit code is that of a
+//! failure; the set-up stays.
 //!
 //! Limits: first the key's file is written, then the configuration. If the power fails in between
 //! while an existing set-up is replaced, that has the new key: join again. The former key is kept
 //! beside it with the ending `.old`.
 
-use super::args::Join;
+use super::args::{Join, control_path};
 use super::error::SetupError;
-use super::setup::{self, Existing};
-use super::{Exit, complain, fail, print};
+use super::service::Service;
+use super::setup::{self, Applied, Existing};
+use super::{Exit, answer, complain, fail, paste, print};
 use crate::config::invitation::{CODE_MAX, Invitation};
 use crate::config::{Config, PrivateKey, Role};
 use crate::daemon::{
@@ -20,7 +25,7 @@ use crate::daemon::{
 };
 use onebox_openwrt::uci::edit::{EditError, Editor, Put};
 use serde::Serialize;
-use std::io::{BufRead, IsTerminal, Read};
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -33,6 +38,16 @@ config onebox 'main'
 ";
 /// Name of the server's section.
 const PEER: &str = "vps";
+
+/// What there is after it.
+enum Outcome {
+    /// The set-up that was there; it is switched off.
+    Off,
+    /// The set-up that was there.
+    Same(Applied),
+    /// Another.
+    New(Applied),
+}
 
 /// What a code says without its secrets, for programs.
 #[derive(Serialize)]
@@ -54,10 +69,7 @@ pub(super) fn join(options: &Join) -> Exit {
         return show(&invitation, options.json);
     }
     match run(options, &invitation) {
-        Ok((words, exit)) => {
-            complain(words);
-            exit
-        }
+        Ok(outcome) => follow(options, outcome),
         Err(error) => fail(error),
     }
 }
@@ -68,14 +80,12 @@ fn read(options: &Join) -> Result<Zeroizing<String>, SetupError> {
         return Ok(code.0.clone());
     }
     let failed = SetupError::io("standard input");
-    let mut text = Zeroizing::new(String::with_capacity(CODE_MAX + 1));
     let input = std::io::stdin();
     if input.is_terminal() {
-        complain("paste the code and press Enter:");
-        input.lock().take(CODE_MAX as u64).read_line(&mut text).map_err(failed)?;
-    } else {
-        input.lock().take(CODE_MAX as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+        return paste::code().map_err(failed);
     }
+    let mut text = Zeroizing::new(String::with_capacity(CODE_MAX + 1));
+    input.lock().take(CODE_MAX as u64 + 1).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
 }
 
@@ -108,7 +118,7 @@ fn show(invitation: &Invitation, json: bool) -> Exit {
     ))
 }
 
-fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), SetupError> {
+fn run(options: &Join, invitation: &Invitation) -> Result<Outcome, SetupError> {
     let path = options.config.as_path();
     let io = SetupError::file(path);
     let file = Locked::wait(path).map_err(&io)?;
@@ -122,8 +132,13 @@ fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), SetupE
     if let Some(config) = &existing.config
         && is_joined(config, invitation)
     {
-        let off = if config.main.enabled { "" } else { "; it is switched off by option enabled" };
-        return Ok((format!("joined already, nothing has changed{off}"), Exit::Done));
+        if !config.main.enabled {
+            complain("joined already, nothing has changed; it is switched off by option enabled");
+            return Ok(Outcome::Off);
+        }
+        complain("joined already, nothing has changed");
+        drop(file);
+        return Ok(Outcome::Same(setup::apply(path)?));
     }
     if existing.has_peer() && !options.force {
         let config = existing.config.as_ref();
@@ -140,16 +155,48 @@ fn run(options: &Join, invitation: &Invitation) -> Result<(String, Exit), SetupE
     drop(file);
     let addresses: Vec<String> =
         invitation.addresses.iter().map(|a| a.address.to_string()).collect();
-    let words = format!(
-        "joined as '{}', {}, with the server at {}\n",
+    complain(format_args!(
+        "joined as '{}', {}, with the server at {}",
         invitation.name,
         addresses.join(" and "),
         list(&invitation.endpoints).join(", ")
-    );
-    Ok(match setup::apply(path) {
-        Ok(applied) => (words + &applied, Exit::Done),
-        Err(refused) => (words + &refused.to_string(), Exit::Failed),
-    })
+    ));
+    Ok(Outcome::New(setup::apply(path)?))
+}
+
+/// Sees to it that the program runs, and tells whether the server answers.
+fn follow(options: &Join, outcome: Outcome) -> Exit {
+    let path = options.config.as_path();
+    let (applied, new) = match outcome {
+        Outcome::Off => return Exit::Done,
+        Outcome::Same(applied) => (applied, false),
+        Outcome::New(applied) => (applied, true),
+    };
+    let service = Service::of(path).filter(|_| !options.no_start);
+    match (applied, service) {
+        (Applied::NotRunning, Some(service)) => {
+            if let Err(words) = service.start() {
+                return fail(words);
+            }
+        }
+        (Applied::NotRunning, None) => {
+            complain(applied.words(path));
+            return Exit::Done;
+        }
+        (Applied::Taken, _) if new => complain(applied.words(path)),
+        (Applied::Taken, _) => {}
+    }
+    if options.no_start {
+        return Exit::Done;
+    }
+    complain(format_args!("waiting for the server's answer, up to {} s", answer::WAIT_S));
+    match answer::wait(&control_path(None, path), new) {
+        Ok(words) => {
+            complain(words);
+            Exit::Done
+        }
+        Err(words) => fail(words),
+    }
 }
 
 /// What an existing configuration is for.

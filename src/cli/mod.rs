@@ -11,6 +11,7 @@
 //!
 //! What was asked for goes to stdout, everything else to stderr as `onebox: message`.
 
+mod answer;
 pub mod args;
 mod check;
 mod doctor;
@@ -18,9 +19,11 @@ mod error;
 mod invite;
 mod join;
 mod keys;
+mod paste;
 mod remote;
 mod screen;
 mod selftest;
+mod service;
 mod setup;
 mod status;
 mod table;

@@ -1,7 +1,8 @@
-//! What `invite` and `join` have in common: the configuration as it is, and what follows a change.
+//! What `invite`, `revoke` and `join` have in common: the configuration as it is, and what follows a change.
 
 use super::args::control_path;
 use super::error::SetupError;
+use super::service::start_command;
 use crate::config::{Config, DEFAULT_PATH, Diagnostic};
 use crate::control::client::{self, ClientError};
 use crate::control::{Reloaded, Request};
@@ -98,27 +99,30 @@ pub(super) fn key_path(editor: Option<&Editor>, path: &Path) -> PathBuf {
     })
 }
 
-/// Has the running program take a change over; what to say about it.
-pub(super) fn apply(config: &Path) -> Result<String, SetupError> {
-    match client::ask::<Reloaded>(&control_path(None, config), &Request::Reload) {
-        Ok(_) => Ok("the running program has taken it over".to_owned()),
-        Err(ClientError::NotRunning) => Ok(format!("start it: {}", start_command(config))),
-        Err(error) => Err(SetupError::NotTaken(error)),
+/// What has become of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// The running program has taken it over.
+    Taken,
+    /// There is no running program.
+    NotRunning,
+}
+
+impl Applied {
+    /// What to say about it.
+    pub(super) fn words(self, config: &Path) -> String {
+        match self {
+            Applied::Taken => "the running program has taken it over".to_owned(),
+            Applied::NotRunning => format!("start it: {}", start_command(config)),
+        }
     }
 }
 
-/// How the program is started here.
-fn start_command(config: &Path) -> String {
-    if config != Path::new(DEFAULT_PATH) {
-        format!("onebox start -c {}", config.display())
-    } else if Path::new("/etc/init.d/onebox").exists() {
-        "/etc/init.d/onebox enable; /etc/init.d/onebox restart".to_owned()
-    } else if ["/etc", "/lib", "/usr/lib"]
-        .iter()
-        .any(|root| Path::new(root).join("systemd/system/onebox.service").exists())
-    {
-        "systemctl enable --now onebox".to_owned()
-    } else {
-        "onebox start".to_owned()
+/// Has the running program take a change over.
+pub(super) fn apply(config: &Path) -> Result<Applied, SetupError> {
+    match client::ask::<Reloaded>(&control_path(None, config), &Request::Reload) {
+        Ok(_) => Ok(Applied::Taken),
+        Err(ClientError::NotRunning) => Ok(Applied::NotRunning),
+        Err(error) => Err(SetupError::NotTaken(error)),
     }
 }

@@ -20,8 +20,8 @@
 //! | 4, 16, or 1 and n | the address, or the name's length and the name |
 //! | 8 | checksum: BLAKE3 (`derive_key`) of all before it |
 //!
-//! The number in `onebox1-` is the version: another layout gets another one. White space anywhere
-//! does not count, since mail and terminals break lines. The length tells a code whose end is
+//! The number in `onebox1-` is the version: another layout gets another one. White space and quotation
+//! marks anywhere do not count, since mail and terminals break lines and quote them. The length tells a code whose end is
 //! missing from a damaged one; the checksum finds every mistake but one in 2^64.
 //!
 //! Limits: whoever reads the code can be that router, and it stays good until the peer is removed
@@ -166,7 +166,7 @@ impl Invitation {
             return Err(CodeError::Foreign);
         }
         let mut plain = Zeroizing::new(String::with_capacity(CODE_MAX));
-        plain.extend(code.chars().filter(|c| !c.is_ascii_whitespace()));
+        plain.extend(code.chars().filter(|c| !is_around(*c)));
         let rest = plain.strip_prefix(PREFIX).ok_or(CodeError::Foreign)?;
         let (version, text) = rest.split_once('-').ok_or(CodeError::Foreign)?;
         match super::fields::decimal(version) {
@@ -191,6 +191,12 @@ impl Invitation {
         }
         Contents(bytes.get(LENGTH_LEN..).unwrap_or_default()).read()
     }
+}
+
+/// Whether mail, chats and shells put this character around or into what is not theirs: white space,
+/// marks of a quotation, the `=` of a broken line (RFC 2045 §6.7).
+fn is_around(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "\"'`>|=\u{ad}\u{200b}\u{feff}“”„‘’‚«»".contains(c)
 }
 
 fn tag(address: IpAddr) -> u8 {

@@ -24,6 +24,8 @@ fn a_code_is_read_as_it_was_written() {
     // As a mail program leaves it.
     let broken: String = code.chars().flat_map(|c| [c, '\n', ' ']).collect();
     assert_eq!(Invitation::decode(&broken), Ok(invitation()));
+    let quoted = format!("> > \"{}=\r\n> > {}”\n>\n", &code[..76], &code[76..]);
+    assert_eq!(Invitation::decode(&quoted), Ok(invitation()));
 }
 
 /// The layout must never change under this version.

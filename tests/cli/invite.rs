@@ -6,14 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// An empty directory for a test.
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("invite-{name}"));
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
     path
 }
 
-fn text(path: &Path) -> String {
+pub fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -21,12 +21,12 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn with_config(words: &[&str], config: &Path, input: &str) -> Outcome {
+pub fn with_config(words: &[&str], config: &Path, input: &str) -> Outcome {
     onebox(&[words, &["-c", config.to_str().unwrap()]].concat(), input)
 }
 
 /// The code, which must be all there is on stdout.
-fn invite(words: &[&str], config: &Path) -> String {
+pub fn invite(words: &[&str], config: &Path) -> String {
     let (code, out, err) = with_config(&[&["invite"], words].concat(), config, "");
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("onebox1-") && out.ends_with('\n') && out.lines().count() == 1);
@@ -50,7 +50,7 @@ fn shown(code: &str) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
-const TO: [&str; 2] = ["--endpoint", "vps.example.net"];
+pub const TO: [&str; 2] = ["--endpoint", "vps.example.net"];
 
 #[test]
 fn from_nothing_to_two_configurations_that_fit() {

@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod invite;
+mod join;
+mod terminal;
 mod watch;
 
 use onebox::config::Mode;
 use onebox::control::server::{Call, ControlServer};
 use onebox::control::{Reloaded, Request, RequestError, Response};
 use onebox::status::{
-    Events, History, Path as StatusPath, PathState, Peer, Problems, Role, State, Status,
+    Events, History, Path as StatusPath, PathState, Peer, PeerState, Problems, Role, State, Status,
 };
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -265,6 +267,9 @@ fn some_status() -> Status {
         |wan: &str, state| StatusPath { wan: wan.to_owned(), state, ..StatusPath::default() };
     let peer = Peer {
         name: "vps".to_owned(),
+        state: PeerState::Up,
+        endpoint: "192.0.2.1:51830".to_owned(),
+        last_handshake_s: Some(0),
         paths: vec![
             path("dsl", PathState::Active),
             path("lte", PathState::Active),

@@ -196,3 +196,37 @@ fn a_router_is_installed_used_changed_and_left_as_it_was() {
         assert!(!log.contains("ERROR") && !log.contains("panic"), "{log}");
     }
 }
+
+/// One code on a router as it is shipped: set up, started, answered; and without a server, why not.
+#[test]
+fn joining_starts_the_service_and_tells_whether_the_server_answers() {
+    if let Some(reason) = missing() {
+        println!("SKIPPED: {reason}");
+        return;
+    }
+    let lab = Lab::new(&[Wan::mbit_ms(30, 10), Wan::mbit_ms(30, 10)]);
+    let mut server = Instance::new(&lab.server, "config onebox 'main'\n\toption enabled '0'\n");
+    let invited = server.command(&["invite", "home"]);
+    let code = String::from_utf8(invited.stdout).unwrap();
+    let machine = Machine::new(&lab.site().router);
+    let _bus = Bus::start(&machine);
+    std::fs::write(machine.file("tmp/code"), code.trim()).unwrap();
+    let join = || machine.run("/usr/sbin/onebox join - < /tmp/code 2>&1; echo exit $?");
+    let said = join();
+    println!("{said}");
+    assert!(said.contains("joined as 'home'") && said.ends_with("exit 1\n"), "{said}");
+    assert!(said.contains("no answer of the server within 10 s:"), "{said}");
+    assert!(said.contains("refuses UDP 51830: is the program running there?"), "{said}");
+    machine.run("/etc/init.d/onebox enabled");
+    server.start();
+    let said = join();
+    println!("{said}");
+    assert!(said.contains("joined already") && said.contains("connected: "), "{said}");
+    assert!(said.ends_with("exit 0\n"), "{said}");
+    machine.run("/etc/init.d/onebox stop");
+    // Started anew by the same code.
+    let said = join();
+    assert!(said.contains("connected: ") && said.ends_with("exit 0\n"), "{said}");
+    assert_eq!(machine.run("/etc/init.d/onebox status"), "running\n");
+    machine.run("/etc/init.d/onebox stop");
+}
