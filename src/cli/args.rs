@@ -50,6 +50,8 @@ pub enum Command {
     Genpsk(Genpsk),
     /// Invite a router.
     Invite(Invite),
+    /// Shut a router out.
+    Revoke(Revoke),
     /// Join a server.
     Join(Join),
     /// Check this build on this processor.
@@ -175,15 +177,33 @@ pub struct Genpsk {}
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "invite", help_triggers("-h", "--help"))]
 pub struct Invite {
-    /// name of the router: letters, digits and '_'
+    /// name of the router: letters, digits and '_'; '-' becomes '_'
     #[argh(positional, arg_name = "NAME")]
-    pub name: String,
+    pub name: Option<String>,
+    /// show who is invited, and when they were last here
+    #[argh(switch)]
+    pub list: bool,
+    /// print the code as a QR code, too
+    #[argh(switch)]
+    pub qr: bool,
     /// where routers reach this server; by default as configured, else its public addresses
     #[argh(option, arg_name = "HOST:PORT")]
     pub endpoint: Option<String>,
     /// new keys for a router that is there already: its old code is worth nothing any more
     #[argh(switch)]
     pub renew: bool,
+    /// configuration, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+}
+
+/// server: remove a router; its keys and its code are worth nothing any more
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "revoke", help_triggers("-h", "--help"))]
+pub struct Revoke {
+    /// name of the router
+    #[argh(positional, arg_name = "NAME")]
+    pub name: String,
     /// configuration, default /etc/config/onebox
     #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
     pub config: PathBuf,
@@ -272,6 +292,11 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
         } => Err(usage("--log-stderr and --syslog exclude each other")),
         Line { command: Some(Command::Status(Status { json: true, watch: true, .. })), .. } => {
             Err(usage("--json and --watch exclude each other"))
+        }
+        Line { command: Some(Command::Invite(Invite { list, name, qr, renew, .. })), .. }
+            if list == name.is_some() || list && (qr || renew) =>
+        {
+            Err(usage("invite takes a NAME, or --list alone"))
         }
         Line { command: Some(command), .. } => Ok(command),
         Line { command: None, .. } => Err(usage("no command, 'onebox --help' shows them")),

@@ -1,4 +1,4 @@
-//! Why `invite` and `join` do not do what they are asked.
+//! Why `invite`, `revoke` and `join` do not do what they are asked.
 
 use crate::config::free::Full;
 use crate::config::invitation::{CodeError, NAME_MAX};
@@ -54,7 +54,7 @@ pub(super) enum SetupError {
     #[error("no code for this: {0}")]
     NoCode(CodeError),
     /// No router can have this name.
-    #[error("'{0}' cannot be a router's name: 1 to {NAME_MAX} letters, digits and '_'")]
+    #[error("'{0}' cannot be a router's name: 1 to {NAME_MAX} letters, digits and '_' or '-'")]
     Name(String),
     /// The name is another section's.
     #[error("'{name}' is the name of a section of type '{kind}' already: choose another")]
@@ -64,8 +64,16 @@ pub(super) enum SetupError {
         /// The section's type.
         kind: String,
     },
+    /// There is no such router.
+    #[error("no router is called '{name}'{}", meant(similar.as_deref()))]
+    NoRouter {
+        /// The name.
+        name: String,
+        /// One that is there and could be meant.
+        similar: Option<String>,
+    },
     /// Only a server invites.
-    #[error("{}: this is a router's configuration (role 'client'); invite on the server", .0.display())]
+    #[error("{}: this is a router's configuration (role 'client'); routers are invited on the server", .0.display())]
     NotAServer(PathBuf),
     /// The server's networks are full.
     #[error(transparent)]
@@ -103,6 +111,9 @@ pub(super) enum SetupError {
     /// The running program refuses the change.
     #[error("the running program has not taken it over: {0}")]
     NotTaken(ClientError),
+    /// The service does not start.
+    #[error("the service does not start: {0}")]
+    NotStarted(String),
 }
 
 impl SetupError {
@@ -124,6 +135,11 @@ fn errors(path: &Path, problems: &[Diagnostic]) -> String {
         let _ = write!(words, "\n{}:{}: {problem}", path.display(), problem.line);
     }
     words
+}
+
+fn meant(similar: Option<&str>) -> String {
+    let all = "'onebox invite --list' shows all";
+    similar.map_or_else(|| format!("; {all}"), |name| format!(", did you mean '{name}'? {all}"))
 }
 
 fn has(addresses: &[IpAddr]) -> String {

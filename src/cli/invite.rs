@@ -8,8 +8,9 @@
 
 use super::args::Invite;
 use super::error::SetupError;
-use super::setup::{self, Existing};
-use super::{Exit, complain, fail, print};
+use super::service::Service;
+use super::setup::{self, Applied, Existing};
+use super::{Exit, complain, fail, print, qr};
 use crate::config::free::{networks, next_free};
 use crate::config::invitation::{ENDPOINTS_MAX, Invitation, is_name};
 use crate::config::{
@@ -23,6 +24,7 @@ use crate::prefix::{InterfaceAddress, Prefix, width};
 use onebox_linux::clock;
 use onebox_linux::netlink::Watcher;
 use onebox_openwrt::uci::edit::{Editor, Put};
+use std::io::{IsTerminal, stdout};
 use std::net::IpAddr;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -39,44 +41,66 @@ const NEW_V4: std::ops::RangeInclusive<u8> = 90..=99;
 
 /// What there is to say.
 struct Invited {
+    name: String,
     code: Zeroizing<String>,
+    /// The UDP port on which the server listens.
+    port: u16,
     notes: Vec<String>,
     applied: Result<String, SetupError>,
 }
 
 pub(super) fn invite(options: &Invite) -> Exit {
-    match run(options) {
-        Ok(Invited { code, notes, applied }) => {
-            notes.iter().for_each(complain);
-            let printed = print(&Zeroizing::new(format!("{}\n", code.as_str())));
-            let (applied, exit) = match applied {
-                Ok(words) => (words, printed),
-                Err(error) => (error.to_string(), Exit::Failed),
-            };
-            complain(format_args!("here: {applied}"));
-            complain(format_args!(
-                "on the router '{}': onebox join -\nand paste the code there. It holds the \
-                 router's private key: who has it can be that router.",
-                options.name
-            ));
-            exit
-        }
-        Err(error) => fail(error),
+    let Invited { name, code, port, notes, applied } = match run(options) {
+        Ok(invited) => invited,
+        Err(error) => return fail(error),
+    };
+    notes.iter().for_each(complain);
+    let mut out = Zeroizing::new(format!("{}\n", code.as_str()));
+    let picture = options.qr.then(|| qr::picture(&code, stdout().is_terminal())).flatten();
+    if let Some(picture) = picture {
+        out.push_str(&picture);
     }
+    let printed = print(&out);
+    let (applied, exit) = match applied {
+        Ok(words) => (words, printed),
+        Err(error) => (error.to_string(), Exit::Failed),
+    };
+    complain(format_args!("here: {applied}"));
+    complain(format_args!(
+        "routers come in by UDP port {port}: it must be open in this server's firewall, and at its \
+         provider if that has one as well"
+    ));
+    complain(format_args!(
+        "on the router '{name}': onebox join -\nand paste the code there. It holds the router's \
+         private key: who has it can be that router."
+    ));
+    exit
+}
+
+/// The name that a router gets: sections of the configuration have no '-' in theirs.
+pub(super) fn router_name(given: &str) -> String {
+    given.replace('-', "_")
 }
 
 fn run(options: &Invite) -> Result<Invited, SetupError> {
-    let (path, name) = (options.config.as_path(), options.name.as_str());
+    let path = options.config.as_path();
+    let given = options.name.as_deref().unwrap_or_default();
+    let name = router_name(given);
+    let name = name.as_str();
     if !is_name(name) {
-        return Err(SetupError::Name(name.to_owned()));
+        return Err(SetupError::Name(given.to_owned()));
     }
     let io = SetupError::file(path);
     let file = Locked::wait(path).map_err(&io)?;
     let existing = Existing::read(path)?;
     let mut notes = Vec::new();
+    if name != given {
+        notes.push(format!("the router's name is '{name}': names have no '-' in them"));
+    }
     let before = existing.editor.as_ref().map(|e| Zeroizing::new(e.text().to_vec()));
     // A file that is only now going to hold a secret is closed to others.
     let blank = existing.is_blank();
+    let idle = !existing.has_peer();
     let forbidden = if blank { 0o007 } else { 0 };
     if !blank {
         existing.usable(path)?;
@@ -117,7 +141,7 @@ fn run(options: &Invite) -> Result<Invited, SetupError> {
     usable(&editor, path)?;
     let applied = if before.as_deref().is_none_or(|before| before != editor.text()) {
         file.replace(editor.text(), forbidden).map_err(io)?;
-        setup::apply(path).map(|applied| applied.words(path))
+        setup::apply(path).and_then(|applied| begin(applied, idle, path))
     } else {
         notes.push(format!("'{name}' is invited already: the same code again"));
         Ok("nothing has changed".to_owned())
@@ -133,10 +157,22 @@ fn run(options: &Invite) -> Result<Invited, SetupError> {
     if let Some(warning) = super::check::readable_secrets(path, editor.text()) {
         notes.push(format!("{}:{warning}", path.display()));
     }
-    Ok(Invited { code, notes, applied })
+    let (name, port) = (name.to_owned(), server.listen_port);
+    Ok(Invited { name, code, port, notes, applied })
 }
 
-fn usable(editor: &Editor, path: &Path) -> Result<Config, SetupError> {
+/// Starts a server that had no router so far, where a service does it; what to say.
+fn begin(applied: Applied, idle: bool, path: &Path) -> Result<String, SetupError> {
+    match (applied, Service::of(path).filter(|_| idle)) {
+        (Applied::NotRunning, Some(service)) => {
+            service.start().map_err(SetupError::NotStarted)?;
+            Ok("the service is started, and will be at each boot".to_owned())
+        }
+        _ => Ok(applied.words(path)),
+    }
+}
+
+pub(super) fn usable(editor: &Editor, path: &Path) -> Result<Config, SetupError> {
     let (config, problems) = Config::parse(editor.text());
     let existing = Existing { editor: None, config, problems };
     existing.usable(path).cloned()

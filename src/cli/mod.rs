@@ -20,12 +20,15 @@ mod invite;
 mod join;
 mod keys;
 mod paste;
+mod peers;
+mod qr;
 mod remote;
 mod screen;
 mod selftest;
 mod service;
 mod setup;
 mod status;
+mod suggest;
 mod table;
 mod troubles;
 mod view;
@@ -72,7 +75,9 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Genkey(_) => keys::genkey(),
         Command::Pubkey(_) => keys::pubkey(),
         Command::Genpsk(_) => keys::genpsk(),
+        Command::Invite(options) if options.list => peers::list(options),
         Command::Invite(options) => invite::invite(options),
+        Command::Revoke(options) => peers::revoke(options),
         Command::Join(options) => join::join(options),
         Command::Selftest(_) => selftest::selftest(),
     }

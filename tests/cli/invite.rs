@@ -34,7 +34,7 @@ pub fn invite(words: &[&str], config: &Path) -> String {
     out.trim().to_owned()
 }
 
-fn join(words: &[&str], config: &Path, code: &str) -> Outcome {
+pub fn join(words: &[&str], config: &Path, code: &str) -> Outcome {
     with_config(&[&["join"], words, &["-"]].concat(), config, code)
 }
 
@@ -93,7 +93,7 @@ fn from_nothing_to_two_configurations_that_fit() {
     let (exit, _, err) = join(&[], &server, &code);
     assert!(exit == 1 && err.contains("a server is set up here"), "{err}");
     let (exit, _, err) = with_config(&["invite", "x"], &router, "");
-    assert!(exit == 1 && err.contains("invite on the server"), "{err}");
+    assert!(exit == 1 && err.contains("invited on the server"), "{err}");
 }
 
 #[test]

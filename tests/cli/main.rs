@@ -5,6 +5,7 @@
 
 mod invite;
 mod join;
+mod peers;
 mod terminal;
 mod watch;
 
@@ -62,7 +63,7 @@ fn version_and_help_are_printed_and_succeed() {
     assert_eq!((code, err.as_str()), (0, ""));
     for word in [
         "start", "stop", "reload", "status", "check", "genkey", "pubkey", "genpsk", "invite",
-        "join", "selftest",
+        "revoke", "join", "selftest",
     ] {
         assert!(out.contains(word), "{out}");
     }
@@ -82,6 +83,8 @@ fn wrong_usage_exits_2_and_says_so_on_stderr() {
         &["status", "--json", "--watch"],
         &["start", "--syslog", "--log-stderr"],
         &["invite"],
+        &["invite", "home", "--list"],
+        &["revoke"],
         &["join", "a", "b"],
     ] {
         let (code, out, err) = onebox(words, "");
