@@ -16,6 +16,6 @@ fn start(options: &Start) -> Exit {
     let target = if options.syslog { Target::Syslog } else { Target::Stderr };
     match daemon::run(&options.config, target) {
         Ok(()) => Exit::Done,
-        Err(error) => cli::fail(error),
+        Err(error) => cli::fail_start(&error),
     }
 }

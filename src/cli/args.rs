@@ -3,7 +3,7 @@
 //! argh says what is wrong with a line; what it says and how the program ends is decided in
 //! [`parse`], since argh itself would end it with 1.
 
-use super::{Exit, complain, print};
+use super::{Exit, complain, print, suggest};
 use crate::config::{DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::daemon;
 use argh::FromArgs;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 /// Several internet connections, one tunnel that uses them all.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
+    note = "'onebox help COMMAND' tells more of one.",
     note = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not running (stop, reload, status).",
     help_triggers("-h", "--help")
 )]
@@ -57,6 +58,9 @@ pub enum Command {
     /// Check this build on this processor.
     Selftest(Selftest),
 }
+
+/// What argh's words about an argument that it does not know begin with.
+const UNRECOGNIZED: &str = "Unrecognized argument: ";
 
 fn default_path() -> PathBuf {
     PathBuf::from(DEFAULT_PATH)
@@ -274,13 +278,18 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
         .collect::<Result<_, _>>()
         .map_err(|word| usage(&format!("not UTF-8: {}", word.display())))?;
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let helped: Vec<&str>;
+    if words.first() == Some(&"help") {
+        helped = words.iter().skip(1).take(1).copied().chain(["--help"]).collect();
+        words = helped;
+    }
     // argh takes a lone '-' for an option; for this command it says what is so without it, too.
     if words.first() == Some(&"join") {
         words.retain(|word| *word != "-");
     }
     let line = Line::from_args(&["onebox"], &words).map_err(|early| match early.status {
         Ok(()) => print(&early.output),
-        Err(()) => usage(early.output.trim_end()),
+        Err(()) => usage(&with_hint(early.output.trim_end(), &words)),
     })?;
     match line {
         Line { version: true, .. } => {
@@ -299,8 +308,51 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
             Err(usage("invite takes a NAME, or --list alone"))
         }
         Line { command: Some(command), .. } => Ok(command),
-        Line { command: None, .. } => Err(usage("no command, 'onebox --help' shows them")),
+        Line { command: None, .. } => Err(usage("no command, 'onebox help' shows them")),
     }
+}
+
+/// What argh says about a word, with the one that was meant if there is one like it.
+fn with_hint(said: &str, words: &[&str]) -> String {
+    let Some(word) = said.strip_prefix(UNRECOGNIZED) else { return said.to_owned() };
+    let help = |words: &[&str]| Line::from_args(&["onebox"], words).err().map(|early| early.output);
+    let of_all = help(&["--help"]).unwrap_or_default();
+    let commands = || first_words(&of_all, "Commands:");
+    let (kind, known, more) = match words.first().filter(|first| commands().any(|c| c == **first)) {
+        Some(command) => (
+            if word.starts_with('-') { "option" } else { "word" },
+            help(&[command, "--help"]),
+            *command,
+        ),
+        None if word.starts_with('-') => ("option", None, ""),
+        None => ("command", None, ""),
+    };
+    let known = known.unwrap_or(of_all.clone());
+    if kind == "word" && more == "join" {
+        // It may be half a key.
+        return "join takes one code, without blanks; 'onebox join -' reads one with them"
+            .to_owned();
+    }
+    let meant = match kind {
+        "option" => suggest::nearest(word, first_words(&known, "Options:")),
+        "command" => suggest::nearest(word, commands()),
+        _ => None,
+    };
+    let meant = meant.map(|meant| format!(", did you mean '{meant}'?")).unwrap_or_default();
+    let shows = format!("onebox help {more}");
+    format!("unknown {kind} '{word}'{meant}\n'{}' shows what there is", shows.trim_end())
+}
+
+/// What a part of a help text lists: the first word of each line, or the long form of an option.
+fn first_words<'a>(help: &'a str, part: &str) -> impl Iterator<Item = &'a str> {
+    let lines = help.lines().skip_while(move |line| *line != part).skip(1);
+    let lines = lines.take_while(|line| line.starts_with(' '));
+    lines.filter_map(|line| {
+        let entry = line.strip_prefix("  ").filter(|entry| !entry.starts_with(' '))?;
+        let mut words = entry.split_whitespace();
+        let first = words.next()?;
+        if first.ends_with(',') { words.next() } else { Some(first) }
+    })
 }
 
 fn usage(message: &str) -> Exit {

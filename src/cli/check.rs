@@ -3,7 +3,7 @@
 //! it.
 
 use super::args::Check;
-use super::{Exit, fail, print};
+use super::{Exit, fail, fail_io, print};
 use crate::config::{self, Config};
 use crate::daemon;
 use crate::findings::{self, Finding};
@@ -16,7 +16,7 @@ pub(super) fn check(options: &Check) -> Exit {
     let path = options.config.as_path();
     let text = match daemon::read_bounded(path) {
         Ok(text) => text,
-        Err(error) => return fail(format_args!("{}: {error}", path.display())),
+        Err(error) => return fail_io(&error, format_args!("{}: {error}", path.display())),
     };
     let (config, problems) = Config::parse(&text);
     let mut out = String::new();

@@ -1,5 +1,6 @@
 //! Why `invite`, `revoke` and `join` do not do what they are asked.
 
+use super::{Exit, fail, fail_io, fail_start};
 use crate::config::free::Full;
 use crate::config::invitation::{CodeError, NAME_MAX};
 use crate::config::{Diagnostic, Severity};
@@ -117,6 +118,16 @@ pub(super) enum SetupError {
 }
 
 impl SetupError {
+    /// Says on stderr why it is not done.
+    pub(super) fn fail(&self) -> Exit {
+        match self {
+            SetupError::Io { error, .. } => fail_io(error, self),
+            SetupError::NotTaken(ClientError::Io(error)) => fail_io(error, self),
+            SetupError::Key(error) => fail_start(error),
+            _ => fail(self),
+        }
+    }
+
     /// The system refuses something about a file.
     pub(super) fn file(path: &Path) -> impl Fn(io::Error) -> SetupError + '_ {
         |error| SetupError::Io { what: path.display().to_string(), error }

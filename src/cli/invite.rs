@@ -10,7 +10,7 @@ use super::args::Invite;
 use super::error::SetupError;
 use super::service::Service;
 use super::setup::{self, Applied, Existing};
-use super::{Exit, complain, fail, print, qr};
+use super::{Exit, complain, print, qr};
 use crate::config::free::{networks, next_free};
 use crate::config::invitation::{ENDPOINTS_MAX, Invitation, is_name};
 use crate::config::{
@@ -52,7 +52,7 @@ struct Invited {
 pub(super) fn invite(options: &Invite) -> Exit {
     let Invited { name, code, port, notes, applied } = match run(options) {
         Ok(invited) => invited,
-        Err(error) => return fail(error),
+        Err(error) => return error.fail(),
     };
     notes.iter().for_each(complain);
     let mut out = Zeroizing::new(format!("{}\n", code.as_str()));
@@ -112,7 +112,13 @@ fn run(options: &Invite) -> Result<Invited, SetupError> {
             set_up(old, &key_file.to_string_lossy(), &mut notes)?
         }
     };
-    let config = usable(&editor, path)?;
+    let mut config = usable(&editor, path)?;
+    let own = setup::key_path(Some(&editor), path);
+    if matches!(&config.main.private_key, KeySource::File(said) if *said != own && !said.exists()) {
+        let main = setup::main_name(&editor).unwrap_or_default();
+        editor.set(&main, Put::Option("private_key_file", &own.to_string_lossy()))?;
+        config = usable(&editor, path)?;
+    }
     let Role::Server(server) = &config.main.role else {
         return Err(SetupError::NotAServer(path.to_owned()));
     };

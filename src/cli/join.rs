@@ -63,14 +63,14 @@ struct Shown {
 pub(super) fn join(options: &Join) -> Exit {
     let invitation = match read(options).and_then(|code| Ok(Invitation::decode(&code)?)) {
         Ok(invitation) => invitation,
-        Err(error) => return fail(error),
+        Err(error) => return error.fail(),
     };
     if options.json || options.show {
         return show(&invitation, options.json);
     }
     match run(options, &invitation) {
         Ok(outcome) => follow(options, outcome),
-        Err(error) => fail(error),
+        Err(error) => error.fail(),
     }
 }
 

@@ -34,9 +34,13 @@ mod troubles;
 mod view;
 mod watch;
 
+use crate::config::DEFAULT_PATH;
+use crate::daemon;
 use args::{Command, Start};
+use nix::unistd::geteuid;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -65,6 +69,9 @@ impl From<Exit> for ExitCode {
 
 /// Runs a command. `start` is how the program itself runs, so that this layer need not know it.
 pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
+    if is_for_root(command) && !geteuid().is_root() {
+        return fail(FOR_ROOT);
+    }
     match command {
         Command::Start(options) => start(options),
         Command::Stop(options) => remote::stop(options),
@@ -80,6 +87,41 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Revoke(options) => peers::revoke(options),
         Command::Join(options) => join::join(options),
         Command::Selftest(_) => selftest::selftest(),
+    }
+}
+
+/// What somebody is told who is not root and would have to be.
+const FOR_ROOT: &str = "only root may do this, try it with sudo";
+
+/// Whether it changes what is root's on every system.
+fn is_for_root(command: &Command) -> bool {
+    let config = match command {
+        Command::Invite(options) => &options.config,
+        Command::Revoke(options) => &options.config,
+        Command::Join(options) if !options.show && !options.json => &options.config,
+        _ => return false,
+    };
+    config == Path::new(DEFAULT_PATH)
+}
+
+/// Whether the system refuses something for no other reason than that the user is not root.
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root()
+}
+
+/// Says on stderr what the system refuses; first, if so, that it would not refuse root.
+fn fail_io(error: &io::Error, message: impl Display) -> Exit {
+    if is_denied(error) {
+        complain(FOR_ROOT);
+    }
+    fail(message)
+}
+
+/// Says on stderr why the program does not start.
+pub fn fail_start(error: &daemon::Error) -> Exit {
+    match error.system() {
+        Some(system) => fail_io(system, error),
+        None => fail(error),
     }
 }
 

@@ -7,7 +7,7 @@ use super::error::SetupError;
 use super::invite::{router_name, usable};
 use super::setup::{self, Applied, Existing};
 use super::table::span;
-use super::{Exit, complain, fail, print, suggest};
+use super::{Exit, complain, print, suggest};
 use crate::config::{Config, Role};
 use crate::control::Request;
 use crate::control::client::{self, ClientError};
@@ -22,7 +22,7 @@ pub(super) fn list(options: &Invite) -> Exit {
     let path = options.config.as_path();
     let existing = match Existing::read(path) {
         Ok(existing) => existing,
-        Err(error) => return fail(error),
+        Err(error) => return error.fail(),
     };
     let config = match existing.usable(path).and_then(|config| server(config, path)) {
         Ok(config) => config,
@@ -31,7 +31,7 @@ pub(super) fn list(options: &Invite) -> Exit {
             complain("nobody is invited: 'onebox invite NAME' does it");
             return Exit::Done;
         }
-        Err(error) => return fail(error),
+        Err(error) => return error.fail(),
     };
     if config.peers.is_empty() {
         complain("nobody is invited: 'onebox invite NAME' does it");
@@ -94,11 +94,11 @@ pub(super) fn revoke(options: &Revoke) -> Exit {
             match applied {
                 Ok(Applied::Taken) => complain(Applied::Taken.words(&options.config)),
                 Ok(Applied::NotRunning) => {}
-                Err(error) => return fail(error),
+                Err(error) => return error.fail(),
             }
             Exit::Done
         }
-        Err(error) => fail(error),
+        Err(error) => error.fail(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `stop` and `reload`: what is asked of the running program.
 
 use super::args::{Reload, Stop, control_path};
-use super::{Exit, complain, fail, print};
+use super::{Exit, complain, fail, fail_io, fail_start, print};
 use crate::control::client::{self, ClientError};
 use crate::control::{Reloaded, Request};
 use crate::daemon;
@@ -17,7 +17,7 @@ pub(super) fn stop(options: &Stop) -> Exit {
         && matches!(stopped, Err(ClientError::NotRunning))
         && let Err(error) = daemon::clean(&options.config)
     {
-        return fail(error);
+        return fail_start(&error);
     }
     match stopped {
         Ok(()) => Exit::Done,
@@ -50,6 +50,7 @@ pub(super) fn failed(path: &Path, error: &ClientError) -> Exit {
             complain(format_args!("not running (nobody answers on {})", path.display()));
             Exit::NotRunning
         }
+        ClientError::Io(refused) => fail_io(refused, error),
         error => fail(error),
     }
 }

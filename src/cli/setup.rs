@@ -80,7 +80,7 @@ pub(super) fn main_name(editor: &Editor) -> Option<String> {
 }
 
 /// Where the private key belongs: where the text says, else beside a configuration that is not at
-/// the usual place.
+/// the usual place. A copy of what packages install names the usual key, which is another set-up's.
 pub(super) fn key_path(editor: Option<&Editor>, path: &Path) -> PathBuf {
     let said = editor.and_then(|editor| {
         let sections = &editor.document().sections;
@@ -88,8 +88,10 @@ pub(super) fn key_path(editor: Option<&Editor>, path: &Path) -> PathBuf {
         let text = main.get("private_key_file")?.texts().first()?;
         String::from_utf8(text.bytes.clone()).ok().map(PathBuf::from)
     });
+    let usual = path == Path::new(DEFAULT_PATH);
+    let said = said.filter(|said| usual || said != Path::new(DEFAULT_KEY));
     said.unwrap_or_else(|| {
-        if path == Path::new(DEFAULT_PATH) {
+        if usual {
             return PathBuf::from(DEFAULT_KEY);
         }
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

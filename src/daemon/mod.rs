@@ -103,6 +103,19 @@ impl From<Error> for RequestError {
 }
 
 impl Error {
+    /// What the system said, if it is the one that refuses.
+    pub fn system(&self) -> Option<&std::io::Error> {
+        match self {
+            Error::Unreadable { error, .. }
+            | Error::Io { error, .. }
+            | Error::Control(BindError::Io { error, .. })
+            | Error::System(
+                system::Error::Netlink { error, .. } | system::Error::Sysctl { error, .. },
+            ) => Some(error),
+            _ => None,
+        }
+    }
+
     fn io(what: &str, error: std::io::Error) -> Error {
         Error::Io { what: what.to_owned(), error }
     }

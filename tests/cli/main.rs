@@ -73,6 +73,31 @@ fn version_and_help_are_printed_and_succeed() {
 }
 
 #[test]
+fn help_is_a_command_and_a_mistyped_word_gets_what_was_meant() {
+    let help = onebox(&["--help"], "");
+    assert_eq!(onebox(&["help"], ""), help);
+    assert_eq!(onebox(&["help", "status"], ""), onebox(&["status", "--help"], ""));
+    for (words, expected) in [
+        (&["stat"][..], "unknown command 'stat', did you mean 'status'?\nonebox: 'onebox help' "),
+        (&["help", "jion"], "unknown command 'jion', did you mean 'join'?"),
+        (&["dance"], "unknown command 'dance'\n"),
+        (&["--verison"], "unknown option '--verison', did you mean '--version'?"),
+        (
+            &["status", "--wach"],
+            "unknown option '--wach', did you mean '--watch'?\nonebox: 'onebox help status' ",
+        ),
+        (&["check", "-x"], "unknown option '-x'\n"),
+        (&["invite", "a", "b"], "unknown word 'b'\n"),
+        // Half a key is not repeated.
+        (&["join", "onebox1-AA", "BB"], "join takes one code, without blanks; "),
+    ] {
+        let (code, out, err) = onebox(words, "");
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(err.starts_with(&format!("onebox: {expected}")), "{err}");
+    }
+}
+
+#[test]
 fn wrong_usage_exits_2_and_says_so_on_stderr() {
     for words in [
         &[][..],
@@ -192,31 +217,49 @@ fn check_looks_at_the_system_only_for_a_right_configuration() {
     assert!(code == 0 && out.contains("--system"), "{out}");
 }
 
-/// Rules of firewalls are for root to read, and who is not is told so.
+/// What only root may is said first, before what it is that the system refuses.
 #[test]
-fn check_of_the_system_needs_root() {
+fn who_is_not_root_is_told_so_first() {
     use std::os::unix::process::CommandExt;
     let client = include_str!("../config/client.conf");
+    let folder = std::env::temp_dir().join(format!("onebox-rootless-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let closed = folder.join("closed");
+    std::fs::create_dir_all(&closed).unwrap();
     let path = file("rootless.conf", client, 0o644);
     // Where a user may read both, wherever they are. Copied by another process: a descriptor that a
     // test beside this one hands to its child by accident would make the program busy.
-    let folder = std::env::temp_dir().join(format!("onebox-rootless-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
     let copied =
         Command::new("cp").arg(env!("CARGO_BIN_EXE_onebox")).args([&path, &folder]).status();
     assert!(copied.unwrap().success());
-    let mut command = Command::new(folder.join("onebox"));
-    command.args(["check", "--system", "-c"]).arg(folder.join("rootless.conf"));
-    if nix::unistd::geteuid().is_root() {
-        command.uid(65_534);
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let (config, inside) = (folder.join("rootless.conf"), closed.join("file"));
+    let (config, inside) = (config.to_str().unwrap(), inside.to_str().unwrap());
+    let told = "onebox: only root may do this, try it with sudo\n";
+    for (words, expected) in [
+        // Rules of firewalls are for root to read.
+        (&["check", "--system", "-c", config][..], "onebox: --system reads the rules of firewalls"),
+        (&["invite", "home"], told),
+        (&["invite", "--list"], told),
+        (&["revoke", "home"], told),
+        (&["join", "-"], told),
+        (&["check", "-c", inside], told),
+        (&["start", "-c", inside], told),
+        (&["invite", "home", "-c", inside], told),
+        (&["status", "--control", inside], told),
+        (&["stop", "--control", inside], told),
+    ] {
+        let mut command = Command::new(folder.join("onebox"));
+        command.args(words).stdin(Stdio::null());
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65_534);
+        }
+        let output = command.output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{words:?}: {err}");
+        assert!(err.starts_with(expected), "{words:?}: {err}");
     }
-    let output = command.output();
     let _ = std::fs::remove_dir_all(&folder);
-    let output = output.unwrap();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{err}");
-    let expected = "onebox: --system reads the rules of firewalls: only root may";
-    assert!(err.starts_with(expected), "{err}");
 }
 
 #[test]
