@@ -123,6 +123,49 @@ impl Line {
     }
 }
 
+/// A text in lines of at most this width, cut between words where there are any. Blanks before it stay;
+/// the second line and those after it begin with `indent` of them.
+pub(super) fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
+    let width = width.max(1);
+    let indent = indent.min(width / 2);
+    let words = text.trim_start_matches(' ');
+    let mut room = width - (text.len() - words.len()).min(width / 2);
+    let mut line = " ".repeat(width - room);
+    let mut lines: Vec<String> = Vec::new();
+    let mut begun = false;
+    for word in words.split(' ') {
+        let length = word.chars().count();
+        if begun && 1 + length > room {
+            lines.push(core::mem::replace(&mut line, " ".repeat(indent)));
+            room = width - indent;
+        } else if begun {
+            line.push(' ');
+            room -= 1;
+        }
+        begun = true;
+        for c in word.chars() {
+            if room == 0 {
+                lines.push(core::mem::replace(&mut line, " ".repeat(indent)));
+                room = width - indent;
+            }
+            line.push(c);
+            room -= 1;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// A name in at most so many columns.
+pub(super) fn clip(name: &str, columns: usize) -> String {
+    if name.chars().count() <= columns {
+        return name.to_owned();
+    }
+    let mut short: String = name.chars().take(columns.saturating_sub(1)).collect();
+    short.push('~');
+    short
+}
+
 /// What makes a terminal of this size show these lines.
 fn frame(lines: &[Line], (width, height): (usize, usize), colour: bool) -> String {
     let mut out = String::from(BEGIN);
@@ -216,6 +259,19 @@ mod tests {
         let shown = frame(&lines[..1], (2, 9), true);
         assert_eq!(shown, format!("{BEGIN}\x1b[32mon\x1b[0m\x1b[K{END}"));
         assert_eq!(frame(&lines, (0, 0), true), format!("{BEGIN}{END}"));
+    }
+
+    #[test]
+    fn texts_are_wrapped_at_words() {
+        assert_eq!(wrap("one two three", 7, 2), ["one two", "  three"]);
+        assert_eq!(wrap("   one two three", 80, 2), ["   one two three"]);
+        assert_eq!(wrap("abcdefghij k", 4, 1), ["abcd", " efg", " hij", " k"]);
+        assert_eq!(wrap("", 4, 1), [""]);
+        for width in 0..20 {
+            let lines = wrap("a bb  ccc dddd eeeee ffffffffff", width, 3);
+            assert!(lines.iter().all(|l| l.chars().count() <= width.max(1)), "{lines:?}");
+        }
+        assert_eq!((clip("wan", 3).as_str(), clip("wan12", 4).as_str()), ("wan", "wan~"));
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(super) fn table(status: &Status, colour: bool) -> String {
     for peer in &status.peers {
         out.push('\n');
         out.push_str(&peer_line(peer));
+        if peer.paths.is_empty() && has_never_come(peer) {
+            continue;
+        }
         paths(&mut out, &peer.paths, colour);
         let bond = &peer.bond;
         if peer.paths.len() > 1 {
@@ -96,6 +99,9 @@ pub(super) fn sentence(status: &Status) -> String {
 }
 
 fn peer_line(peer: &Peer) -> String {
+    if has_never_come(peer) {
+        return format!("{}: has not connected yet\n", peer.name);
+    }
     let handshake = match peer.last_handshake_s {
         Some(seconds) => format!("last handshake {} ago", span(seconds)),
         None => "no handshake yet".to_owned(),
@@ -108,6 +114,11 @@ fn peer_line(peer: &Peer) -> String {
         bytes(peer.rx_bytes),
         bytes(peer.tx_bytes),
     )
+}
+
+/// Whether there was never a sign of it.
+pub(super) fn has_never_come(peer: &Peer) -> bool {
+    peer.last_handshake_s.is_none() && peer.endpoint.is_empty()
 }
 
 fn paths(out: &mut String, paths: &[Path], colour: bool) {
@@ -296,6 +307,13 @@ Together 0.0/0.0 Mbit/s up/down, best link alone 0.0/0.0; packets wait at most 0
         assert!(table(&status, false).starts_with("1 of 1 peer connected, "));
         status.drops.insert("replayed".to_owned(), 3);
         assert!(table(&status, false).ends_with("Dropped packets: replayed 3\n"));
+    }
+
+    #[test]
+    fn who_never_came_is_told_so() {
+        let mut status = status();
+        status.peers = vec![Peer { name: "home".to_owned(), ..Peer::default() }];
+        assert!(table(&status, false).ends_with("\n\nhome: has not connected yet\n"));
     }
 
     #[test]

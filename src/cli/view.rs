@@ -1,11 +1,14 @@
 //! What `status --watch` shows: the state in lines for a screen of any size.
 //!
+//! Whatever the width, nothing that explains something is cut: what does not fit beside is below, and
+//! bars, volumes and addresses give way first.
+//!
 //! From the top: the state in a sentence, then each peer with the rates of the last minute as
 //! curves and its paths as a table. A server with more than [`WITH_PATHS`] peers shows each in one
 //! line. The last changes of state fill what is left of the screen.
 
-use super::screen::{Line, Style};
-use super::table::{bytes, mbit, sentence, span};
+use super::screen::{Line, Style, clip, wrap};
+use super::table::{bytes, has_never_come, mbit, sentence, span};
 use super::troubles::troubles;
 use crate::status::{Change, Event, History, Path, PathState, Peer, Status};
 
@@ -15,8 +18,18 @@ const WITH_PATHS: usize = 3;
 const TROUBLES_MAX: usize = 4;
 /// Columns of a curve at most; it is as wide as seconds are shown.
 const CURVE_MAX: usize = 60;
+/// Columns before a curve.
+const CURVE_FROM: usize = 23;
 /// Columns of a bar.
 const BAR: usize = 8;
+/// Columns of both bars, with the blanks before them.
+const BARS: usize = 2 * (1 + BAR);
+/// Columns of a path without its name, bars, quota and reason.
+const NUMBERS: usize = 45;
+/// Columns of a peer in one line, without its name, volumes and address.
+const PEER_NUMBERS: usize = 49;
+/// Columns of a peer's volumes.
+const VOLUMES: usize = 20;
 /// Lines of changes at least, as far as there are that many.
 const CHANGES_MIN: usize = 3;
 
@@ -45,16 +58,18 @@ impl View {
         if peers.len() <= WITH_PATHS {
             for peer in peers {
                 lines.push(Line::default());
-                lines.push(peer_line(peer));
-                self.curves(&mut lines, peer, width);
-                lines.extend(self.paths(&peer.paths));
+                lines.extend(peer_lines(peer, width));
+                if !has_never_come(peer) || !peer.paths.is_empty() {
+                    self.curves(&mut lines, peer, width);
+                    lines.extend(self.paths(&peer.paths, width));
+                }
             }
         } else {
             lines.push(Line::default());
-            lines.extend(self.peers(peers));
+            lines.extend(self.peers(peers, width));
         }
         let room = height.saturating_sub(1);
-        let changes = self.changes(room.saturating_sub(lines.len() + 1).max(CHANGES_MIN));
+        let changes = self.changes(room.saturating_sub(lines.len() + 1).max(CHANGES_MIN), width);
         if !changes.is_empty() {
             // A long list gives way to the last changes.
             let left = room.saturating_sub(changes.len() + 1);
@@ -79,15 +94,22 @@ impl View {
         let left =
             Line::of(Style::Bold, "onebox ").with(Style::of_state(status.state), sentence(status));
         let right = format!("{}, up {}", status.version, span(status.uptime_s));
-        let gap = width.saturating_sub(left.width() + right.chars().count()).max(2);
         let addresses = status.addresses.join(", ");
-        let mut lines = vec![
-            left.with(Style::Plain, " ".repeat(gap)).with(Style::Dim, right),
-            Line::of(Style::Dim, format!("{} {addresses}, MTU {}", status.device, status.mtu)),
-        ];
+        let mut below = format!("{} {addresses}, MTU {}", status.device, status.mtu);
+        let mut lines = match width.checked_sub(left.width() + right.chars().count()) {
+            Some(gap @ 2..) => {
+                vec![left.with(Style::Plain, " ".repeat(gap)).with(Style::Dim, right)]
+            }
+            _ => {
+                below = format!("{below}, {right}");
+                vec![left]
+            }
+        };
+        lines.extend(dim(&below, width, 2));
         for trouble in troubles(status).iter().take(TROUBLES_MAX) {
-            lines.push(Line::of(Style::Bad, format!("Problem: {}", trouble.words)));
-            lines.push(Line::of(Style::Dim, format!("         {}", trouble.remedy)));
+            let words = format!("Problem: {}", trouble.words);
+            lines.extend(wrap(&words, width, 9).into_iter().map(|line| Line::of(Style::Bad, line)));
+            lines.extend(dim(&format!("         {}", trouble.remedy), width, 9));
         }
         lines
     }
@@ -101,13 +123,13 @@ impl View {
         for (at, name) in ["down", "up  "].into_iter().enumerate() {
             let past = total.map(|t| if at == 0 { &t.down_kbps } else { &t.up_kbps });
             let past = past.map(Vec::as_slice).unwrap_or_default();
-            let columns = CURVE_MAX.min(width.saturating_sub(44));
-            let shown = &past[past.len().saturating_sub(columns)..];
             let best = if peer.paths.len() > 1 && alone[at] > 0 {
                 format!("   best link alone {}", mbit(alone[at]))
             } else {
                 String::new()
             };
+            let room = width.saturating_sub(CURVE_FROM + best.len());
+            let shown = &past[past.len().saturating_sub(room.min(CURVE_MAX))..];
             lines.push(
                 Line::of(Style::Plain, format!("  {name} "))
                     .with(Style::Bold, format!("{:>7} Mbit/s  ", mbit(rates[at])))
@@ -117,50 +139,80 @@ impl View {
         }
     }
 
-    fn paths(&self, paths: &[Path]) -> Vec<Line> {
+    fn paths(&self, paths: &[Path], width: usize) -> Vec<Line> {
         if paths.is_empty() {
             return vec![Line::of(Style::Dim, "  no path")];
         }
         let quota = paths.iter().any(|path| path.quota_used_mb > 0);
-        let wide = paths.iter().map(|path| path.wan.chars().count()).max().unwrap_or(0).max(3);
+        let quota_wide = if quota { 10 } else { 0 };
+        let longest = |of: &dyn Fn(&Path) -> usize| paths.iter().map(of).max().unwrap_or(0);
+        let name = longest(&|path| path.wan.chars().count()).max(3);
+        let reason = longest(&|path| path.reason.chars().count()) + 2;
+        let columns = NUMBERS + quota_wide;
+        // What fits beside: bars, or reasons, or both.
+        let name = name.min(width.saturating_sub(columns).max(3));
+        let spare = width.saturating_sub(columns + name);
+        let bars = spare >= BARS && (spare >= BARS + reason || spare < reason);
+        let beside = spare >= reason + if bars { BARS } else { 0 };
+        let bar_title = if bars { " ".repeat(1 + BAR) } else { String::new() };
         let title = format!(
-            "  {:wide$}  {:8}  {:>6}  {:>5}  {:>7} {:BAR$}  {:>7} {:BAR$}{}  Why",
+            "  {:name$}  {:8}  {:>6}  {:>5}  {:>7}{bar_title}  {:>7}{bar_title}{}{}",
             "WAN",
             "State",
             "RTT ms",
             "Loss",
             "Down",
-            "",
             "Up",
-            "",
             if quota { "  Quota MB" } else { "" },
+            if beside { "  Why" } else { "" },
         );
         let mut lines = vec![Line::of(Style::Dim, title)];
         for path in paths {
             let loss = path.loss_up_percent.max(path.loss_down_percent);
             let used = if quota { format!("  {:>8}", path.quota_used_mb) } else { String::new() };
-            let bar = |rate, capacity| bar(rate, capacity, self.ascii);
-            lines.push(
-                Line::of(Style::Bold, format!("  {:wide$}  ", path.wan))
-                    .with(Style::of_path(path.state), format!("{:8}  ", path.state))
-                    .with(Style::Plain, format!("{:>6.1}  {loss:>4.1}%  ", path.rtt_ms))
-                    .with(Style::Plain, format!("{:>7} ", mbit(path.rate_down_kbps)))
-                    .with(Style::Good, bar(path.rate_down_kbps, path.capacity_down_kbps))
-                    .with(Style::Plain, format!("  {:>7} ", mbit(path.rate_up_kbps)))
-                    .with(Style::Good, bar(path.rate_up_kbps, path.capacity_up_kbps))
-                    .with(Style::Plain, used)
-                    .with(Style::Dim, format!("  {}", path.reason)),
-            );
+            let bar = |rate, capacity| {
+                if bars { format!(" {}", bar(rate, capacity, self.ascii)) } else { String::new() }
+            };
+            let mut line = Line::of(Style::Bold, format!("  {:name$}  ", clip(&path.wan, name)))
+                .with(Style::of_path(path.state), format!("{:8}  ", path.state))
+                .with(Style::Plain, format!("{:>6.1}  {loss:>4.1}%  ", path.rtt_ms))
+                .with(Style::Plain, format!("{:>7}", mbit(path.rate_down_kbps)))
+                .with(Style::Good, bar(path.rate_down_kbps, path.capacity_down_kbps))
+                .with(Style::Plain, format!("  {:>7}", mbit(path.rate_up_kbps)))
+                .with(Style::Good, bar(path.rate_up_kbps, path.capacity_up_kbps))
+                .with(Style::Plain, used);
+            let reason = &path.reason;
+            if beside {
+                line = line.with(Style::Dim, format!("  {reason}"));
+            }
+            lines.push(line);
+            // That it works needs no line of its own.
+            if !beside && path.state != PathState::Active && !reason.is_empty() {
+                lines.extend(dim(&format!("    {reason}"), width, 4));
+            }
         }
         lines
     }
 
     /// Many peers, one line each.
-    fn peers(&self, peers: &[Peer]) -> Vec<Line> {
-        let wide = peers.iter().map(|peer| peer.name.chars().count()).max().unwrap_or(0).max(4);
+    fn peers(&self, peers: &[Peer], width: usize) -> Vec<Line> {
+        let longest = |of: &dyn Fn(&Peer) -> usize| peers.iter().map(of).max().unwrap_or(0);
+        let name = longest(&|peer| peer.name.chars().count()).max(4);
+        let address = longest(&|peer| peer.endpoint.chars().count()).max(7) + 2;
+        let name = name.min(width.saturating_sub(PEER_NUMBERS).max(4));
+        let spare = width.saturating_sub(PEER_NUMBERS + name);
+        let addresses = spare >= address;
+        let volumes = spare >= VOLUMES + if addresses { address } else { 0 };
         let title = format!(
-            "  {:wide$}  {:10}  {:>5}  {:>6}  {:>7}  {:>7}  {:>8}  {:>8}  Address",
-            "Peer", "State", "Paths", "RTT ms", "Down", "Up", "Received", "Sent",
+            "  {:name$}  {:10}  {:>5}  {:>6}  {:>7}  {:>7}{}{}",
+            "Peer",
+            "State",
+            "Paths",
+            "RTT ms",
+            "Down",
+            "Up",
+            if volumes { "  Received      Sent" } else { "" },
+            if addresses { "  Address" } else { "" },
         );
         let mut lines = vec![Line::of(Style::Dim, title)];
         for peer in peers {
@@ -170,22 +222,25 @@ impl View {
             let paths = format!("{}/{}", active.len(), peer.paths.len());
             let rtt = rtt.map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.1}"));
             let bond = &peer.bond;
-            lines.push(
-                Line::of(Style::Bold, format!("  {:wide$}  ", peer.name))
-                    .with(Style::of_peer(peer.state), format!("{:10}  ", peer.state))
-                    .with(Style::Plain, format!("{paths:>5}  {rtt:>6}  "))
-                    .with(Style::Plain, format!("{:>7}  ", mbit(bond.goodput_down_kbps)))
-                    .with(Style::Plain, format!("{:>7}  ", mbit(bond.goodput_up_kbps)))
-                    .with(Style::Plain, format!("{:>8}  ", bytes(peer.rx_bytes)))
-                    .with(Style::Plain, format!("{:>8}  ", bytes(peer.tx_bytes)))
-                    .with(Style::Dim, peer.endpoint.as_str()),
-            );
+            let mut line = Line::of(Style::Bold, format!("  {:name$}  ", clip(&peer.name, name)))
+                .with(Style::of_peer(peer.state), format!("{:10}  ", peer.state))
+                .with(Style::Plain, format!("{paths:>5}  {rtt:>6}  "))
+                .with(Style::Plain, format!("{:>7}  ", mbit(bond.goodput_down_kbps)))
+                .with(Style::Plain, format!("{:>7}", mbit(bond.goodput_up_kbps)));
+            if volumes {
+                let (received, sent) = (bytes(peer.rx_bytes), bytes(peer.tx_bytes));
+                line = line.with(Style::Plain, format!("  {received:>8}  {sent:>8}"));
+            }
+            if addresses {
+                line = line.with(Style::Dim, format!("  {}", peer.endpoint));
+            }
+            lines.push(line);
         }
         lines
     }
 
     /// The last changes, newest first, in so many lines with their title.
-    fn changes(&self, max: usize) -> Vec<Line> {
+    fn changes(&self, max: usize, width: usize) -> Vec<Line> {
         let many = self.status.peers.len() > 1;
         let mut lines = Vec::new();
         for event in self.events.iter().rev().take(max.saturating_sub(1)) {
@@ -200,13 +255,20 @@ impl View {
             };
             let ago = span(self.now_s.saturating_sub(event.time_s));
             let why = if why.is_empty() { String::new() } else { format!(", {why}") };
-            lines.push(
-                Line::of(Style::Dim, format!("  {ago:>12} ago  "))
-                    .with(Style::Plain, format!("{what} "))
-                    .with(style, state)
-                    .with(Style::Dim, why),
-            );
+            let when = format!("  {ago:>12} ago  ");
+            let line = Line::of(Style::Dim, when.as_str())
+                .with(Style::Plain, format!("{what} "))
+                .with(style, state);
+            let room = width.saturating_sub(line.width());
+            if why.chars().count() <= room {
+                lines.push(line.with(Style::Dim, why));
+            } else {
+                lines.push(line.with(Style::Dim, ","));
+                let why = format!("{}{}", " ".repeat(when.len()), why.trim_start_matches(", "));
+                lines.extend(dim(&why, width, when.len()));
+            }
         }
+        lines.truncate(max.saturating_sub(1));
         if !lines.is_empty() {
             lines.insert(0, Line::of(Style::Dim, "  Changes"));
         }
@@ -214,20 +276,32 @@ impl View {
     }
 }
 
-fn peer_line(peer: &Peer) -> Line {
+/// A text of less importance, in as many lines as it takes.
+fn dim(text: &str, width: usize, indent: usize) -> impl Iterator<Item = Line> {
+    wrap(text, width, indent).into_iter().map(|line| Line::of(Style::Dim, line))
+}
+
+fn peer_lines(peer: &Peer, width: usize) -> Vec<Line> {
+    let name = Line::of(Style::Bold, format!("{} ", peer.name));
+    if has_never_come(peer) {
+        return vec![name.with(Style::Dim, "has not connected yet")];
+    }
+    let line = name.with(Style::of_peer(peer.state), peer.state.as_str());
     let at = if peer.endpoint.is_empty() { "address unknown" } else { &peer.endpoint };
     let handshake = peer.last_handshake_s.map_or_else(
         || "no handshake yet".to_owned(),
         |seconds| format!("handshake {} ago", span(seconds)),
     );
-    let moved = format!(
-        "  {at}, {handshake}, received {}, sent {}",
-        bytes(peer.rx_bytes),
-        bytes(peer.tx_bytes)
-    );
-    Line::of(Style::Bold, format!("{} ", peer.name))
-        .with(Style::of_peer(peer.state), peer.state.as_str())
-        .with(Style::Dim, moved)
+    let (received, sent) = (bytes(peer.rx_bytes), bytes(peer.tx_bytes));
+    let more = format!("{at}, {handshake}, received {received}, sent {sent}");
+    let mut lines = if line.width() + 2 + more.chars().count() <= width {
+        vec![line.with(Style::Dim, format!("  {more}"))]
+    } else {
+        let mut lines = vec![line];
+        lines.extend(dim(&format!("  {more}"), width, 2));
+        lines
+    };
+    lines
 }
 
 /// Rates as a curve of one line, its top the largest of them.
@@ -255,7 +329,7 @@ fn bar(rate: u64, capacity: u64, ascii: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Bond, PeerState, Role, Series, ShownProblem, State};
+    use crate::status::{Bond, LastError, PeerState, Role, Series, ShownProblem, State};
 
     fn path(wan: &str, state: PathState, reason: &str) -> Path {
         Path {
@@ -348,6 +422,77 @@ site0 up  192.0.2.1:51830, handshake 1 min 1 s ago, received 0 B, sent 0 B
 q or Ctrl-C ends";
         let text: Vec<&str> = text.lines().map(str::trim_end).collect();
         assert_eq!(text.join("\n"), expected);
+    }
+
+    /// A router with everything that takes room.
+    fn full() -> View {
+        let mut view = view(1);
+        view.status.addresses.push("fdab:3eed:56e2::2/64".to_owned());
+        view.status.problems.push(ShownProblem {
+            words: "there is no ubus, and that is told in a sentence that takes its room"
+                .to_owned(),
+            remedy: "see that ubusd runs".to_owned(),
+            ..ShownProblem::default()
+        });
+        let peer = &mut view.status.peers[0];
+        peer.endpoint = "[2001:db8:100::1]:51830".to_owned();
+        let mut path = path("starlink_roof", PathState::Down, "no answer for 4 s");
+        path.last_error = Some(LastError {
+            words: "2001:db8:100::1 refuses UDP 51830: is the program running there?".to_owned(),
+            ..LastError::default()
+        });
+        path.quota_used_mb = 12_345;
+        peer.last_error = path.last_error.clone();
+        peer.paths.push(path);
+        view
+    }
+
+    #[test]
+    fn nothing_that_explains_is_cut_on_a_narrow_screen() {
+        for width in [60, 72, 80, 100, 140] {
+            let lines = full().lines((width, 50));
+            let longest = lines.iter().map(Line::width).max().unwrap();
+            assert!(longest <= width, "{longest} of {width}:\n{}", text(&full(), (width, 50)));
+            let text = text(&full(), (width, 50));
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let words = words.join(" ");
+            for part in [
+                "0.1.0, up 0 s",
+                "fdab:3eed:56e2::2/64, MTU 1420",
+                "a sentence that takes its room see that ubusd runs",
+                "[2001:db8:100::1]:51830, handshake 1 min 1 s ago, received 0 B, sent 0 B",
+                "best link alone 50.0",
+                "lte backup",
+                "quota used up",
+                "12345",
+                "2001:db8:100::1 refuses UDP 51830: is the program running there?",
+                "50 s ago dsl active, because",
+            ] {
+                assert!(words.contains(part), "{width}, {part}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_with_many_routers_fits_a_narrow_screen() {
+        for (width, address, volumes) in [(60, false, false), (80, true, false), (100, true, true)]
+        {
+            let view = view(5);
+            let lines = view.lines((width, 30));
+            let longest = lines.iter().map(Line::width).max().unwrap();
+            let text = text(&view, (width, 30));
+            assert!(longest <= width, "{longest} of {width}:\n{text}");
+            assert_eq!(text.contains("192.0.2.1:51830"), address, "{text}");
+            assert_eq!(text.contains("Received"), volumes, "{text}");
+        }
+    }
+
+    #[test]
+    fn who_never_came_is_told_so() {
+        let mut view = view(1);
+        view.status.peers[0] = Peer { name: "home".to_owned(), ..Peer::default() };
+        let text = text(&view, (60, 20));
+        assert!(text.contains("\nhome has not connected yet\n\n  Changes"), "{text}");
     }
 
     #[test]

@@ -408,7 +408,8 @@ impl Session {
         // One that is ours no more must not stay up.
         let wanted = bus.link.borrow_and_update().clone();
         let wanted = wanted.or_else(|| told.clone().map(|link| Link { up: None, ..link }));
-        let known = bus.interfaces.borrow().clone().unwrap_or_default();
+        // Before the first answer of netifd's nothing is known, which is no fault.
+        let Some(known) = bus.interfaces.borrow().clone() else { return Ok(()) };
         let (Some(number), Some(link), None) = (self.netifd, wanted, &self.telling) else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 // The reasons of paths by their codes.
 export const WHY = Object.fromEntries([
-	[ 'in_use', 'in use' ], [ 'backup_configured', 'backup, not needed' ], [ 'opening', 'waiting for the first answer' ],
+	[ 'in_use', 'in use' ], [ 'backup_configured', 'not needed now' ], [ 'opening', 'waiting for the first answer' ],
 	[ 'returning', 'answers again, being confirmed' ], [ 'silent', 'nothing acknowledged for 250 ms', 250 ],
 	[ 'lossy', '31 % of the packets are lost', 31 ], [ 'late', 'adds 180 ms and would slow the bond', 180 ],
 	[ 'link_down', 'link is down' ], [ 'no_address', 'link has no address' ], [ 'switched_off', 'switched off' ],

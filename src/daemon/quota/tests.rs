@@ -24,7 +24,7 @@ fn status(counters: &[(&str, u64)]) -> Status {
     let path = |&(wan, mb): &(&str, u64)| StatusPath {
         wan: wan.to_owned(),
         state: PathState::Backup,
-        reason: "backup, not needed".to_owned(),
+        reason: "not needed now".to_owned(),
         rx_bytes: mb * MB / 2,
         tx_bytes: mb * MB / 2,
         ..StatusPath::default()
@@ -55,7 +55,7 @@ fn an_account_fills_and_begins_anew_on_its_day() {
         quotas.update(Time(SEC), unix_s, &wans, &status(&[("dsl", 9000), ("lte", lte)]).peers);
         (quotas.full().into_iter().collect::<String>(), used(&quotas, &wans))
     };
-    let free = |mb| (String::new(), (mb, "backup, not needed".to_owned()));
+    let free = |mb| (String::new(), (mb, "not needed now".to_owned()));
     assert_eq!(tell(JANUARY_15, 60), free(60));
     assert_eq!(tell(JANUARY_15 + 1, 99), free(99));
     // The path begins anew: what it says is new.

@@ -410,12 +410,14 @@ impl Endpoint {
     /// nobody knows whether the peer will come.
     #[inline(never)] // See the module documentation.
     pub fn push_packet(&mut self, now: Time, pool: &mut Pool, packet: Buf) {
-        let view = ip::Packet::parse(packet.bytes()).ok_or(Drop::NotIp);
+        let view = ip::Packet::parse(packet.bytes()).ok_or(Some(Drop::NotIp));
         let peer = view.and_then(|view| {
             let id = self.directory.allowed_ips.lookup(view.destination);
-            let peer = id.and_then(|id| self.peers.get_mut(&id)).ok_or(Drop::UnknownDestination)?;
+            // What the system says to a group, such as MLD reports, is meant for nobody here.
+            let nobody = || (!view.destination.is_multicast()).then_some(Drop::UnknownDestination);
+            let peer = id.and_then(|id| self.peers.get_mut(&id)).ok_or_else(nobody)?;
             let expected = peer.engine.is_some() || peer.is_expected(now);
-            expected.then_some((view, peer)).ok_or(Drop::NotConnected)
+            expected.then_some((view, peer)).ok_or(Some(Drop::NotConnected))
         });
         match peer {
             Ok((view, peer)) => {
@@ -431,7 +433,9 @@ impl Endpoint {
                 self.touch(now, id);
             }
             Err(reason) => {
-                self.drops.count(reason);
+                if let Some(reason) = reason {
+                    self.drops.count(reason);
+                }
                 pool.give(packet);
             }
         }

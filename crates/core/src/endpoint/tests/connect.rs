@@ -28,6 +28,7 @@ fn two_clients_have_their_own_addresses() {
     world.push(0, &packet(INSIDE[0], INSIDE[2], 2));
     world.push(0, &packet(INSIDE[0], [10, 7, 9, 9], 3));
     world.push(0, &packet(INSIDE[0], [192, 0, 2, 1], 4));
+    world.push(0, &packet(INSIDE[0], [224, 0, 0, 251], 5));
     world.push(0, &[0; 40]);
     world.run(SEC);
     let got = |w: &World, n: usize| -> Vec<u32> {

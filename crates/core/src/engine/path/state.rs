@@ -116,7 +116,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::Opening => f.write_str("waiting for the first answer"),
             Reason::InUse => f.write_str("in use"),
-            Reason::BackupConfigured => f.write_str("backup, not needed"),
+            Reason::BackupConfigured => f.write_str("not needed now"),
             Reason::Silent(ms) => write!(f, "nothing acknowledged for {ms} ms"),
             Reason::Lossy(percent) => write!(f, "{percent} % of the packets are lost"),
             Reason::Late(ms) => write!(f, "adds {ms} ms and would slow the bond"),

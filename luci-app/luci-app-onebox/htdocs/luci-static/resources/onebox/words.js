@@ -99,7 +99,7 @@ function date(seconds) {
 }
 
 function volume(mb) {
-	return mb >= 1000 ? _('%s GB').format(short(mb / 1000)) : _('%s MB').format(short(mb));
+	return mb >= 1000 ? _('%s GB').format(short(mb / 1000)) : _('%s MB').format(plain(mb));
 }
 
 /* Words of the program as a sentence. */
