@@ -18,8 +18,8 @@ from . import deflate
 NULL = 0
 INT, INT_32, BLOB_8, BLOB_16, BLOB_32, OBJECT = (
     kind << 28 for kind in (0x1, 0x2, 0x8, 0x9, 0xa, 0xe))
-SCHEMA_PACKAGE = b"pckg"
-BLOCK_ADB, BLOCK_DATA = 0, 2
+SCHEMA_PACKAGE, SCHEMA_INDEX = b"pckg", b"indx"
+BLOCK_ADB, BLOCK_SIG, BLOCK_DATA = 0, 1, 2
 
 
 class Adb:

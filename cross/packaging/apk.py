@@ -18,7 +18,7 @@ from .contents import ALL
 
 INFO_NAME, INFO_VERSION, INFO_HASHES, INFO_DESCRIPTION, INFO_ARCH, INFO_LICENSE, INFO_ORIGIN = (
     range(1, 8))
-INFO_MAINTAINER, INFO_SIZE, INFO_DEPENDS = 8, 12, 15
+INFO_MAINTAINER, INFO_SIZE, INFO_FILE_SIZE, INFO_DEPENDS = 8, 12, 13, 15
 DEPENDENCY_NAME = 1
 ACL_MODE, ACL_USER, ACL_GROUP = 1, 2, 3
 FILE_NAME, FILE_ACL, FILE_SIZE, FILE_MTIME, FILE_HASHES = range(1, 6)
@@ -33,20 +33,8 @@ LISTS = "lib/apk/packages"
 def pack_up(project, package):
     """Name and bytes of the package."""
     tree = with_lists(package)
-    version = project.apk_version()
-    arch = "noarch" if package.arch == ALL else package.arch
     adb = Adb()
-    info = {
-        INFO_NAME: adb.blob(package.name),
-        INFO_VERSION: adb.blob(version),
-        INFO_DESCRIPTION: adb.blob(package.description),
-        INFO_ARCH: adb.blob(arch),
-        INFO_LICENSE: adb.blob(project.license),
-        INFO_ORIGIN: adb.blob(package.origin),
-        INFO_MAINTAINER: adb.blob(about.MAINTAINER),
-    }
-    info[INFO_DEPENDS] = adb.array([
-        adb.object({DEPENDENCY_NAME: adb.blob(name)}) for name in sorted(package.depends)])
+    info = information(adb, project, package)
     paths, contents = directories(adb, tree, project.epoch)
     info[INFO_SIZE] = adb.integer(tree.size())
     info[INFO_HASHES], place = adb.blob_to_be_filled(HASH_SIZE)
@@ -56,7 +44,27 @@ def pack_up(project, package):
     adb.set_root(adb.object(root))
     adb.data[place:place + HASH_SIZE] = hashlib.sha256(adb.data).digest()[:HASH_SIZE]
     file = compressed(SCHEMA_PACKAGE, [block(BLOCK_ADB, bytes(adb.data)), *contents])
-    return f"{package.name}_{version}_{arch}.apk", file
+    return f"{package.name}_{project.apk_version()}_{arch(package)}.apk", file
+
+
+def arch(package):
+    return "noarch" if package.arch == ALL else package.arch
+
+
+def information(adb, project, package):
+    """What the package says of itself, without its size and hash."""
+    info = {
+        INFO_NAME: adb.blob(package.name),
+        INFO_VERSION: adb.blob(project.apk_version()),
+        INFO_DESCRIPTION: adb.blob(package.description),
+        INFO_ARCH: adb.blob(arch(package)),
+        INFO_LICENSE: adb.blob(project.license),
+        INFO_ORIGIN: adb.blob(package.origin),
+        INFO_MAINTAINER: adb.blob(about.MAINTAINER),
+    }
+    info[INFO_DEPENDS] = adb.array([
+        adb.object({DEPENDENCY_NAME: adb.blob(name)}) for name in sorted(package.depends)])
+    return info
 
 
 def with_lists(package):

@@ -231,7 +231,7 @@ pub struct Join {
     #[argh(switch)]
     pub force: bool,
     /// neither start the service nor wait for the server
-    #[argh(switch)]
+    #[argh(switch, short = 'n')]
     pub no_start: bool,
     /// only show what the code says, without its secrets
     #[argh(switch)]

@@ -260,7 +260,7 @@ export default {
 		const joined = rpcd('join', { code: 'good', force: true }, PROGRAM);
 
 		assert.deepEqual(joined.answer, { done: true, message: 'joined' });
-		assert.equal(readFileSync(join(joined.dir, 'argv'), 'utf8'), 'join --no-start --force -\n');
+		assert.equal(readFileSync(join(joined.dir, 'argv'), 'utf8'), 'join -n --force -\n');
 		assert.equal(readFileSync(join(shown.dir, 'argv'), 'utf8'), 'join --show --json -\n');
 		assert.deepEqual(rpcd('join', { code: 'bad', force: false }, PROGRAM).answer, { done: false, error: 'the "code" is\ndamaged' });
 	},
