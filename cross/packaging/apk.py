@@ -18,7 +18,7 @@ from .contents import ALL
 
 INFO_NAME, INFO_VERSION, INFO_HASHES, INFO_DESCRIPTION, INFO_ARCH, INFO_LICENSE, INFO_ORIGIN = (
     range(1, 8))
-INFO_MAINTAINER, INFO_SIZE, INFO_FILE_SIZE, INFO_DEPENDS = 8, 12, 13, 15
+INFO_MAINTAINER, INFO_URL, INFO_SIZE, INFO_FILE_SIZE, INFO_DEPENDS = 8, 9, 12, 13, 15
 DEPENDENCY_NAME = 1
 ACL_MODE, ACL_USER, ACL_GROUP = 1, 2, 3
 FILE_NAME, FILE_ACL, FILE_SIZE, FILE_MTIME, FILE_HASHES = range(1, 6)
@@ -61,6 +61,7 @@ def information(adb, project, package):
         INFO_LICENSE: adb.blob(project.license),
         INFO_ORIGIN: adb.blob(package.origin),
         INFO_MAINTAINER: adb.blob(about.MAINTAINER),
+        INFO_URL: adb.blob(about.URL),
     }
     info[INFO_DEPENDS] = adb.array([
         adb.object({DEPENDENCY_NAME: adb.blob(name)}) for name in sorted(package.depends)])

@@ -45,6 +45,7 @@ def fields(project, tree, arch):
         f"Maintainer: {about.MAINTAINER}\n"
         f"Installed-Size: {size_kib}\n"
         f"Depends: {', '.join(about.DEBIAN_DEPENDS)}\n"
+        f"Homepage: {about.URL}\n"
         "Section: net\n"
         "Priority: optional\n"
         f"Description: {about.TITLE}\n"

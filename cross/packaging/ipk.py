@@ -41,6 +41,7 @@ def fields(project, package):
         f"License: {project.license}\n"
         f"Section: {package.section}\n"
         + (f"Require-User: {package.user}\n" if package.user else "") +
+        f"URL: {about.URL}\n"
         f"SourceDateEpoch: {project.epoch}\n"
         f"Maintainer: {about.MAINTAINER}\n"
         f"Architecture: {arch(package)}\n"

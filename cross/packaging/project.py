@@ -6,10 +6,12 @@ import re
 import subprocess
 import tomllib
 
-MAINTAINER = "The onebox authors"
+MAINTAINER = "The onebox authors <maintainers@onebox.example>"
+URL = "https://onebox.example/"
 TITLE = "Several internet connections, one tunnel"
-# What has to be there beside the static program: TUN, and `nft`, which it runs.
-OPENWRT_DEPENDS = ["kmod-tun", "nftables"]
+# What has to be there beside the static program: TUN, `nft`, which it runs, and what of the kernel its
+# rules use, which is not everywhere where the firewall is not fw4.
+OPENWRT_DEPENDS = ["kmod-nft-core", "kmod-nft-fib", "kmod-nft-nat", "kmod-tun", "nftables"]
 DEBIAN_DEPENDS = ["nftables"]
 # User and group of the service, made by the default scripts of OpenWrt.
 OPENWRT_USER = "onebox:onebox"
@@ -28,7 +30,7 @@ class Project:
         package = manifest["workspace"]["package"] | {
             key: value for key, value in manifest["package"].items() if not isinstance(value, dict)
         }
-        makefile = (root / "openwrt/Makefile").read_text()
+        makefile = (root / "openwrt/onebox/Makefile").read_text()
         self.root = root
         self.version = package["version"]
         self.release = int(re.search(r"^PKG_RELEASE:=(\d+)$", makefile, re.M)[1])

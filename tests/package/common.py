@@ -89,7 +89,7 @@ class Case(unittest.TestCase):
     def later_package(self, arch, **options):
         """The package of the next release, with one more line in each default configuration."""
         root = self.project_copy()
-        makefile = root / "openwrt/Makefile"
+        makefile = root / "openwrt/onebox/Makefile"
         makefile.write_text(makefile.read_text().replace(
             f"PKG_RELEASE:={project().release}", f"PKG_RELEASE:={project().release + 1}"))
         for name in ["openwrt/files/etc/config/onebox", "cross/debian/onebox.config"]:

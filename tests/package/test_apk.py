@@ -66,7 +66,7 @@ class Apk(Case):
         self.mkpkg(theirs, files, {
             "name": package.name, "version": project().apk_version(), "arch": arch,
             "description": package.description, "license": project().license,
-            "origin": package.origin, "maintainer": about.MAINTAINER,
+            "origin": package.origin, "maintainer": about.MAINTAINER, "url": about.URL,
             "depends": " ".join(package.depends)}, readers.Apk(file).scripts.items())
         self.assertEqual(zlib.decompress(ours[4:], -zlib.MAX_WBITS), theirs.read_bytes())
 
@@ -90,7 +90,7 @@ class Apk(Case):
         self.assertNotEqual(status, 0)
         self.assertIn("kmod-tun (no such package)", said)
         (self.dir / "empty").mkdir()
-        for name in ["kmod-tun", "nftables"]:
+        for name in about.OPENWRT_DEPENDS:
             self.mkpkg(self.dir / f"{name}.apk", self.dir / "empty",
                        {"name": name, "version": "1", "arch": "noarch"}, compression="deflate")
             self.apk_ok("add", self.dir / f"{name}.apk")

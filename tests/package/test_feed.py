@@ -1,7 +1,9 @@
 """What the feed brings along that runs: the tests of the build system, and the uci-defaults."""
 
+import hashlib
 import os
 import pathlib
+import tarfile
 
 from common import ROOT, Case, SystemCase, project
 
@@ -34,12 +36,44 @@ class Feed(Case):
         (self.dir / "onebox").symlink_to(program)
         script = self.dir / "test.sh"
         config = ROOT / "openwrt/files/etc/config/onebox"
-        script.write_text((ROOT / "openwrt/test.sh").read_text().replace(
+        script.write_text((ROOT / "openwrt/onebox/test.sh").read_text().replace(
             "/etc/config/onebox", str(config)))
         path = {"PATH": f"{self.dir}:{os.environ['PATH']}"}
         self.run_ok("sh", script, "onebox", project().version, env=path)
         self.assertNotEqual(self.call("sh", script, "onebox", "9.9.9", env=path)[0], 0)
         self.run_ok("sh", script, "luci-app-onebox", "9.9.9", env=path)
+
+
+    def shown(self, folder):
+        """What the build system reads of a package's folder, with stand-ins for what it includes."""
+        top = self.dir / "buildroot"
+        for name in ["rules.mk", "include/package.mk", "feeds/packages/lang/rust/rust-package.mk"]:
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_text("")
+        (top / "include/package.mk").write_text(
+            "BuildPackage = show:;@echo $(PKG_NAME) $(PKG_SOURCE) $(PKG_HASH)\n")
+        return self.run_ok("make", "--no-print-directory", "-C", folder, f"TOPDIR={top}",
+                           f"INCLUDE_DIR={top}/include", "show").split()
+
+    def test_the_folder_builds_the_tree_around_it(self):
+        self.need("make", root=False)
+        # What is no download has no source.
+        self.assertEqual(self.shown(ROOT / "openwrt/onebox"), ["onebox", "skip"])
+
+    def test_a_folder_for_other_feeds_knows_its_source(self):
+        self.need("make", "git", root=False)
+        if self.call("git", "-C", ROOT, "rev-parse", "HEAD")[0] != 0:
+            self.skipTest("no repository")
+        out = self.dir / "out"
+        for _ in range(2):
+            self.run_ok(ROOT / "cross/package", "source", "--out", out)
+            archive = out / f"onebox-{project().version}.tar.gz"
+            digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+            self.assertEqual(self.shown(out / "onebox"), ["onebox", archive.name, digest])
+        with tarfile.open(archive) as members:
+            names = members.getnames()
+        for name in ["Cargo.lock", "openwrt/files/etc/config/onebox", "init.d/onebox"]:
+            self.assertIn(f"onebox-{project().version}/{name}", names)
 
 
 class Defaults(SystemCase):

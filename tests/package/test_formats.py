@@ -7,6 +7,7 @@ import re
 
 import readers
 from common import DEBIAN, EPOCH, OPENWRT, ROOT, Case, program, project
+from packaging import project as about
 
 # Modes that are not 0755 for directories and programs and 0644 for all else.
 MODES = {"etc/config/onebox": 0o600, "etc/onebox": 0o700}
@@ -48,7 +49,7 @@ class Openwrt(Case):
         version = f"{project().version}-r{project().release}"
         size = sum(len(content) for _, content in data.values() if content)
         for name, value in {"Package": "onebox", "Version": version, "Architecture": arch,
-                            "Depends": "kmod-tun, nftables", "Section": "net",
+                            "Depends": ", ".join(about.OPENWRT_DEPENDS), "Section": "net",
                             "License": "MIT OR Apache-2.0", "Installed-Size": str(size),
                             "Require-User": "onebox:onebox"}.items():
             self.assertEqual(fields[name], value, name)
@@ -69,7 +70,7 @@ class Openwrt(Case):
                                 "license": "MIT OR Apache-2.0"}.items():
                 self.assertEqual(apk.text(apk.info[name]), value, name)
             depends = [apk.text(apk.values(item)[0]) for item in apk.values(apk.info["depends"])]
-            self.assertEqual(depends, ["kmod-tun", "nftables"])
+            self.assertEqual(depends, about.OPENWRT_DEPENDS)
             self.check_files(apk, arch)
             self.assertEqual(set(apk.scripts), {"post-install", "pre-deinstall", "post-upgrade"})
             # What tells one package from another is the hash of the tree without it.
@@ -111,12 +112,13 @@ class Openwrt(Case):
                 json.loads(text)
 
     def test_feed_has_the_version_of_cargo(self):
-        makefile = (ROOT / "openwrt/Makefile").read_text()
+        makefile = (ROOT / "openwrt/onebox/Makefile").read_text()
         for line in [f"PKG_VERSION:={project().version}", f"PKG_LICENSE:={project().license}",
+                     f"PKG_MAINTAINER:={about.MAINTAINER}", f"  URL:={about.URL}",
                      "  USERID:=onebox:onebox"]:
             self.assertIn(line, makefile.splitlines())
         depends = re.search(r"^  DEPENDS:=(.*)$", makefile, re.M)[1].split()[1:]
-        self.assertEqual(depends, ["+kmod-tun", "+nftables"])
+        self.assertEqual(depends, [f"+{name}" for name in about.OPENWRT_DEPENDS])
 
 
 class Debian(Case):

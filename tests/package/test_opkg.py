@@ -5,6 +5,7 @@ import os
 import shutil
 
 from common import Case, program
+from packaging import project as about
 from packaging.tree import Entry, Tree, tar
 
 # The functions of the base system that the scripts call; these tell that they were.
@@ -34,7 +35,7 @@ class Opkg(Case):
         (self.root / "lib/functions.sh").write_text(FUNCTIONS)
         (self.root / "etc/opkg.conf").write_text(CONF)
         self.dependencies = []
-        for name in ["kmod-tun", "nftables"]:
+        for name in about.OPENWRT_DEPENDS:
             self.dependencies.append(self.dir / f"{name}.ipk")
             self.dependencies[-1].write_bytes(dependency(name))
 

@@ -6,6 +6,7 @@ import zlib
 
 import readers
 from common import EPOCH, ROOT, Case, program, project
+from packaging import project as about
 from test_opkg import dependency
 
 # What OpenWrt's opkg-key does.
@@ -107,7 +108,7 @@ class Signed(Case):
         image = {"IPKG_INSTROOT": str(root)}
         said = self.run_ok(*opkg, "update", env=image)
         self.assertIn("Signature check passed", said)
-        for name in ["kmod-tun", "nftables", "luci-base"]:
+        for name in [*about.OPENWRT_DEPENDS, "luci-base"]:
             file = self.dir / f"{name}.ipk"
             file.write_bytes(dependency(name))
             self.run_ok(*opkg, "install", file, env=image)
@@ -140,7 +141,7 @@ class Signed(Case):
         # All that is missing is what a router has.
         self.assertNotEqual(status, 0)
         self.assertIn("kmod-tun (no such package)", said)
-        self.empty("kmod-tun", "nftables")
+        self.empty(*about.OPENWRT_DEPENDS)
         repositories.write_text(f"{index}\n{self.dir}/empty/packages.adb\n")
         said = self.run_ok(*apk, "add", "--no-scripts", "onebox")
         self.assertNotIn("ERROR", said)
