@@ -4,6 +4,7 @@ import re
 import shutil
 
 from common import ROOT, Case, SystemCase, project
+from test_feed import real_program
 
 # Of a service that is well protected; what listens on the network and routes cannot have 0.
 EXPOSURE_MAX = 3.0
@@ -86,6 +87,37 @@ class Dpkg(SystemCase):
             ls /etc/onebox
         """, deb)
         self.assertEqual(said.split(), ["home.psk"])
+
+
+class Server(SystemCase):
+    def test_one_command_makes_a_server_and_one_more_another_router(self):
+        """With the configuration as it is installed and the real program; systemd is a stand-in."""
+        onebox = real_program() or self.skipTest("onebox is not built")
+        systemctl = self.dir / "systemctl"
+        systemctl.write_text('#!/bin/sh\necho "systemctl $*"\n')
+        systemctl.chmod(0o755)
+        program = self.dir / "onebox"
+        program.write_bytes(onebox.read_bytes())
+        program.chmod(0o755)
+        said = self.inside(f"""
+            mkdir -p /run/systemd/system /etc/config /etc/systemd/system
+            install -m 600 onebox.config {CONFIG}
+            install onebox /usr/sbin/onebox
+            mv systemctl /usr/local/bin/systemctl
+            PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+            touch /etc/systemd/system/onebox.service
+            onebox invite home --endpoint vps.example.net 2>&1
+            onebox invite cabin 2>&1
+            onebox check
+            grep "list address" {CONFIG}
+            stat -c '%n %a' {CONFIG} {KEY}
+        """, ROOT / "cross/debian/onebox.config", systemctl, program)
+        lines = said.splitlines()
+        self.assertEqual(lines.count("systemctl enable --now onebox"), 1, said)
+        self.assertIn("onebox: here: the service is started, and will be at each boot", lines)
+        self.assertEqual(lines[-2:], [f"{CONFIG} 600", f"{KEY} 600"])
+        self.assertRegex(lines[-3], r"^\tlist address 'fd[0-9a-f]{2}:[0-9a-f:]+::1/64'$")
+        self.assertNotIn("fd99", said)
 
 
 class Unit(Case):
