@@ -25,11 +25,10 @@ impl Service {
         if config != Path::new(DEFAULT_PATH) {
             return None;
         }
-        let unit = |root: &&str| Path::new(root).join("systemd/system/onebox.service").exists();
+        let unit = |root: &str| Path::new(root).join("systemd/system/onebox.service").exists();
         if Path::new("/etc/init.d/onebox").exists() {
             Some(Service::Procd)
-        } else if Path::new("/run/systemd/system").exists() && UNITS.iter().any(|root| unit(&root))
-        {
+        } else if Path::new("/run/systemd/system").exists() && UNITS.iter().any(|root| unit(root)) {
             Some(Service::Systemd)
         } else {
             None

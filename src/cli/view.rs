@@ -294,14 +294,13 @@ fn peer_lines(peer: &Peer, width: usize) -> Vec<Line> {
     );
     let (received, sent) = (bytes(peer.rx_bytes), bytes(peer.tx_bytes));
     let more = format!("{at}, {handshake}, received {received}, sent {sent}");
-    let mut lines = if line.width() + 2 + more.chars().count() <= width {
+    if line.width() + 2 + more.chars().count() <= width {
         vec![line.with(Style::Dim, format!("  {more}"))]
     } else {
         let mut lines = vec![line];
         lines.extend(dim(&format!("  {more}"), width, 2));
         lines
-    };
-    lines
+    }
 }
 
 /// Rates as a curve of one line, its top the largest of them.
@@ -438,6 +437,7 @@ q or Ctrl-C ends";
         peer.endpoint = "[2001:db8:100::1]:51830".to_owned();
         let mut path = path("starlink_roof", PathState::Down, "no answer for 4 s");
         path.last_error = Some(LastError {
+            code: "server_refuses".to_owned(),
             words: "2001:db8:100::1 refuses UDP 51830: is the program running there?".to_owned(),
             ..LastError::default()
         });
