@@ -102,23 +102,7 @@ fn run(options: &Invite) -> Result<Invited, SetupError> {
     let blank = existing.is_blank();
     let idle = !existing.has_peer();
     let forbidden = if blank { 0o007 } else { 0 };
-    if !blank {
-        existing.usable(path)?;
-    }
-    let mut editor = match existing.editor {
-        Some(editor) if !blank => editor,
-        old => {
-            let key_file = setup::key_path(old.as_ref(), path);
-            set_up(old, &key_file.to_string_lossy(), &mut notes)?
-        }
-    };
-    let mut config = usable(&editor, path)?;
-    let own = setup::key_path(Some(&editor), path);
-    if matches!(&config.main.private_key, KeySource::File(said) if *said != own && !said.exists()) {
-        let main = setup::main_name(&editor).unwrap_or_default();
-        editor.set(&main, Put::Option("private_key_file", &own.to_string_lossy()))?;
-        config = usable(&editor, path)?;
-    }
+    let (mut editor, config) = opened(existing, path, &mut notes)?;
     let Role::Server(server) = &config.main.role else {
         return Err(SetupError::NotAServer(path.to_owned()));
     };
@@ -165,6 +149,36 @@ fn run(options: &Invite) -> Result<Invited, SetupError> {
     }
     let (name, port) = (name.to_owned(), server.listen_port);
     Ok(Invited { name, code, port, notes, applied })
+}
+
+/// The server's text and what it means; where nothing is set up yet, a new one.
+fn opened(
+    existing: Existing,
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(Editor, Config), SetupError> {
+    let blank = existing.is_blank();
+    if !blank {
+        existing.usable(path)?;
+    }
+    let mut editor = match existing.editor {
+        Some(editor) if !blank => editor,
+        old => {
+            let key_file = setup::key_path(old.as_ref(), path);
+            set_up(old, &key_file.to_string_lossy(), notes)?
+        }
+    };
+    let config = usable(&editor, path)?;
+    // A copy of another set-up's configuration makes no key for that.
+    let own = setup::key_path(Some(&editor), path);
+    let foreign = |said: &Path| said != own && !said.exists();
+    if !matches!(&config.main.private_key, KeySource::File(said) if foreign(said)) {
+        return Ok((editor, config));
+    }
+    let main = setup::main_name(&editor).unwrap_or_default();
+    editor.set(&main, Put::Option("private_key_file", &own.to_string_lossy()))?;
+    let config = usable(&editor, path)?;
+    Ok((editor, config))
 }
 
 /// Starts a server that had no router so far, where a service does it; what to say.
