@@ -42,11 +42,10 @@ pub(super) fn table(status: &Status, colour: bool) -> String {
         if peer.paths.len() > 1 {
             let _ = writeln!(
                 out,
-                "Together {}/{} Mbit/s up/down, best link alone {}/{}; packets wait at most {:.0} ms",
+                "Together {}/{} Mbit/s up/down, best link alone {}; packets wait at most {:.0} ms",
                 mbit(bond.goodput_up_kbps),
                 mbit(bond.goodput_down_kbps),
-                mbit(bond.best_single_up_kbps),
-                mbit(bond.best_single_down_kbps),
+                measured(bond.best_single_up_kbps, bond.best_single_down_kbps),
                 bond.hold_ms,
             );
         }
@@ -143,7 +142,6 @@ fn paths(out: &mut String, paths: &[Path], colour: bool) {
 fn row(path: &Path) -> [String; 11] {
     let quota =
         if path.quota_used_mb == 0 { "-".to_owned() } else { path.quota_used_mb.to_string() };
-    let capacity = |kbps| if kbps == 0 { "?".to_owned() } else { mbit(kbps) };
     [
         path.wan.clone(),
         path.state.to_string(),
@@ -151,7 +149,7 @@ fn row(path: &Path) -> [String; 11] {
         format!("{:.1}", path.jitter_ms),
         format!("{:.1}/{:.1}", path.loss_up_percent, path.loss_down_percent),
         format!("{}/{}", mbit(path.rate_up_kbps), mbit(path.rate_down_kbps)),
-        format!("{}/{}", capacity(path.capacity_up_kbps), capacity(path.capacity_down_kbps)),
+        measured(path.capacity_up_kbps, path.capacity_down_kbps),
         path.mtu.to_string(),
         quota,
         if path.device.is_empty() { path.remote.clone() } else { path.device.clone() },
@@ -196,6 +194,15 @@ pub(super) fn mbit(kbps: u64) -> String {
     format!("{:.decimals$}", kbps as f64 / 1000.0)
 }
 
+/// What is known of a capacity, up and down, in Mbit/s.
+fn measured(up: Option<u64>, down: Option<u64>) -> String {
+    let one = |kbps: Option<u64>| kbps.map_or_else(|| "-".to_owned(), mbit);
+    match (up, down) {
+        (None, None) => "not measured yet".to_owned(),
+        _ => format!("{}/{}", one(up), one(down)),
+    }
+}
+
 /// Seconds in the two largest units.
 pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -236,7 +243,7 @@ mod tests {
             loss_down_percent: 1.25,
             rate_up_kbps: 9_500,
             rate_down_kbps: 123_456,
-            capacity_down_kbps: 200_000,
+            capacity_down_kbps: Some(200_000),
             mtu: 1500,
             ..Path::default()
         }
@@ -276,10 +283,10 @@ Bonded over 2 of 3 links, onebox0 with 10.99.0.2/24, MTU 1420, running for 1 d 1
 
 vps: up at 192.0.2.1:51830, last handshake 1 min 1 s ago, received 1.2 MB, sent 0 B
   WAN  State   RTT ms  Jitter  Loss % up/down  Mbit/s up/down  Capacity up/down   MTU  Quota MB  Device  Reason
-  dsl  active    12.3     0.5         0.0/1.2         9.5/123             ?/200  1500         -  dsl0    carries traffic
-  lte  active    12.3     0.5         0.0/1.2         9.5/123             ?/200  1500         -  lte0    carries traffic
-  sat  down      12.3     0.5         0.0/1.2         9.5/123             ?/200  1500         -  sat0    no answer for 4 s
-Together 0.0/0.0 Mbit/s up/down, best link alone 0.0/0.0; packets wait at most 0 ms
+  dsl  active    12.3     0.5         0.0/1.2         9.5/123             -/200  1500         -  dsl0    carries traffic
+  lte  active    12.3     0.5         0.0/1.2         9.5/123             -/200  1500         -  lte0    carries traffic
+  sat  down      12.3     0.5         0.0/1.2         9.5/123             -/200  1500         -  sat0    no answer for 4 s
+Together 0.0/0.0 Mbit/s up/down, best link alone not measured yet; packets wait at most 0 ms
 ";
         assert_eq!(table(&status(), false), expected);
     }

@@ -30,6 +30,8 @@ const NUMBERS: usize = 45;
 const PEER_NUMBERS: usize = 49;
 /// Columns of a peer's volumes.
 const VOLUMES: usize = 20;
+/// What stands below the paths while a bar has no full length.
+const UNTESTED: &str = "  untested: not measured yet, nothing has filled the link so far";
 /// Lines of changes at least, as far as there are that many.
 const CHANGES_MIN: usize = 3;
 
@@ -123,10 +125,11 @@ impl View {
         for (at, name) in ["down", "up  "].into_iter().enumerate() {
             let past = total.map(|t| if at == 0 { &t.down_kbps } else { &t.up_kbps });
             let past = past.map(Vec::as_slice).unwrap_or_default();
-            let best = if peer.paths.len() > 1 && alone[at] > 0 {
-                format!("   best link alone {}", mbit(alone[at]))
-            } else {
-                String::new()
+            let best = match alone[at] {
+                Some(alone) if peer.paths.len() > 1 => {
+                    format!("   best link alone {}", mbit(alone))
+                }
+                _ => String::new(),
             };
             let room = width.saturating_sub(CURVE_FROM + best.len());
             let shown = &past[past.len().saturating_sub(room.min(CURVE_MAX))..];
@@ -190,6 +193,11 @@ impl View {
             if !beside && path.state != PathState::Active && !reason.is_empty() {
                 lines.extend(dim(&format!("    {reason}"), width, 4));
             }
+        }
+        let known =
+            |path: &Path| path.capacity_down_kbps.is_some() && path.capacity_up_kbps.is_some();
+        if bars && !paths.iter().all(known) {
+            lines.extend(dim(UNTESTED, width, 2));
         }
         lines
     }
@@ -314,11 +322,11 @@ fn curve(rates: &[u64], ascii: bool) -> String {
     rates.iter().map(step).collect()
 }
 
-/// How much of a capacity is used; blank while that is not known.
-fn bar(rate: u64, capacity: u64, ascii: bool) -> String {
-    if capacity == 0 {
-        return " ".repeat(BAR);
-    }
+/// How much of a capacity is used; says so while that is not measured yet.
+fn bar(rate: u64, capacity: Option<u64>, ascii: bool) -> String {
+    let Some(capacity) = capacity.filter(|&kbps| kbps > 0) else {
+        return format!("{:BAR$}", "untested");
+    };
     let (used, free) = if ascii { ('#', '.') } else { ('█', '░') };
     let filled = usize::try_from(rate.saturating_mul(BAR as u64).div_ceil(capacity));
     let filled = filled.unwrap_or(BAR).min(BAR);
@@ -337,7 +345,7 @@ mod tests {
             reason: reason.to_owned(),
             rtt_ms: 23.4,
             rate_down_kbps: 40_000,
-            capacity_down_kbps: 50_000,
+            capacity_down_kbps: Some(50_000),
             ..Path::default()
         }
     }
@@ -354,7 +362,7 @@ mod tests {
             ],
             bond: Bond {
                 goodput_down_kbps: 90_000,
-                best_single_down_kbps: 50_000,
+                best_single_down_kbps: Some(50_000),
                 ..Bond::default()
             },
             ..Peer::default()
@@ -410,14 +418,14 @@ site0 up  192.0.2.1:51830, handshake 1 min 1 s ago, received 0 B, sent 0 B
   down    90.0 Mbit/s  ▁▁▄█   best link alone 50.0
   up       0.0 Mbit/s  ▁▁▁▁
   WAN  State     RTT ms   Loss     Down                Up           Why
-  dsl  active      23.4   0.0%     40.0 ███████░      0.0           in use
-  lte  backup      23.4   0.0%     40.0 ███████░      0.0           quota used up
+  dsl  active      23.4   0.0%     40.0 ███████░      0.0 untested  in use
+  lte  backup      23.4   0.0%     40.0 ███████░      0.0 untested  quota used up
+  untested: not measured yet, nothing has filled the link so far
 
   Changes
           50 s ago  dsl active, because
           51 s ago  dsl active, because
           52 s ago  dsl active, because
-          53 s ago  dsl active, because
 q or Ctrl-C ends";
         let text: Vec<&str> = text.lines().map(str::trim_end).collect();
         assert_eq!(text.join("\n"), expected);
@@ -544,10 +552,10 @@ q or Ctrl-C ends";
         assert_eq!(curve(&[0, 1000, 500, 1_000_000], true), "___#");
         assert_eq!(curve(&[], false), "");
         assert_eq!(
-            (bar(5, 10, true).as_str(), bar(99, 10, true).as_str()),
+            (bar(5, Some(10), true).as_str(), bar(99, Some(10), true).as_str()),
             ("####....", "########")
         );
-        assert_eq!(bar(5, 0, true), "        ");
+        assert_eq!(bar(5, None, true), "untested");
         let trouble = View { trouble: Some("not running".to_owned()), ..View::default() };
         assert!(text(&trouble, (80, 24)).ends_with("not running"));
     }

@@ -29,12 +29,9 @@ fn kbps(bytes_per_second: u64) -> u64 {
 pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&Wans>) -> Peer {
     let engine = &snapshot.engine;
     let sent = |own: u64, other: u64| if wans.is_some() { own } else { other };
-    let paths = engine.paths.iter().map(|p| path(p, snapshot, report, wans)).collect();
+    let paths: Vec<Path> = engine.paths.iter().map(|p| path(p, snapshot, report, wans)).collect();
     let via = snapshot.paths.iter().find_map(|p| p.via);
     let via = via.or_else(|| snapshot.paths.iter().find_map(|p| p.tried));
-    let best = |of: fn(&engine::PathSnapshot) -> u64| engine.paths.iter().map(of).max();
-    let (tx_best, rx_best) = (best(|p| p.tx_capacity), best(|p| p.rx_capacity));
-    let (tx_best, rx_best) = (tx_best.unwrap_or(0), rx_best.unwrap_or(0));
     Peer {
         name: name.to_owned(),
         state: peer_state(snapshot),
@@ -42,17 +39,17 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
         last_handshake_s: snapshot.handshake.map(|t| report.now.since(t) / SEC),
         rx_bytes: snapshot.rx_bytes,
         tx_bytes: snapshot.tx_bytes,
-        paths,
         bond: Bond {
             goodput_up_kbps: kbps(sent(engine.tx_rate, engine.rx_rate)),
             goodput_down_kbps: kbps(sent(engine.rx_rate, engine.tx_rate)),
-            best_single_up_kbps: kbps(sent(tx_best, rx_best)),
-            best_single_down_kbps: kbps(sent(rx_best, tx_best)),
+            best_single_up_kbps: best_single(&paths, |path| path.capacity_up_kbps),
+            best_single_down_kbps: best_single(&paths, |path| path.capacity_down_kbps),
             hold_ms: ms(engine.hold_us),
             retransmitted: engine.retransmitted,
             duplicated: engine.duplicated,
             released_late: engine.released_late,
         },
+        paths,
         last_error: refused(snapshot, report),
     }
 }
@@ -61,6 +58,18 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
 fn refused(snapshot: &PeerSnapshot, report: &Report) -> Option<LastError> {
     let (at, why) = snapshot.refused.filter(|_| snapshot.state != PeerState::Up)?;
     Some(refusal(why, report.now.since(at) / SEC))
+}
+
+/// A capacity as it is shown: what is carried now is not above it.
+fn capacity(known: Option<u64>, rate: u64) -> Option<u64> {
+    known.map(|known| kbps(known.max(rate)))
+}
+
+/// The capacity of the best path; `None` if that of a path in use is not known, which may be the best.
+fn best_single(paths: &[Path], of: fn(&Path) -> Option<u64>) -> Option<u64> {
+    let used = |path: &&Path| path.state == status::PathState::Active;
+    let known = paths.iter().filter(used).all(|path| of(path).is_some());
+    if known { paths.iter().filter_map(of).max() } else { None }
 }
 
 /// The addresses of the peers that are there, by which their paths lead to them.
@@ -95,7 +104,11 @@ fn path(
     let pair = |own: u64, other: u64| if wans.is_some() { (own, other) } else { (other, own) };
     let (loss_up, loss_down) = pair(p.tx_loss_ppm, p.rx_loss_ppm);
     let (rate_up, rate_down) = pair(p.tx_rate, p.rx_rate);
-    let (capacity_up, capacity_down) = pair(p.tx_capacity, p.rx_capacity);
+    let (capacity_up, capacity_down) = if wans.is_some() {
+        (p.tx_capacity, p.rx_capacity)
+    } else {
+        (p.rx_capacity, p.tx_capacity)
+    };
     let wan = entry.and_then(|e| e.wan.as_ref());
     let device = wan.map(|w| w.device.clone());
     let v4 = via.is_none_or(|via| via.remote().is_ipv4());
@@ -115,8 +128,8 @@ fn path(
         loss_down_percent: percent(loss_down),
         rate_up_kbps: kbps(rate_up),
         rate_down_kbps: kbps(rate_down),
-        capacity_up_kbps: kbps(capacity_up),
-        capacity_down_kbps: kbps(capacity_down),
+        capacity_up_kbps: capacity(capacity_up, rate_up),
+        capacity_down_kbps: capacity(capacity_down, rate_down),
         mtu: u32::from(p.mtu),
         rx_bytes: p.rx_bytes,
         tx_bytes: p.tx_bytes,

@@ -139,10 +139,10 @@ pub struct Path {
     pub rate_up_kbps: u64,
     /// What it carries now, server to router.
     pub rate_down_kbps: u64,
-    /// What it is believed to be able to carry, router to server; 0 while unknown.
-    pub capacity_up_kbps: u64,
-    /// What it is believed to be able to carry, server to router; 0 while unknown.
-    pub capacity_down_kbps: u64,
+    /// What it can carry, router to server; none until it was once full.
+    pub capacity_up_kbps: Option<u64>,
+    /// What it can carry, server to router; none until it was once full.
+    pub capacity_down_kbps: Option<u64>,
     /// Largest datagram that passes, bytes with IP header.
     pub mtu: u32,
     /// Bytes of datagrams received over it.
@@ -172,10 +172,11 @@ pub struct Bond {
     pub goodput_up_kbps: u64,
     /// Inner packets delivered, server to router.
     pub goodput_down_kbps: u64,
-    /// What the best path alone would give, router to server.
-    pub best_single_up_kbps: u64,
-    /// What the best path alone would give, server to router.
-    pub best_single_down_kbps: u64,
+    /// What the best path alone would give, router to server; none while the capacity of a path in
+    /// use is not known.
+    pub best_single_up_kbps: Option<u64>,
+    /// The same, server to router.
+    pub best_single_down_kbps: Option<u64>,
     /// Longest time that a packet may wait for its predecessors here.
     pub hold_ms: f64,
     /// Packets sent again after a loss.

@@ -74,12 +74,12 @@ fn the_status_is_as_the_contract_says() {
         "rtt_ms": 23.5, "rtt_min_ms": 0.0, "jitter_ms": 0.0,
         "loss_up_percent": 0.0, "loss_down_percent": 0.0,
         "rate_up_kbps": 7, "rate_down_kbps": 0,
-        "capacity_up_kbps": 0, "capacity_down_kbps": 0,
+        "capacity_up_kbps": null, "capacity_down_kbps": null,
         "mtu": 1492, "rx_bytes": 0, "tx_bytes": 0, "quota_used_mb": 3, "last_error": null,
     });
     let bond = json!({
         "goodput_up_kbps": 0, "goodput_down_kbps": 0,
-        "best_single_up_kbps": 0, "best_single_down_kbps": 0,
+        "best_single_up_kbps": null, "best_single_down_kbps": null,
         "hold_ms": 0.0, "retransmitted": 0, "duplicated": 0, "released_late": 0,
     });
     let last_error = json!({

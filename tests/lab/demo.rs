@@ -116,13 +116,14 @@ fn table(pair: &Pair<'_>, flow: &Flow) -> String {
         "  line       state     rtt ms   now Mbit/s   can Mbit/s   why not\n".to_string();
     for path in pair.router.paths() {
         let reason = if path.state == PathState::Active { "" } else { &path.reason };
+        let can = path.capacity_down_kbps.map(|kbps| format!("{:.1}", kbps as f64 / 1000.0));
+        let can = can.unwrap_or_else(|| "not measured".to_owned());
         text += &format!(
-            "  {:<10} {:<8} {:>7.1} {:>12.1} {:>12.1}   {reason}\n",
+            "  {:<10} {:<8} {:>7.1} {:>12.1} {can:>12}   {reason}\n",
             path.wan,
             path.state,
             path.rtt_ms,
             path.rate_down_kbps as f64 / 1000.0,
-            path.capacity_down_kbps as f64 / 1000.0,
         );
     }
     text + &format!("  download                    {mbit:>12.1}\n")

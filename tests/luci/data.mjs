@@ -56,7 +56,7 @@ export function newStatus(kind, state = 'up') {
 			rx_bytes: 48210000000, tx_bytes: 5120000000, paths, last_error: null,
 			bond: {
 				goodput_up_kbps: Math.round(sum('rate_up_kbps') * 0.97), goodput_down_kbps: Math.round(sum('rate_down_kbps') * 0.97),
-				best_single_up_kbps: most('capacity_up_kbps'), best_single_down_kbps: Math.round(most('rate_down_kbps') * 0.7),
+				best_single_up_kbps: most('capacity_up_kbps') || null, best_single_down_kbps: Math.round(most('rate_down_kbps') * 0.7),
 				hold_ms: 62.5, retransmitted: 1812, duplicated: 44, released_late: 3
 			}
 		} ],

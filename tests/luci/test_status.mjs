@@ -86,6 +86,21 @@ export default {
 		clean(page);
 	},
 
+	async 'what was not measured is not told'(browser) {
+		const status = newStatus('two');
+		const [ dsl, cable ] = status.peers[0].paths;
+
+		dsl.capacity_down_kbps = dsl.capacity_up_kbps = cable.capacity_up_kbps = null;
+		status.peers[0].bond.best_single_down_kbps = null;
+
+		const page = await browser.open('status', new Router({ status }));
+
+		await says(page, '.ob-headline', /^Bonded over 2 of 2 links, [0-9.]+ Mbit\/s down$/);
+		assert.match(await card(page, 'dsl').textContent(), /41\.2 Mbit\/s, not measured yet/);
+		assert.match(await card(page, 'cable').textContent(), /66\.8 Mbit\/s of 92 Mbit\/s/);
+		clean(page);
+	},
+
 	async 'reasons in words: known ones, others as they are'(browser) {
 		const status = newStatus('eight');
 		const reasons = [ WHY.returning, WHY.lossy, WHY.no_address, WHY.peer_closed, WHY.silent,

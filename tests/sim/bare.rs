@@ -214,7 +214,7 @@ pub fn describe(s: &Snapshot) -> String {
             p.rtt_min_us / MS,
             p.tx_loss_ppm as f64 / 1e4,
             p.tx_rate as f64 / 125e3,
-            p.tx_capacity as f64 / 125e3,
+            p.bandwidth as f64 / 125e3,
             if p.protected { ", protected" } else { "" },
         );
     }

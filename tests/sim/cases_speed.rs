@@ -2,8 +2,9 @@
 
 use crate::flow::{Flow, Way};
 use crate::link::Spec;
+use crate::packet::Side;
 use crate::report::TCP_SHARE;
-use crate::scenario::{Kind, Scenario, run_all};
+use crate::scenario::{Kind, Outcome, Scenario, run_all};
 use onebox::time::{MS, SEC};
 
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
@@ -201,4 +202,32 @@ fn a_fast_link_behind_a_slow_one_is_used() {
             .at_least("E", 0.85, |o| o.efficiency("tcp", 12.0, 25.0))
     };
     run_all(Kind::Bare, WAYS.map(scenario));
+}
+
+/// Bytes of small requests and answers fill nothing; a download fills the way down, and no other.
+#[test]
+fn a_capacity_is_told_when_a_link_was_full() {
+    let known = |o: &Outcome, side| o.capacity(side, 0).or(o.capacity(side, 1)).unwrap_or(0.0);
+    let links = [Spec::new(50_000, 20_000), Spec::new(20_000, 30_000)];
+    Scenario::new("pings and two calls over two links")
+        .links(links.clone())
+        .flow("ping", Flow::ping(50 * MS))
+        .flow("call up", Flow::constant(Way::Up, 100))
+        .flow("call down", Flow::constant(Way::Down, 100))
+        .lasts(20 * SEC)
+        .at_most("capacity up, kbit/s", 0.0, move |o| known(o, Side::Client))
+        .at_most("capacity down, kbit/s", 0.0, move |o| known(o, Side::Server))
+        .run_both();
+    let down = |o: &Outcome, link| o.capacity(Side::Server, link).unwrap_or(0.0);
+    Scenario::new("a download over two links, then peace")
+        .links(links)
+        .flow("tcp", Flow::bulk(Way::Down).for_us(8 * SEC))
+        .flow("ping", Flow::ping(50 * MS))
+        .lasts(14 * SEC)
+        .at_least("first, kbit/s", 0.93 * 50_000.0, move |o| down(o, 0))
+        .at_most("first, kbit/s", 1.05 * 50_000.0, move |o| down(o, 0))
+        .at_least("second, kbit/s", 0.93 * 20_000.0, move |o| down(o, 1))
+        .at_most("second, kbit/s", 1.05 * 20_000.0, move |o| down(o, 1))
+        .at_most("capacity up, kbit/s", 0.0, move |o| known(o, Side::Client))
+        .run_both();
 }

@@ -25,7 +25,7 @@ use crate::report::{self, Record};
 use crate::sealed::Sealed;
 use crate::trace;
 use crate::world::{Factory, World};
-use onebox::engine::{self, Memory, PathSettings};
+use onebox::engine::{self, Memory, PathSettings, Snapshot};
 use onebox::time::{SEC, Time};
 use std::fmt::Write;
 use std::rc::Rc;
@@ -78,6 +78,8 @@ pub struct Outcome {
     pub links: Vec<[Counters; 2]>,
     /// Sum of the rates of the links at the end, kbit/s, downwards.
     pub kbps_sum: u64,
+    /// What the ends know at the end, if they have engines.
+    pub ends: [Option<Snapshot>; 2],
     /// What the ends believe at the end.
     pub beliefs: [String; 2],
     /// Digest of all deliveries.
@@ -93,6 +95,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What an end says that a link can carry from there, kbit/s; nothing while it does not know.
+    pub fn capacity(&self, side: Side, link: usize) -> Option<f64> {
+        let path = &self.ends[side as usize].as_ref()?.paths[link];
+        Some(path.tx_capacity? as f64 / 125.0)
+    }
+
     /// What the flow's receiver measured (for a ping: its sender).
     pub fn flow(&self, name: &str) -> &Record {
         &self.flows.iter().find(|f| f.0 == name).expect("a flow of this name").1
@@ -342,6 +350,7 @@ impl Scenario {
                 .map(|w| [w.directions[0].counters, w.directions[1].counters])
                 .collect(),
             kbps_sum: world.wans.iter().map(|w| w.directions[1].spec.kbps).sum(),
+            ends: SIDES.map(|side| world.nodes[side as usize].snapshot(world.now)),
             beliefs: SIDES.map(|side| world.nodes[side as usize].describe(world.now)),
             trace: world.oracle.trace,
             packets: (world.oracle.sent, world.oracle.delivered),

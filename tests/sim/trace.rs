@@ -147,7 +147,7 @@ fn path_values(p: &PathSnapshot) -> String {
         p.state,
         p.reason,
         p.phase,
-        p.tx_capacity / 125,
+        p.bandwidth / 125,
         p.pacing / 125,
         p.in_flight,
         p.window,

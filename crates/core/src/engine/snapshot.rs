@@ -29,10 +29,13 @@ pub struct PathSnapshot {
     pub tx_rate: u64,
     /// Bytes per second received.
     pub rx_rate: u64,
-    /// Bytes per second that we believe to be able to send; 0 while unknown.
-    pub tx_capacity: u64,
+    /// Bytes per second at which we believe to be able to send, however little that was tried; 0
+    /// while unknown.
+    pub bandwidth: u64,
+    /// Bytes per second that the link takes from us; `None` until it was once full.
+    pub tx_capacity: Option<u64>,
     /// The same of the peer.
-    pub rx_capacity: u64,
+    pub rx_capacity: Option<u64>,
     /// The largest IP packet that passes.
     pub mtu: u16,
     /// Bytes sent, with all headers.
@@ -197,8 +200,11 @@ fn snapshot_path(p: &Path, now: Time, zero: i64) -> PathSnapshot {
         rx_loss_ppm: u64::from(p.peer.loss_ppm),
         tx_rate: p.tx.current(now),
         rx_rate: p.rx.current(now),
-        tx_capacity: p.rate.bandwidth(),
-        rx_capacity: u64::from(p.peer.capacity_kbps) * 125,
+        bandwidth: p.rate.bandwidth(),
+        tx_capacity: p.rate.capacity(),
+        rx_capacity: Some(u64::from(p.peer.capacity_kbps) * 125)
+            .filter(|&rate| rate > 0)
+            .or(p.settings.receive_rate_max),
         mtu: p.mtu.current(),
         tx_bytes: p.tx_bytes,
         rx_bytes: p.rx_bytes,

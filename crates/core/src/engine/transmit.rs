@@ -233,7 +233,7 @@ impl Engine {
                 path: path.id,
                 loss_ppm: path.tx.loss_ppm as u32,
                 rate_kbps: (path.tx.rate / 125) as u32,
-                capacity_kbps: (path.rate.bandwidth() / 125) as u32,
+                capacity_kbps: (path.rate.capacity().unwrap_or(0) / 125) as u32,
             }
             .write(w);
             if self.settings.side.opens() {

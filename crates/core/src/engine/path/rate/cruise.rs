@@ -64,6 +64,7 @@ impl Rate {
         } else if !self.latest_limited {
             self.overused = self.latest;
         }
+        self.note_filled();
         self.enter(now, Phase::Drain);
     }
 }

@@ -18,8 +18,8 @@
 //! the queue overflows.
 //!
 //! Each phase has a file: `startup`, `drain`, `cruise`, `probe` (up and down); `delivery` makes the
-//! samples, `sharing` is about who else uses the link, `policed` about loss without a queue, `params`
-//! has the numbers.
+//! samples, `sharing` is about who else uses the link, `policed` about loss without a queue, `filled`
+//! about what may be told of the estimate, `params` has the numbers.
 //!
 //! Limits: random loss never lowers the rate by itself; if it is rare it cannot be told from an
 //! overflow beside a rival, and costs those few percent each time. Samples taken while there was
@@ -28,6 +28,7 @@
 mod cruise;
 mod delivery;
 mod drain;
+mod filled;
 mod params;
 mod policed;
 mod probe;
@@ -136,6 +137,9 @@ pub struct Rate {
     known: bool,
     max: Option<u64>,
     policed: Policed,
+    /// Whether the link was once full, since the search began; and the estimate of the time before.
+    filled: bool,
+    carried: u64,
 }
 
 impl Rate {
@@ -180,6 +184,8 @@ impl Rate {
             known: false,
             max,
             policed: Policed::new(now),
+            filled: false,
+            carried: 0,
         }
     }
 

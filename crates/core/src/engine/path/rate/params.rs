@@ -86,6 +86,10 @@ pub const STARTUP_LOSS: u64 = 10;
 /// Part of a former estimate that a search begins with, percent. Simulation.
 pub const RESTART_PERCENT: u64 = 50;
 
+/// Bytes delivered with no pause in the sending, from which on a full link is believed: the initial
+/// window, as what fits into that says nothing. Simulation: half and twice as much go the same way.
+pub const FILLED_BYTES: u64 = INITIAL_WINDOW;
+
 // The drain.
 
 /// Part of the estimate that is sent while a queue drains, percent (draft-ietf-ccwg-bbr §5.3.2

@@ -44,6 +44,9 @@ impl Rate {
         if self.has_won(at.bw, at.rtt) && !known {
             self.climb(at.now, at.bw);
         } else if known {
+            if self.up_wins == 0 {
+                self.note_filled();
+            }
             self.up_losses = if self.up_wins > 0 { 0 } else { self.up_losses + 1 };
             self.enter(at.now, Phase::Cruise);
         }

@@ -9,6 +9,7 @@ impl Rate {
     /// A queue ends the search.
     pub(super) fn steer_startup(&mut self, at: &Observed<'_>) {
         if at.queue > at.limit && self.latest > 0 {
+            self.note_filled();
             self.enter(at.now, Phase::Drain);
         }
     }
@@ -29,6 +30,7 @@ impl Rate {
         let round = self.delivered - self.round_begin;
         let lossy = round > INITIAL_WINDOW && self.round_lost * 100 > round * STARTUP_LOSS;
         if self.full_rounds >= FULL_ROUNDS || lossy {
+            self.note_filled();
             self.enter(now, Phase::Drain);
         }
     }
@@ -36,11 +38,22 @@ impl Rate {
     /// The path comes back after an interruption: what it carried is a guess now, so begin at a part of it.
     pub fn restart(&mut self, now: Time) {
         let part = self.bandwidth() * RESTART_PERCENT / 100;
-        let (delivered, max) = (self.delivered, self.max);
+        let (delivered, max, carried) = (self.delivered, self.max, self.carried());
         let known = part > 0;
         self.interrupt(now, 0);
         let policed = core::mem::replace(&mut self.policed, Policed::new(now));
         let anew = Rate::new(now, max);
-        *self = Rate { delivered, filter: [part, 0], full: part, known, policed, ..anew };
+        // What was under way is no proof of what comes.
+        let limited_until = delivered;
+        *self = Rate {
+            delivered,
+            limited_until,
+            filter: [part, 0],
+            full: part,
+            known,
+            policed,
+            carried,
+            ..anew
+        };
     }
 }

@@ -103,3 +103,30 @@ fn a_falling_and_rising_rate_is_followed() {
     let (delivered, _) = link.run(Time(6_000_000), Time(10_000_000), 5_000_000);
     assert!(delivered * 100 > 5_000_000 * 90, "{delivered}");
 }
+
+#[test]
+fn a_link_has_a_capacity_when_it_was_full_and_keeps_it() {
+    let mut link = Link::new();
+    assert_eq!(link.rate.capacity(), None);
+    // Some packets now and then, all of them answered, and one that is late: nothing is full.
+    let mut now = Time(0);
+    for n in 0..500u64 {
+        now = now + 20_000;
+        link.rate.on_limited(0);
+        let delay = if n % 50 == 49 { 90_000 } else { 20_000 };
+        link.rtt.add(now, 20_000 + delay);
+        link.owd.add(now, delay as i64, true);
+        let Link { rate, rtt, owd, .. } = &mut link;
+        rate.on_ack(now, 300, now.0, delay as i64, 0, rtt, owd);
+    }
+    assert!(link.rate.bandwidth() > 0, "an estimate there is");
+    assert_eq!(link.rate.capacity(), None, "{:?}", link.rate);
+    let mut link = Link::new();
+    link.run(Time(0), Time(2_000_000), 1_250_000);
+    let full = link.rate.capacity().expect("it was full");
+    assert!(full.abs_diff(1_250_000) < 60_000, "{full}");
+    link.rate.restart(Time(2_000_000));
+    assert_eq!(link.rate.capacity(), Some(full), "told until it is full again");
+    let bounded = Rate::new(Time(0), Some(500_000));
+    assert_eq!(bounded.capacity(), Some(500_000), "what is configured is known");
+}

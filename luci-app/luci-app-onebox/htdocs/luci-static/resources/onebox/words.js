@@ -138,7 +138,8 @@ function bonded(peer) {
 		return _('Bonded over %d of %d links, %s down, %s × your best link')
 			.format(used.length, peer.paths.length, down, number(gain(bond), 2));
 
-	const room = used.reduce((sum, path) => sum + path.capacity_down_kbps, 0);
+	/* Not a number unless each of them was measured. */
+	const room = used.reduce((sum, path) => sum + (path.capacity_down_kbps || NaN), 0);
 
 	return room > 0
 		? _('Bonded over %d of %d links, %s down of about %s')

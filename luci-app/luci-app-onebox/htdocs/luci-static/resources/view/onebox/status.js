@@ -51,7 +51,8 @@ function bar(share, mood) {
 function meter(title, rate, capacity, colour) {
 	return div('ob-meter', [
 		E('span', { class: 'ob-sub' }, title),
-		E('span', [ capacity > 0 ? _('%s of %s').format(words.rate(rate), words.rate(capacity)) : words.rate(rate) ]),
+		E('span', [ capacity > 0 ? _('%s of %s').format(words.rate(rate), words.rate(capacity))
+			: _('%s, not measured yet').format(words.rate(rate)) ]),
 		bar(capacity > 0 ? rate / capacity : 0, colour)
 	]);
 }
