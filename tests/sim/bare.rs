@@ -16,7 +16,8 @@ use crate::node::{LinkEvent, Node, Outgoing};
 use crate::packet::Side;
 use onebox::buffer::Pool;
 use onebox::engine::{
-    Engine, Event, HOLD_MAX_US, Memory, Mode, PathSettings, Reason, Settings, Snapshot, Target,
+    Engine, Event, HOLD_MAX_US, Memory, Mode, PathSettings, Reason, Settings, Snapshot,
+    SpeedTestPlan, Target,
 };
 use onebox::time::{MS, SEC, Time};
 use onebox::wire::{OVERHEAD, PATHS_MAX, PathId, ip};
@@ -173,6 +174,10 @@ impl Node for Bare {
 
     fn poll_timeout(&mut self) -> Time {
         self.engine.poll_timeout()
+    }
+
+    fn speed_test(&mut self, now: Time, plan: SpeedTestPlan) {
+        self.engine.start_speed_test(now, plan);
     }
 
     fn mtu(&self) -> u16 {

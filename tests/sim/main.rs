@@ -47,6 +47,7 @@ mod world;
 mod cases_exclusion;
 mod cases_harm;
 mod cases_links;
+mod cases_measure;
 mod cases_memory;
 mod cases_mtu;
 mod cases_outage;

@@ -1,7 +1,7 @@
 //! What the world drives: one end of a tunnel, whatever it is made of.
 
 use crate::link::Datagram;
-use onebox::engine::{Memory, Snapshot};
+use onebox::engine::{Memory, Snapshot, SpeedTestPlan};
 use onebox::time::Time;
 
 /// A datagram that a node wants sent, and where.
@@ -46,6 +46,10 @@ pub trait Node {
     fn poll_deliver(&mut self) -> Option<Vec<u8>>;
     /// When it wants to be woken.
     fn poll_timeout(&mut self) -> Time;
+    /// Begins a speed test, if it knows how.
+    fn speed_test(&mut self, now: Time, plan: SpeedTestPlan) {
+        let _ = (now, plan);
+    }
     /// The longest packet that the tunnel takes whole.
     fn mtu(&self) -> u16;
     /// What it keeps.

@@ -13,7 +13,7 @@ use onebox::buffer::Pool;
 use onebox::crypto::keys::{PresharedKey, PrivateKey};
 use onebox::endpoint::{Endpoint, Event, PeerId, PeerSettings, Prefix, Settings, Udp, Via};
 use onebox::endpoint::{SocketId, TransmitBatch};
-use onebox::engine::{self, Memory, Mode, PathSettings, Reason};
+use onebox::engine::{self, Memory, Mode, PathSettings, Reason, SpeedTestPlan};
 use onebox::time::{SEC, Time};
 use onebox::wire::PathId;
 use std::collections::VecDeque;
@@ -182,6 +182,10 @@ impl Node for Sealed {
 
     fn poll_timeout(&mut self) -> Time {
         self.endpoint.poll_timeout()
+    }
+
+    fn speed_test(&mut self, now: Time, plan: SpeedTestPlan) {
+        assert!(self.endpoint.start_speed_test(now, self.peer, plan), "not connected");
     }
 
     fn mtu(&self) -> u16 {

@@ -245,6 +245,8 @@ fn wire() -> Vec<(&'static str, Vec<u8>)> {
                 parity: b"parity",
             })),
         ),
+        ("load", one(Frame::Load { id: 0x0403_0201, paths: 3, ms: 5000, kbytes: 256_000 })),
+        ("load_state", one(Frame::LoadState { id: 0x0403_0201, state: 3, wait_s: 600 })),
         ("packet_sized", sized.to_vec()),
         (
             "packet_to_the_end",

@@ -63,7 +63,7 @@ use crate::buffer::{Buf, Pool};
 use crate::crypto::handshake::Initiator;
 use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::crypto::rng::{Dice, SecretRng};
-use crate::engine::{self, Mode, PathSettings, PathState, Reason, Side};
+use crate::engine::{self, Mode, PathSettings, PathState, Reason, Side, SpeedTestPlan};
 use crate::time::Time;
 use crate::wire::{PATHS_MAX, PathId, ip};
 use accept::{Answers, Bucket};
@@ -381,6 +381,24 @@ impl Endpoint {
                 engine.set_mode(now, path, mode);
             }
         });
+    }
+
+    /// Begins a speed test towards a peer; whether it is connected.
+    pub fn start_speed_test(&mut self, now: Time, id: PeerId, plan: SpeedTestPlan) -> bool {
+        let up = self.peers.get_mut(&id).filter(|peer| peer.state() == PeerState::Up);
+        let Some(engine) = up.and_then(|peer| peer.engine.as_mut()) else { return false };
+        engine.start_speed_test(now, plan);
+        self.touch(now, id);
+        true
+    }
+
+    /// Ends the speed test towards a peer.
+    pub fn stop_speed_test(&mut self, now: Time, id: PeerId) {
+        let engine = self.peers.get_mut(&id).and_then(|peer| peer.engine.as_mut());
+        if let Some(engine) = engine {
+            engine.stop_speed_test(now);
+            self.touch(now, id);
+        }
     }
 
     /// Forgets a path, but for its packet numbers and its replay window: should its id be used

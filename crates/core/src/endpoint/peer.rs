@@ -105,6 +105,8 @@ pub(super) struct Peer {
     pub side: Side,
     template: engine::Settings,
     pub engine: Option<Box<Engine>>,
+    /// What it may still ask for to test its speed: no more by beginning anew.
+    allowance: engine::Allowance,
     /// What of the memory of all it was counted to have, bytes.
     pub charged: usize,
     /// Names our end of the connection.
@@ -156,6 +158,7 @@ impl Peer {
             side,
             template,
             engine: None,
+            allowance: engine::Allowance::default(),
             charged: 0,
             instance: rng.next_u64(),
             remote_instance: None,
@@ -213,6 +216,7 @@ impl Peer {
     /// An engine with the paths that are open.
     fn new_engine(&self, now: Time) -> Engine {
         let mut engine = Engine::new(self.template.clone(), now);
+        engine.set_allowance(self.allowance);
         for (id, slot) in self.paths() {
             engine.open_path(now, id, slot.settings);
             if let Some(reason) = slot.lost {
@@ -240,7 +244,9 @@ impl Peer {
     /// knew it must be gone already.
     pub fn rebuild(&mut self) {
         self.template.seed = self.template.seed.wrapping_add(1);
-        self.engine = None;
+        if let Some(engine) = self.engine.take() {
+            self.allowance = engine.allowance();
+        }
         self.alive = false;
         self.silent = false;
         if !self.side.opens() {

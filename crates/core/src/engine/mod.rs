@@ -28,6 +28,7 @@
 mod duplicate;
 mod exclusion;
 mod flow_table;
+mod load;
 mod parity;
 mod path;
 mod queue;
@@ -36,14 +37,17 @@ mod resequence;
 mod schedule;
 mod settings;
 mod snapshot;
+mod speed_test;
 mod timer;
 mod transmit;
 mod unacked;
 
+pub use load::{Allowance, HOUR_BYTES_MAX, LOAD_BYTES_MAX, LOAD_US_MAX};
 pub use path::rate::Phase;
 pub use path::state::{PathState, Reason};
 pub use settings::{HOLD_MAX_US, MEMORY, Mode, PathSettings, Settings, Side};
 pub use snapshot::{Memory, PathSnapshot, Snapshot};
+pub use speed_test::{Refusal, STEP_US_MIN, SpeedTestPlan, SpeedTestSnapshot, StepResult, Way};
 
 use crate::buffer::{Buf, Pool};
 use crate::crypto::packet::{PacketNumber, PacketNumbers};
@@ -157,6 +161,13 @@ pub struct Engine {
     duplicated: u64,
     /// Datagrams of the peer that were lost and rebuilt.
     repaired: u64,
+    /// Paths that are being filled with padding, and what the peer has asked of that kind.
+    load: Option<Box<load::Load>>,
+    requested: Option<load::Requested>,
+    /// A request that came while another was under way.
+    refused: Option<u32>,
+    allowance: Allowance,
+    speed_test: Option<Box<speed_test::SpeedTest>>,
 }
 
 impl Engine {
@@ -195,6 +206,11 @@ impl Engine {
             duplicates: duplicate::Duplicates::default(),
             duplicated: 0,
             repaired: 0,
+            load: None,
+            requested: None,
+            refused: None,
+            allowance: Allowance::default(),
+            speed_test: None,
             settings,
         }
     }

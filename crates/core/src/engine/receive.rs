@@ -96,6 +96,12 @@ impl Engine {
             }
             Frame::Skip { flow, first, count } => self.resequencer.skip(flow, first, count),
             Frame::Close { .. } => self.handle_close(now),
+            Frame::Load { id, paths, ms, kbytes } => self.handle_load(now, id, paths, ms, kbytes),
+            Frame::LoadState { id, state, wait_s } => {
+                if let Some(test) = &mut self.speed_test {
+                    test.on_state(now, id, state, wait_s);
+                }
+            }
             // Needs the number of its datagram.
             Frame::Repair(_) => {}
         }

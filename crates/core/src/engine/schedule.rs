@@ -161,7 +161,7 @@ impl Engine {
             if transmit.is_some() {
                 return transmit;
             }
-            if let Some(path) = self.path_mut(id) {
+            if let Some(path) = self.path_mut(id).filter(|path| !path.loaded) {
                 path.rate.on_limited(path.sent.in_flight());
             }
             if take.ahead == 0 && !trial {
@@ -177,7 +177,7 @@ impl Engine {
     /// Nothing waits: whatever the paths deliver now says little about what they could.
     fn note_limited(&mut self, now: Time) {
         for path in self.paths.iter_mut().flatten().filter(|p| p.health.is_usable()) {
-            if path.pacer.next() <= now && path.room() > 0 {
+            if path.pacer.next() <= now && path.room() > 0 && !path.loaded {
                 path.rate.on_limited(path.sent.in_flight());
             }
         }

@@ -2,7 +2,7 @@
 
 use super::path::Path;
 use super::path::rate::Phase;
-use super::{Engine, PathState, Reason};
+use super::{Engine, PathState, Reason, SpeedTestSnapshot};
 use crate::time::Time;
 use crate::wire::PathId;
 
@@ -128,6 +128,8 @@ pub struct Snapshot {
     pub repaired: u64,
     /// What is kept.
     pub memory: Memory,
+    /// How the last speed test goes, or went.
+    pub speed_test: Option<SpeedTestSnapshot>,
 }
 
 impl Engine {
@@ -156,6 +158,7 @@ impl Engine {
             abandoned: self.unacked.abandoned,
             repaired: self.repaired,
             memory: self.memory(),
+            speed_test: self.speed_test(now),
         }
     }
 

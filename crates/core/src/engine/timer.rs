@@ -18,6 +18,10 @@ enum ConnTimer {
     Hold,
     /// While the connection is in use, the peer hears of our measurements and of the hold.
     Report,
+    /// The filling of paths ends.
+    Load,
+    /// A speed test wants to be looked at.
+    SpeedTest,
 }
 
 /// What each path waits for.
@@ -44,7 +48,8 @@ enum PathTimer {
 }
 
 impl ConnTimer {
-    const ALL: [ConnTimer; 2] = [ConnTimer::Hold, ConnTimer::Report];
+    const ALL: [ConnTimer; 4] =
+        [ConnTimer::Hold, ConnTimer::Report, ConnTimer::Load, ConnTimer::SpeedTest];
 }
 
 impl PathTimer {
@@ -98,6 +103,8 @@ impl Engine {
                 self.last_report + REPORT_US
             }
             ConnTimer::Report => Time::FAR,
+            ConnTimer::Load => self.load_due(),
+            ConnTimer::SpeedTest => self.speed_test_due(),
         }
     }
 
@@ -116,7 +123,9 @@ impl Engine {
             PathTimer::MtuProbe => path.mtu.due(),
             PathTimer::Parity => path.repair_due(),
             // A path whose turn has come and that took nothing waits for something else.
-            PathTimer::Pacing if at.sending && path.room() > 0 && path.pacer.next() > at.now => {
+            PathTimer::Pacing
+                if (at.sending || path.loaded) && path.room() > 0 && path.pacer.next() > at.now =>
+            {
                 path.pacer.next()
             }
             PathTimer::Pacing => Time::FAR,
@@ -144,6 +153,7 @@ impl Engine {
     /// Does what is due: gives up gaps, finds losses, suspects silent paths.
     pub fn handle_timeout(&mut self, now: Time, _pool: &mut Pool) {
         self.resequencer.handle_timeout(now);
+        self.drive_speed_test(now);
         if self.last_used != self.shrunk_for && !self.is_used_within(now, SHRINK_AFTER_US) {
             self.shrink(now);
         } else if now.since(self.shrunk_at) >= SHRINK_FLOWS_US {

@@ -39,7 +39,8 @@ impl Engine {
         let transmit = self
             .transmit_control(now, out)
             .or_else(|| self.transmit_repair(now, out))
-            .or_else(|| self.transmit_data(now, pool, out));
+            .or_else(|| self.transmit_data(now, pool, out))
+            .or_else(|| self.transmit_load(now, out));
         if transmit.is_none() {
             self.drained_at = now;
         }
@@ -197,7 +198,12 @@ impl Engine {
     }
 
     /// What the peer should know now and then: our measurements, the hold, the use of paths.
-    fn transmit_report(&mut self, now: Time, busy: bool, out: &mut [u8]) -> Option<Transmit> {
+    pub(super) fn transmit_report(
+        &mut self,
+        now: Time,
+        busy: bool,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
         // Not for every datagram: it is a sum over all paths.
         if now.since(self.hold_at) >= HOLD_EVERY_US {
             (self.hold_now, self.hold_at) = (self.hold(now), now);
@@ -207,7 +213,9 @@ impl Engine {
         let hold_changed = hold.abs_diff(self.hold_reported) > self.hold_reported / HOLD_CHANGE;
         let usable = self.paths().any(|p| p.health.is_usable());
         let due = busy && now.since(self.last_report) >= REPORT_US;
-        let news = due || self.report_status || self.unacked.has_skips() || (busy && hold_changed);
+        let load = self.has_load_news(now);
+        let news =
+            due || load || self.report_status || self.unacked.has_skips() || (busy && hold_changed);
         if !usable || !news {
             return None;
         }
@@ -221,6 +229,9 @@ impl Engine {
             self.last_report = now;
             self.write_status(&mut w);
             self.report_status = false;
+        }
+        if load {
+            self.write_load(now, &mut w);
         }
         self.write_skips(&mut w);
         let len = w.len();
@@ -291,4 +302,4 @@ fn control(out: &mut [u8]) -> Writer<'_> {
 }
 
 /// A datagram without inner packets.
-const NOTHING: [u32; CONTENT_MAX] = [NONE; CONTENT_MAX];
+pub(super) const NOTHING: [u32; CONTENT_MAX] = [NONE; CONTENT_MAX];

@@ -27,6 +27,8 @@ const HOLD: u8 = 0x08;
 const SKIP: u8 = 0x09;
 const CLOSE: u8 = 0x0a;
 const REPAIR: u8 = 0x0b;
+const LOAD: u8 = 0x0c;
+const LOAD_STATE: u8 = 0x0d;
 const PACKET: u8 = 0x40;
 const ORDERED: u8 = 0x01;
 const SIZED: u8 = 0x02;
@@ -109,6 +111,27 @@ pub enum Frame<'a> {
     Close {
         /// 0: it is stopping; 1, which we do not send: it was told to reconnect.
         reason: u8,
+    },
+    /// Asks the server to fill paths with padding for a while, for a speed test.
+    Load {
+        /// Names the request: repeated, it is still the same.
+        id: u32,
+        /// Which paths, a bit each from the lowest.
+        paths: u16,
+        /// For how long, milliseconds; 0 ends the one of this name.
+        ms: u16,
+        /// Kilobytes (1000 bytes) that each path may take at most, with all headers.
+        kbytes: u32,
+    },
+    /// What has become of such a request.
+    LoadState {
+        /// Its name.
+        id: u32,
+        /// What: 0 begun, 1 at its end, 2 refused, as another is under way, 3 refused, as the hour's
+        /// bytes are used up, 4 refused, as no such path works.
+        state: u8,
+        /// Seconds after which to ask again, where that helps.
+        wait_s: u16,
     },
     /// Parity of datagrams of this path, from which a lost one can be rebuilt.
     Repair(Repair<'a>),
@@ -291,6 +314,12 @@ impl<'a> Frame<'a> {
                 (SKIP, b.u16(flow) && b.u24(first) && b.u16(count))
             }
             Frame::Close { reason } => (CLOSE, b.u8(reason)),
+            Frame::Load { id, paths, ms, kbytes } => {
+                (LOAD, b.u32(id) && b.u16(paths) && b.u16(ms) && b.u32(kbytes))
+            }
+            Frame::LoadState { id, state, wait_s } => {
+                (LOAD_STATE, b.u32(id) && b.u8(state) && b.u16(wait_s))
+            }
             Frame::Repair(_) => (REPAIR, false),
             Frame::Packet { .. } => (PACKET, false),
         }
@@ -398,6 +427,8 @@ fn read_control(kind: u8, mut b: Reader<'_>) -> Result<Option<Frame<'_>>, Malfor
         HOLD => Frame::Hold { us: b.u32()? },
         SKIP => Frame::Skip { flow: b.u16()?, first: b.u24()?, count: b.u16()? },
         CLOSE => Frame::Close { reason: b.u8()? },
+        LOAD => Frame::Load { id: b.u32()?, paths: b.u16()?, ms: b.u16()?, kbytes: b.u32()? },
+        LOAD_STATE => Frame::LoadState { id: b.u32()?, state: b.u8()?, wait_s: b.u16()? },
         REPAIR => Frame::Repair(Repair::read(&mut b)?),
         _ => return Ok(None),
     }))
@@ -446,6 +477,8 @@ mod tests {
             Frame::Hold { us: 90_000 },
             Frame::Skip { flow: 513, first: 0xff_fffe, count: 2 },
             Frame::Close { reason: 1 },
+            Frame::Load { id: 7, paths: 0x8001, ms: 5000, kbytes: 524_288 },
+            Frame::LoadState { id: 7, state: 3, wait_s: 1800 },
             Frame::Repair(Repair {
                 first: u32::MAX,
                 members: 1 << 63 | 1,

@@ -192,3 +192,30 @@ fn a_path_that_is_opened_again_cannot_be_replayed() {
     world.drain();
     assert_eq!(world.nodes[1].delivered.len(), delivered);
 }
+
+#[test]
+fn who_begins_anew_gets_no_more_bytes_for_speed_tests() {
+    let mut world = World::connected();
+    let mut used_up = engine::Allowance::default();
+    while used_up.take(world.now, engine::LOAD_BYTES_MAX).is_ok() {}
+    let peer = world.endpoint(0).peers.get_mut(&PeerId(0)).unwrap();
+    peer.engine.as_mut().unwrap().set_allowance(used_up);
+    let client = world.client(1, 1, 77);
+    world.nodes[1].endpoint = client;
+    world.run(200 * MS);
+    let now = world.now;
+    let plan = engine::SpeedTestPlan {
+        id: 1,
+        paths: vec![(PathId(0), u64::MAX)],
+        ways: vec![engine::Way::Down],
+        step_us: SEC,
+        together: false,
+    };
+    let id = *world.endpoint(1).peers.keys().next().unwrap();
+    assert!(world.endpoint(1).start_speed_test(now, id, plan));
+    world.run(SEC);
+    let now = world.now;
+    let seen = world.endpoint(1).snapshot(now).peers[0].engine.speed_test.clone().unwrap();
+    let rate = seen.results.first().map(|result| result.rate);
+    assert!(matches!(rate, Some(Err(engine::Refusal::Hour(_)))), "{seen:?}");
+}

@@ -140,6 +140,8 @@ pub struct Path {
     pub last_sent: Time,
     /// A ping has to go out now: the tail of what was sent is unanswered.
     pub ping_now: bool,
+    /// Padding fills what is left of it: there is always something to send.
+    pub loaded: bool,
     /// What the peer reports.
     pub peer: PeerReport,
     /// What we send.
@@ -192,6 +194,7 @@ impl Path {
             last_stamp: (now.0 as u32).wrapping_sub(1),
             last_sent: now,
             ping_now: false,
+            loaded: false,
             peer: PeerReport::default(),
             tx: Meter::default(),
             rx: Meter::default(),

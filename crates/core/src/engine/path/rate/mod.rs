@@ -210,6 +210,11 @@ impl Rate {
         self.policed.cap().map_or(rate, |m| rate.min(m))
     }
 
+    /// Bytes acknowledged since the beginning.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     /// What the controller is doing.
     pub fn phase(&self) -> Phase {
         self.phase
