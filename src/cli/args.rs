@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     note = "'onebox help COMMAND' tells more of one.",
-    note = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not running (stop, reload, status).",
+    note = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not running (stop, reload, status, \
+            test).",
     help_triggers("-h", "--help")
 )]
 struct Line {
@@ -39,6 +40,8 @@ pub enum Command {
     Reload(Reload),
     /// Show the state.
     Status(Status),
+    /// Test the speed.
+    Test(Test),
     /// Check a configuration.
     Check(Check),
     /// Say what is wrong.
@@ -127,6 +130,45 @@ pub struct Status {
     /// show it anew every second until Ctrl-C
     #[argh(switch)]
     pub watch: bool,
+}
+
+/// router: test the speed of a link, or of each and then of all together; user traffic goes first
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "test",
+    help_triggers("-h", "--help"),
+    note = "It takes as many bytes as the links carry in that time, at most 512 MB for each part and no \
+            more than a quota leaves. Interrupted, it goes on until it is through."
+)]
+pub struct Test {
+    /// only this WAN, even if its bytes cost money
+    #[argh(positional, arg_name = "WAN")]
+    pub wan: Option<String>,
+    /// only to the server
+    #[argh(switch)]
+    pub up: bool,
+    /// only from the server
+    #[argh(switch)]
+    pub down: bool,
+    /// how long each link and direction takes, 1 to 10, default 5
+    #[argh(option, arg_name = "N")]
+    pub seconds: Option<u64>,
+    /// also WANs whose bytes cost money
+    #[argh(switch)]
+    pub metered: bool,
+    /// end the test that is under way
+    #[argh(switch)]
+    pub stop: bool,
+    /// print the result as JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// configuration that names the control socket, default /etc/config/onebox
+    #[argh(option, short = 'c', arg_name = "FILE", default = "default_path()")]
+    pub config: PathBuf,
+    /// the control socket itself
+    #[argh(option, arg_name = "PATH")]
+    pub control: Option<PathBuf>,
 }
 
 /// show every problem of a configuration; fails if one is an error

@@ -7,7 +7,7 @@
 //! | 0 | done |
 //! | 1 | failed: the configuration has errors, the running program refuses, the system refuses |
 //! | 2 | wrong usage |
-//! | 3 | not running (`stop`, `reload`, `status`) |
+//! | 3 | not running (`stop`, `reload`, `status`, `test`) |
 //!
 //! What was asked for goes to stdout, everything else to stderr as `onebox: message`.
 
@@ -27,6 +27,7 @@ mod screen;
 mod selftest;
 mod service;
 mod setup;
+mod speed;
 mod status;
 mod suggest;
 mod table;
@@ -77,6 +78,7 @@ pub fn run(command: &Command, start: impl FnOnce(&Start) -> Exit) -> Exit {
         Command::Stop(options) => remote::stop(options),
         Command::Reload(options) => remote::reload(options),
         Command::Status(options) => status::status(options),
+        Command::Test(options) => speed::test(options),
         Command::Check(options) => check::check(options),
         Command::Doctor(options) => doctor::doctor(options),
         Command::Genkey(_) => keys::genkey(),

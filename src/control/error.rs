@@ -27,6 +27,12 @@ pub enum RequestError {
     /// What arrived has no end, or is too long.
     #[error("not a request: no line of at most {REQUEST_MAX} bytes")]
     NoLine,
+    /// Nothing can be tested: why.
+    #[error("{0}")]
+    NotTestable(String),
+    /// A speed test is under way.
+    #[error("a speed test is under way")]
+    TestRunning,
     /// The thread that moves packets has ended.
     #[error("the data plane has ended")]
     DataPlane,
@@ -55,6 +61,8 @@ impl RequestError {
             RequestError::BadArgument(_) => "bad_argument",
             RequestError::NotARequest(_) => "bad_request",
             RequestError::NoLine => "no_line",
+            RequestError::NotTestable(_) => "not_testable",
+            RequestError::TestRunning => "test_running",
             RequestError::DataPlane => "data_plane_ended",
             RequestError::Refused(_) => "refused",
             RequestError::Ending => "ending",
@@ -91,6 +99,8 @@ mod tests {
             (RequestError::BadArgument("a"), ubus::Status::INVALID_ARGUMENT),
             (RequestError::NotARequest(json()), ubus::Status::UNKNOWN_ERROR),
             (RequestError::NoLine, ubus::Status::UNKNOWN_ERROR),
+            (RequestError::NotTestable("a".to_owned()), ubus::Status::UNKNOWN_ERROR),
+            (RequestError::TestRunning, ubus::Status::UNKNOWN_ERROR),
             (RequestError::DataPlane, ubus::Status::UNKNOWN_ERROR),
             (RequestError::Refused("a".to_owned()), ubus::Status::UNKNOWN_ERROR),
             (RequestError::Ending, ubus::Status::UNKNOWN_ERROR),

@@ -36,6 +36,8 @@ pub const CONNECTIONS_MAX: usize = 16;
 
 /// What [`Request::History`] takes as its step.
 pub const STEP: &str = "step is 1, 60 or 3600";
+/// What [`Request::Test`] takes as its seconds.
+pub const SECONDS: &str = "seconds is 1 to 10";
 
 /// Where a socket is: a symbolic link leads to it, which whoever may write in the link's folder
 /// can make for a program that may not.
@@ -82,6 +84,24 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer: Option<String>,
     },
+    /// Begin a speed test; the result is a [`Testing`], how it goes is in the status.
+    Test {
+        /// Name of the WAN; none means each that works, and all together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wan: Option<String>,
+        /// Only this direction.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// Seconds for each link and direction; none means 5.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+        /// WANs whose bytes cost money as well.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        metered: bool,
+        /// None: end the one that is under way.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stop: bool,
+    },
     /// Use a WAN in another way until the next start.
     SetPath {
         /// Name of the WAN.
@@ -106,6 +126,31 @@ pub enum Response {
     Events(Events),
     /// To [`Request::Reload`].
     Reloaded(Reloaded),
+    /// To [`Request::Test`].
+    Testing(Testing),
+}
+
+/// A direction, seen from the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// To the server.
+    Up,
+    /// From the server.
+    Down,
+}
+
+/// A speed test that has begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Testing {
+    /// The peer in whose status it is.
+    pub peer: String,
+    /// Its name there.
+    pub id: u32,
+    /// How long it takes at most.
+    pub seconds: u64,
+    /// WANs that are left out, and why, a sentence each.
+    pub skipped: Vec<String>,
 }
 
 /// What a reload has done.

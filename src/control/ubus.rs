@@ -17,7 +17,7 @@
 //! lost. Rights are the bus's: root may all, others what its access list allows.
 
 use super::server::{Call, ask};
-use super::{Mode, Request, RequestError, STEP};
+use super::{Mode, Request, RequestError, SECONDS, STEP};
 use crate::config::DEFAULT_UBUS_SOCKET;
 use crate::status::{Change, Problem, Problems};
 use onebox_linux::clock;
@@ -61,6 +61,16 @@ const OBJECT: Object = Object {
         Method { name: "paths", arguments: &[] },
         Method { name: "reconnect", arguments: &[("peer", Type::String)] },
         Method { name: "set_path", arguments: &[("wan", Type::String), ("mode", Type::String)] },
+        Method {
+            name: "test",
+            arguments: &[
+                ("wan", Type::String),
+                ("way", Type::String),
+                ("seconds", Type::Int32),
+                ("metered", Type::Int8),
+                ("stop", Type::Int8),
+            ],
+        },
         Method { name: "reload", arguments: &[] },
         Method { name: "history", arguments: &[("since", Type::Int32), ("step", Type::Int32)] },
         Method { name: "events", arguments: &[("since", Type::Int32)] },
@@ -493,6 +503,7 @@ fn request(call: &Invocation) -> Result<Option<Request>, RequestError> {
     const SINCE: &str = "since is seconds since 1970";
     const MODE: &str = "mode is active, backup or off";
     const WAN: &str = "wan is the name of a WAN";
+    const WAY: &str = "way is up or down";
     let wrong = RequestError::BadArgument;
     let arguments = call.table().map_err(|_| wrong("the arguments are malformed"))?;
     let text = |name: &str, accepted| match arguments.get(name) {
@@ -503,6 +514,11 @@ fn request(call: &Invocation) -> Result<Option<Request>, RequestError> {
     let number = |name: &str, accepted| match arguments.get(name) {
         Some(number) => number.as_u64().map(Some).ok_or(wrong(accepted)),
         None => Ok(None),
+    };
+    let flag = |name: &str, accepted| match arguments.get(name) {
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(number) => number.as_u64().map(|n| n != 0).ok_or(wrong(accepted)),
+        None => Ok(false),
     };
     Ok(Some(match call.method.as_str() {
         "history" => match number("step", STEP)? {
@@ -515,6 +531,16 @@ fn request(call: &Invocation) -> Result<Option<Request>, RequestError> {
         "status" | "paths" => Request::Status,
         "reload" => Request::Reload,
         "reconnect" => Request::Reconnect { peer: text("peer", "peer is the name of a peer")? },
+        "test" => {
+            let way = text("way", WAY)?.map(|way| serde_json::from_value(Value::String(way)));
+            Request::Test {
+                wan: text("wan", WAN)?,
+                way: way.transpose().map_err(|_| wrong(WAY))?,
+                seconds: number("seconds", SECONDS)?,
+                metered: flag("metered", "metered is true or false")?,
+                stop: flag("stop", "stop is true or false")?,
+            }
+        }
         "set_path" => {
             let wan = text("wan", WAN)?.ok_or(wrong(WAN))?;
             let mode = text("mode", MODE)?.ok_or(wrong(MODE))?;

@@ -17,6 +17,7 @@ mod peers;
 mod quota;
 mod report;
 mod signals;
+mod speed;
 mod translate;
 mod tunnel;
 mod wans;
@@ -24,8 +25,9 @@ mod wans;
 use crate::config::{Config, Diagnostic, Severity, WanLink, diff, has_errors};
 use crate::control::server::{BindError, Call, ControlServer};
 use crate::control::ubus::Ubus;
-use crate::control::{Reloaded, Request, RequestError, Response, STEP};
+use crate::control::{Reloaded, Request, RequestError, Response, SECONDS, STEP, Way};
 use crate::endpoint::{PeerError, PeerState};
+use crate::engine;
 use crate::status::calendar::{CLOCK_SET_S, Date};
 use crate::status::events::Journal;
 use crate::status::history::{Recorder, Step};
@@ -207,6 +209,7 @@ struct Daemon {
     calls: mpsc::Receiver<Call>,
     started: Time,
     quotas: Quotas,
+    speed: speed::Results,
     past: Past,
     recorder: Recorder,
     journal: Journal,
@@ -235,6 +238,7 @@ impl Daemon {
         };
         let started = clock::now();
         let quotas = Quotas::open(state_directory(&config), started, problems.clone());
+        let speed = speed::Results::open(translate::speed_file(&config.main.control));
         let unix_s = clock::unix_us() / SEC;
         let (past, recorder) = Past::open(&config, started, unix_s, problems.clone());
         let tunnel = start_tunnel(&config, &interfaces, &problems).await?;
@@ -250,6 +254,7 @@ impl Daemon {
             calls,
             started,
             quotas,
+            speed,
             past,
             recorder,
             journal,
@@ -332,6 +337,7 @@ impl Daemon {
         self.recorder.sample(now, unix_s, total, &peers);
         self.past.save(now, &self.recorder, false);
         self.quotas.update(now, unix_s, self.config.wans(), &peers);
+        self.speed.update(unix_s, &peers);
         // Also to a tunnel that has only just begun.
         tunnel.set_limited(self.quotas.full()).await;
         if self.errors.is_due(now)
@@ -387,6 +393,13 @@ impl Daemon {
                     Err(RequestError::UnknownPeer(peer.unwrap_or_default()))
                 }
             }
+            Request::Test { stop: true, .. } => {
+                self.tunnel.as_ref().ok_or(RequestError::Disabled)?.stop_test();
+                Ok(Response::Done)
+            }
+            Request::Test { wan, way, seconds, metered, .. } => {
+                self.start_test(wan.as_deref(), way, seconds, metered).await
+            }
             Request::SetPath { wan, mode } => {
                 let tunnel = self.tunnel.as_mut().ok_or(RequestError::Disabled)?;
                 if tunnel.set_mode(&wan, mode).await {
@@ -399,12 +412,46 @@ impl Daemon {
         }
     }
 
+    /// Begins a speed test of a WAN, or of all that cost nothing.
+    async fn start_test(
+        &mut self,
+        wan: Option<&str>,
+        way: Option<Way>,
+        seconds: Option<u64>,
+        metered: bool,
+    ) -> Result<Response, RequestError> {
+        let seconds = seconds.unwrap_or(speed::SECONDS);
+        if !(speed::SECONDS_MIN..=speed::SECONDS_MAX).contains(&seconds) {
+            return Err(RequestError::BadArgument(SECONDS));
+        }
+        let ways: &[engine::Way] = match way {
+            None => &[engine::Way::Down, engine::Way::Up],
+            Some(Way::Down) => &[engine::Way::Down],
+            Some(Way::Up) => &[engine::Way::Up],
+        };
+        let tunnel = self.tunnel.as_ref().ok_or(RequestError::Disabled)?;
+        let (wans, quotas) = (self.config.wans(), &self.quotas);
+        let left = |name: &str| {
+            let Some(known) = wans.iter().find(|wan| wan.name == name) else { return Ok(u64::MAX) };
+            match quotas.left(known) {
+                _ if known.metered && !metered && wan.is_none() => {
+                    Err("its bytes cost money; name it, or ask for --metered".to_owned())
+                }
+                Some(0) => Err("its quota is used up".to_owned()),
+                left => Ok(left.unwrap_or(u64::MAX)),
+            }
+        };
+        let id = self.speed.next();
+        tunnel.start_test(id, wan, ways, seconds, left).await.map(Response::Testing)
+    }
+
     async fn status(&self) -> Result<Status, Error> {
         let mut status = match &self.tunnel {
             Some(tunnel) => tunnel.status().await?,
             None => Status { state: State::Disabled, ..Status::default() },
         };
         self.quotas.show(self.config.wans(), &mut status);
+        self.speed.show(clock::unix_us() / SEC, &mut status);
         let now = clock::now();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,5 +1,6 @@
 //! The status snapshot, put together from what the data plane and netlink know.
 
+use super::speed;
 use super::wans::Wans;
 use crate::dataplane::{PathFault, Report};
 use crate::endpoint::{self, PeerSnapshot, PeerState, Udp, Via};
@@ -48,9 +49,36 @@ pub fn peer(name: &str, snapshot: &PeerSnapshot, report: &Report, wans: Option<&
             retransmitted: engine.retransmitted,
             duplicated: engine.duplicated,
             released_late: engine.released_late,
+            tested: None,
         },
         paths,
         last_error: refused(snapshot, report),
+        speed_test: wans.and_then(|wans| Some(speed_test(engine.speed_test.as_ref()?, wans))),
+    }
+}
+
+/// A speed test, with the names of the WANs.
+fn speed_test(test: &engine::SpeedTestSnapshot, wans: &Wans) -> status::SpeedTest {
+    let names = |paths: u16| {
+        let ids = (0..u16::BITS as u8).filter(move |bit| paths & 1 << bit != 0);
+        ids.map(|bit| wans.names(PathId(bit)).0).collect()
+    };
+    let step = |(n, &(paths, way)): (usize, &(u16, engine::Way))| {
+        let rate = test.results.get(n).map(|result| result.rate);
+        let refusal = rate.and_then(Result::err);
+        status::SpeedStep {
+            wans: names(paths),
+            way: if way == engine::Way::Up { "up" } else { "down" }.to_owned(),
+            kbps: rate.and_then(Result::ok).map(kbps),
+            error: refusal.map(speed::words),
+            error_code: refusal.map(|refusal| speed::code(refusal).to_owned()),
+        }
+    };
+    status::SpeedTest {
+        id: test.id,
+        running: test.results.len() < test.steps.len(),
+        percent: test.percent,
+        steps: test.steps.iter().enumerate().map(step).collect(),
     }
 }
 
@@ -66,7 +94,7 @@ fn capacity(known: Option<u64>, rate: u64) -> Option<u64> {
 }
 
 /// The capacity of the best path; `None` if that of a path in use is not known, which may be the best.
-fn best_single(paths: &[Path], of: fn(&Path) -> Option<u64>) -> Option<u64> {
+pub(super) fn best_single(paths: &[Path], of: fn(&Path) -> Option<u64>) -> Option<u64> {
     let used = |path: &&Path| path.state == status::PathState::Active;
     let known = paths.iter().filter(used).all(|path| of(path).is_some());
     if known { paths.iter().filter_map(of).max() } else { None }

@@ -61,6 +61,11 @@ pub(super) fn names_file(control: &Path) -> PathBuf {
     crate::control::real_path(control).with_extension("names")
 }
 
+/// Where results of speed tests are kept: likewise.
+pub(super) fn speed_file(control: &Path) -> PathBuf {
+    crate::control::real_path(control).with_extension("speed")
+}
+
 pub(super) fn ids(routing: &config::Routing) -> Ids {
     Ids {
         table: routing.table,

@@ -20,14 +20,16 @@ use super::translate::{
 };
 use super::wans::Wans;
 use crate::config::{self, Config, Host, PublicKey, Role};
+use crate::control::{RequestError, Testing};
 use crate::dataplane::{Command, DataPlane, REPORT_PEERS, Report, Told};
 use crate::endpoint::{self, PeerId, PeerState};
+use crate::engine::{self, SpeedTestPlan};
 use crate::findings::overlap::overlaps;
 use crate::findings::read::forwarding;
 use crate::status::history::{Rates, SERIES_MAX};
 use crate::status::refusal::refusal;
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
-use crate::time::Time;
+use crate::time::{SEC, Time};
 use litemap::LiteMap;
 use onebox_linux::link_kind::LinkKind;
 use onebox_linux::netlink::{Network, Wan, Watcher};
@@ -682,6 +684,78 @@ impl Tunnel {
         };
         chosen.iter().for_each(|&id| self.data.send(Command::Reconnect(id)));
         name.is_none() || !chosen.is_empty()
+    }
+
+    /// Begins a speed test of the WANs that `left` does not leave out: of each, the bytes that it may
+    /// take, or why it is not tested. Those that are named must be there.
+    ///
+    /// # Errors
+    /// There is nothing to test, or a test is under way.
+    pub async fn start_test(
+        &self,
+        id: u32,
+        wan: Option<&str>,
+        ways: &[engine::Way],
+        seconds: u64,
+        left: impl Fn(&str) -> Result<u64, String>,
+    ) -> Result<Testing, RequestError> {
+        if self.watcher.is_none() {
+            let why = "speed tests begin on the router: run 'onebox test' there";
+            return Err(RequestError::NotTestable(why.to_owned()));
+        }
+        let up = self
+            .peers
+            .ids()
+            .find(|id| self.peers.get(*id).is_some_and(|peer| peer.state == PeerState::Up));
+        let peer = up.ok_or_else(|| RequestError::NotTestable("not connected".to_owned()))?;
+        let report = self.ask(|reply| Command::Report(peer, reply)).await?;
+        let snapshot = report.endpoint.peers.iter().find(|shown| shown.id == peer);
+        let engine = snapshot.map(|shown| &shown.engine).ok_or(RequestError::DataPlane)?;
+        if engine.speed_test.as_ref().is_some_and(|test| test.results.len() < test.steps.len()) {
+            return Err(RequestError::TestRunning);
+        }
+        let (mut paths, mut skipped) = (Vec::new(), Vec::new());
+        for entry in self.wans.iter().filter(|entry| wan.is_none_or(|wan| wan == entry.name)) {
+            use engine::PathState::{Active, Backup, Held};
+            let path = engine.paths.iter().find(|path| path.id == entry.path);
+            match (path, left(&entry.name)) {
+                (Some(path), Ok(bytes)) if matches!(path.state, Active | Backup | Held) => {
+                    paths.push((entry.path, bytes));
+                }
+                (_, Ok(_)) => skipped.push(format!("{}: the link does not work", entry.name)),
+                (_, Err(why)) => skipped.push(format!("{}: {why}", entry.name)),
+            }
+        }
+        match wan {
+            _ if !paths.is_empty() => {}
+            Some(wan) if skipped.is_empty() => {
+                return Err(RequestError::UnknownWan(wan.to_owned()));
+            }
+            _ if skipped.is_empty() => {
+                return Err(RequestError::NotTestable("there is no WAN".to_owned()));
+            }
+            _ => return Err(RequestError::NotTestable(skipped.join("\n"))),
+        }
+        let steps = (paths.len() + usize::from(paths.len() > 1)) * ways.len();
+        let plan = SpeedTestPlan {
+            id,
+            paths,
+            ways: ways.to_vec(),
+            step_us: seconds * SEC,
+            together: true,
+        };
+        let (reply, answer) = oneshot::channel();
+        self.data.send(Command::StartTest(peer, plan, reply));
+        if !answer.await.map_err(|_| RequestError::DataPlane)? {
+            return Err(RequestError::NotTestable("not connected".to_owned()));
+        }
+        let name = self.peers.get(peer).map(|peer| peer.name.clone()).unwrap_or_default();
+        Ok(Testing { peer: name, id, seconds: steps as u64 * (seconds + 1), skipped })
+    }
+
+    /// Ends the speed test that is under way.
+    pub fn stop_test(&self) {
+        self.peers.ids().for_each(|id| self.data.send(Command::StopTest(id)));
     }
 
     /// These WANs have used up their quota: they are only backups.

@@ -17,7 +17,7 @@ use crate::endpoint::{
     self, Drops, Endpoint, PeerError, PeerId, PeerSettings, SocketId, Total, TransmitBatch, Udp,
     Via,
 };
-use crate::engine::{PathSettings, Reason};
+use crate::engine::{PathSettings, Reason, SpeedTestPlan};
 use crate::time::Time;
 use crate::wire::PathId;
 use litemap::LiteMap;
@@ -134,6 +134,10 @@ pub enum Command {
     SetTun(Box<Tun>),
     /// Begin anew with a peer.
     Reconnect(PeerId),
+    /// Test the speed towards a peer; the answer is whether it is connected.
+    StartTest(PeerId, SpeedTestPlan, oneshot::Sender<bool>),
+    /// End that.
+    StopTest(PeerId),
     /// What there is to see, with the peers from this one on.
     Report(PeerId, oneshot::Sender<Box<Report>>),
     /// What all peers carry together, and this many of those that have been there.
@@ -550,6 +554,10 @@ impl Worker {
                 Command::CloseWan(path) => self.close_wan(now, path),
                 Command::SetTun(tun) => self.set_tun(*tun),
                 Command::Reconnect(peer) => self.endpoint.reconnect(now, peer),
+                Command::StartTest(peer, plan, reply) => {
+                    let _ = reply.send(self.endpoint.start_speed_test(now, peer, plan));
+                }
+                Command::StopTest(peer) => self.endpoint.stop_speed_test(now, peer),
                 Command::Report(first, reply) => {
                     let peers = self.endpoint.snapshot_from(now, first, REPORT_PEERS);
                     let _ = reply.send(Box::new(self.report(now, peers, Total::default())));

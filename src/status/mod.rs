@@ -15,7 +15,8 @@ pub mod refusal;
 pub mod state;
 
 pub use model::{
-    Bond, Change, Event, Events, History, LastError, Path, Peer, Series, ShownProblem, Status,
+    Bond, Change, Event, Events, History, LastError, Path, Peer, Series, ShownProblem, SpeedStep,
+    SpeedTest, Status, Tested,
 };
 pub use path_error::PathError;
 pub use problem::{Problem, Problems};

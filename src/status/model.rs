@@ -96,6 +96,9 @@ pub struct Peer {
     /// What went wrong last; none if nothing is wrong.
     #[serde(default)]
     pub last_error: Option<LastError>,
+    /// The last speed test; none if there was none since the connection began.
+    #[serde(default)]
+    pub speed_test: Option<SpeedTest>,
 }
 
 /// One path: a WAN of the router to an address of the server.
@@ -154,6 +157,9 @@ pub struct Path {
     /// What went wrong last; none if nothing is wrong.
     #[serde(default)]
     pub last_error: Option<LastError>,
+    /// What the last speed test found; none if there was none.
+    #[serde(default)]
+    pub tested: Option<Tested>,
 }
 
 impl Path {
@@ -185,6 +191,51 @@ pub struct Bond {
     pub duplicated: u64,
     /// Packets given up on by the receiver: released past a gap.
     pub released_late: u64,
+    /// What the last speed test of all together found; none if there was none.
+    #[serde(default)]
+    pub tested: Option<Tested>,
+}
+
+/// What a speed test has found, with all headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tested {
+    /// Router to server; none if that was not tested or gave nothing.
+    pub up_kbps: Option<u64>,
+    /// Server to router.
+    pub down_kbps: Option<u64>,
+    /// When, seconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// How long ago that is.
+    #[serde(default)]
+    pub age_s: u64,
+}
+
+/// How the last speed test towards a peer goes, or went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeedTest {
+    /// Names it; the next one has another.
+    pub id: u32,
+    /// Whether it goes on.
+    pub running: bool,
+    /// How much of it is done.
+    pub percent: u8,
+    /// Its steps in their order; what comes has neither rate nor error.
+    pub steps: Vec<SpeedStep>,
+}
+
+/// A part of a speed test.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeedStep {
+    /// The WANs that are tested together in it.
+    pub wans: Vec<String>,
+    /// `up` or `down`.
+    pub way: String,
+    /// What it found.
+    pub kbps: Option<u64>,
+    /// Why it found nothing, in words.
+    pub error: Option<String>,
+    /// The same as a code.
+    pub error_code: Option<String>,
 }
 
 /// A change of state.

@@ -33,6 +33,12 @@ fn status() -> Status {
         rate_up_kbps: 7,
         mtu: 1492,
         quota_used_mb: 3,
+        tested: Some(Tested {
+            up_kbps: Some(900),
+            at: 1_800_000_000,
+            age_s: 60,
+            ..Tested::default()
+        }),
         ..Path::default()
     };
     path.set_reason(engine::Reason::Late(180).into());
@@ -42,6 +48,17 @@ fn status() -> Status {
         endpoint: "198.51.100.1:51830".to_owned(),
         paths: vec![path],
         last_error: Some(last_error),
+        speed_test: Some(SpeedTest {
+            id: 2,
+            running: true,
+            percent: 40,
+            steps: vec![SpeedStep {
+                wans: vec!["lte".to_owned()],
+                way: "up".to_owned(),
+                kbps: Some(900),
+                ..SpeedStep::default()
+            }],
+        }),
         ..Peer::default()
     };
     Status {
@@ -76,11 +93,12 @@ fn the_status_is_as_the_contract_says() {
         "rate_up_kbps": 7, "rate_down_kbps": 0,
         "capacity_up_kbps": null, "capacity_down_kbps": null,
         "mtu": 1492, "rx_bytes": 0, "tx_bytes": 0, "quota_used_mb": 3, "last_error": null,
+        "tested": { "up_kbps": 900, "down_kbps": null, "at": 1_800_000_000, "age_s": 60 },
     });
     let bond = json!({
         "goodput_up_kbps": 0, "goodput_down_kbps": 0,
         "best_single_up_kbps": null, "best_single_down_kbps": null,
-        "hold_ms": 0.0, "retransmitted": 0, "duplicated": 0, "released_late": 0,
+        "hold_ms": 0.0, "retransmitted": 0, "duplicated": 0, "released_late": 0, "tested": null,
     });
     let last_error = json!({
         "code": "name_unresolved",
@@ -94,6 +112,9 @@ fn the_status_is_as_the_contract_says() {
             "name": "vps", "state": "up", "endpoint": "198.51.100.1:51830",
             "last_handshake_s": null, "rx_bytes": 0, "tx_bytes": 0,
             "paths": [path], "bond": bond, "last_error": last_error,
+            "speed_test": { "id": 2, "running": true, "percent": 40, "steps": [{
+                "wans": ["lte"], "way": "up", "kbps": 900, "error": null, "error_code": null,
+            }] },
         }],
         "drops": {"bad mac": 2}, "drop_codes": {"bad_mac": 2},
         "problems": [{

@@ -11,7 +11,7 @@ mod watch;
 
 use onebox::config::Mode;
 use onebox::control::server::{Call, ControlServer};
-use onebox::control::{Reloaded, Request, RequestError, Response};
+use onebox::control::{Reloaded, Request, RequestError, Response, Testing};
 use onebox::status::{
     Events, History, Path as StatusPath, PathState, Peer, PeerState, Problems, Role, State, Status,
 };
@@ -62,8 +62,8 @@ fn version_and_help_are_printed_and_succeed() {
     let (code, out, err) = onebox(&["--help"], "");
     assert_eq!((code, err.as_str()), (0, ""));
     for word in [
-        "start", "stop", "reload", "status", "check", "genkey", "pubkey", "genpsk", "invite",
-        "revoke", "join", "selftest",
+        "start", "stop", "reload", "status", "test", "check", "doctor", "genkey", "pubkey", "genpsk",
+        "invite", "revoke", "join", "selftest",
     ] {
         assert!(out.contains(word), "{out}");
     }
@@ -293,7 +293,7 @@ fn a_file_that_is_not_there_is_an_error() {
 fn without_a_running_program_the_exit_code_is_3() {
     let socket = socket("nobody");
     let socket = socket.to_str().unwrap();
-    for command in ["status", "stop", "reload"] {
+    for command in ["status", "stop", "reload", "test"] {
         let (code, out, err) = onebox(&[command, "--control", socket], "");
         assert_eq!((code, out.as_str()), (3, ""));
         assert_eq!(err, format!("onebox: not running (nobody answers on {socket})\n"));
@@ -360,7 +360,13 @@ fn with_program(path: &Path, test: impl FnOnce() + Send + 'static) {
                         Request::Events { .. } => {
                             Ok(Response::Events(Events::default()))
                         }
-                        Request::Stop { .. } | Request::Reconnect { .. } => Ok(Response::Done),
+                        Request::Test { stop: false, .. } => {
+                            let skipped = vec!["lte: its bytes cost money".to_owned()];
+                            Ok(Response::Testing(Testing { id: 3, seconds: 1, skipped, ..Testing::default() }))
+                        }
+                        Request::Test { .. }
+                        | Request::Stop { .. }
+                        | Request::Reconnect { .. } => Ok(Response::Done),
                         Request::SetPath { mode: Mode::Off, wan } => Err(RequestError::UnknownWan(wan)),
                         Request::SetPath { .. } => Ok(Response::Done),
                     };
@@ -398,6 +404,13 @@ fn the_running_program_is_shown_reloaded_and_stopped() {
         let (code, out, err) = onebox(&["reload", "--control", socket], "");
         assert_eq!((code, out.as_str()), (1, ""));
         assert_eq!(err, "onebox: f:1: error: a\nonebox: f:2: error: b\n");
+
+        let (code, out, err) = onebox(&["test", "--control", socket], "");
+        assert_eq!((code, out.as_str()), (1, ""));
+        let lost = "the test was lost with the connection: try again";
+        assert_eq!(err, format!("onebox: not tested: lte: its bytes cost money\nonebox: {lost}\n"));
+        let done = (0, String::new(), String::new());
+        assert_eq!(onebox(&["test", "--stop", "--control", socket], ""), done);
 
         watch(socket);
 

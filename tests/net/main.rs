@@ -23,6 +23,7 @@ mod outage;
 mod reach;
 mod records;
 mod security;
+mod speed;
 
 /// Share of a link's rate that plain TCP gets: 1448 bytes of 1538 on the line.
 const PLAIN_TCP: f64 = 0.9415;

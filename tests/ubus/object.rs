@@ -18,6 +18,8 @@ fn its_methods_are_listed_with_their_arguments() {
         let expected = json!({
             "status": {}, "paths": {}, "reconnect": {"peer": "String"},
             "set_path": {"wan": "String", "mode": "String"}, "reload": {},
+            "test": {"wan": "String", "way": "String", "seconds": "Integer",
+                "metered": "Boolean", "stop": "Boolean"},
             "history": {"since": "Integer", "step": "Integer"}, "events": {"since": "Integer"},
         });
         assert_eq!(shown(&caller.signature("onebox")), expected);
@@ -28,6 +30,10 @@ fn its_methods_are_listed_with_their_arguments() {
                 r#""paths":{}"#,
                 r#""reconnect":{"peer":"String"}"#,
                 r#""set_path":{"wan":"String","mode":"String"}"#,
+                concat!(
+                    r#""test":{"wan":"String","way":"String","seconds":"Integer","#,
+                    r#""metered":"Boolean","stop":"Boolean"}"#
+                ),
                 r#""reload":{}"#,
                 r#""history":{"since":"Integer","step":"Integer"}"#,
                 r#""events":{"since":"Integer"}"#,
@@ -89,11 +95,18 @@ fn what_cannot_be_done_is_refused_with_words() {
         let disabled = json!({"error": "the tunnel is disabled", "code": "disabled"});
         let path = json!({"wan": "lte", "mode": "backup"});
         assert_eq!(ask("reconnect", json!({})), (Status::NOT_FOUND, disabled.clone()));
-        assert_eq!(ask("set_path", path), (Status::NOT_FOUND, disabled));
+        assert_eq!(ask("set_path", path), (Status::NOT_FOUND, disabled.clone()));
+        assert_eq!(ask("test", json!({})), (Status::NOT_FOUND, disabled.clone()));
+        assert_eq!(ask("test", json!({"stop": true})), (Status::NOT_FOUND, disabled));
         for (method, arguments) in [
             ("set_path", json!({})),
             ("set_path", json!({"wan": "lte", "mode": "sometimes"})),
             ("set_path", json!({"wan": 1, "mode": "off"})),
+            ("test", json!({"wan": 1})),
+            ("test", json!({"way": "both"})),
+            ("test", json!({"seconds": 11})),
+            ("test", json!({"seconds": "long"})),
+            ("test", json!({"metered": "yes"})),
             ("reconnect", json!({"peer": ["a"]})),
             ("history", json!({"since": "today"})),
             ("history", json!({"since": -1})),

@@ -205,6 +205,13 @@ impl Quotas {
         self.full.keys().cloned().collect()
     }
 
+    /// Bytes that are left of a WAN's quota; none if it has no quota.
+    pub fn left(&self, wan: &Wan) -> Option<u64> {
+        let quota = u64::from(wan.quota_mb?).saturating_mul(MB);
+        let used = self.book.wans.get(&wan.name).map_or(0, |account| account.used_bytes);
+        Some(quota.saturating_sub(used))
+    }
+
     /// Why a WAN is a backup, if its account is full.
     pub fn reason(&self, wan: &str) -> Option<Reason> {
         self.full.get(wan).map(|until| Reason::QuotaUsedUp { until: *until })

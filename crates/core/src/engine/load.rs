@@ -172,8 +172,9 @@ impl Engine {
             self.report_status = true;
         }
         if let Some(test) = &mut self.speed_test {
-            test.on_load_end(now);
+            test.on_load_end();
         }
+        self.drive_speed_test(now);
     }
 
     /// The router asks for a load.

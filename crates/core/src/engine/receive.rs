@@ -100,6 +100,7 @@ impl Engine {
             Frame::LoadState { id, state, wait_s } => {
                 if let Some(test) = &mut self.speed_test {
                     test.on_state(now, id, state, wait_s);
+                    self.drive_speed_test(now);
                 }
             }
             // Needs the number of its datagram.

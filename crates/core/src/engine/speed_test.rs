@@ -33,6 +33,10 @@ const ASK_US: u64 = 3 * SEC;
 const LATE_US: u64 = SEC;
 /// Least time that a result is taken over, microseconds.
 const RESULT_US: u64 = 300 * MS;
+/// Fewer bytes than this measure nothing.
+const LEAST_BYTES: u64 = 300_000;
+/// One part in so many of what a path may take is left for acknowledgements and probes beside it.
+const SPARE: u64 = 16;
 /// Shortest time of a step, microseconds.
 pub const STEP_US_MIN: u64 = SEC;
 
@@ -173,11 +177,9 @@ impl SpeedTest {
         match self.phase {
             _ if self.ended => Time::ZERO,
             Phase::Pause(until) => until,
-            Phase::Ask(since, at) => {
-                at.map_or(Time::ZERO, |at| at + ASK_EVERY_US).min(since + ASK_US)
-            }
-            Phase::Count(_, until) => {
-                self.samples.last().map_or(Time::ZERO, |s| s.0 + SAMPLE_US).min(until)
+            Phase::Ask(since, at) => (at.unwrap_or(since) + ASK_EVERY_US).min(since + ASK_US),
+            Phase::Count(since, until) => {
+                (self.samples.last().map_or(since, |sample| sample.0) + SAMPLE_US).min(until)
             }
             Phase::Done => Time::FAR,
         }
@@ -204,7 +206,7 @@ impl SpeedTest {
     }
 
     /// The router's own load has ended, by its time or its bytes.
-    pub(super) fn on_load_end(&mut self, _now: Time) {
+    pub(super) fn on_load_end(&mut self) {
         self.ended |= matches!(self.phase, Phase::Count(..));
     }
 
@@ -366,7 +368,8 @@ impl Engine {
         let counted = |p: &&Path| paths & bit(p.id) != 0;
         let works = self.paths().filter(counted).any(|p| p.health.is_usable());
         // Both ends count: what the server sends is limited by what it is told.
-        let each = self.paths().filter(counted).map(|p| test.left[p.id.index()]).min().unwrap_or(0);
+        let left = |p: &Path| test.left[p.id.index()] / SPARE * (SPARE - 1);
+        let each = self.paths().filter(counted).map(left).min().unwrap_or(0);
         if !works {
             return test.settle(now, Err(Refusal::NoPath));
         }
@@ -378,12 +381,9 @@ impl Engine {
             Way::Down => test.phase = Phase::Ask(now, None),
             Way::Up => {
                 let until = now + test.plan.step_us;
-                self.begin_load(until, paths, LOAD_BYTES_MAX, test.left);
+                self.begin_load(until, paths, LOAD_BYTES_MAX, [each; PATHS_MAX]);
                 test.phase = Phase::Count(now, until + LATE_US);
             }
         }
     }
 }
-
-/// Fewer bytes than this measure nothing.
-const LEAST_BYTES: u64 = 300_000;

@@ -287,3 +287,29 @@ fn a_flow_gives_back_what_a_burst_took_though_the_connection_is_always_used() {
     w.run(Time(70 * SEC), 0, 1, &mut next);
     assert!(w.ends[0].queue.capacity() < 100, "{}", w.ends[0].queue.capacity());
 }
+
+/// A server that is older than the speed test skips its frames, and acknowledges all padding.
+#[test]
+fn a_server_that_does_not_know_speed_tests_is_told_and_the_way_up_measured() {
+    let mut world = World::new(&[(1_250_000, 10_000, 0)]);
+    // One that calls takes no requests either.
+    world.ends[1].settings.side = Side::Opening;
+    let mut next = 0;
+    world.run(Time(2_000_000), 0, 0, &mut next);
+    let plan = SpeedTestPlan {
+        id: 5,
+        paths: vec![(PathId(0), u64::MAX)],
+        ways: vec![Way::Down, Way::Up],
+        step_us: 2 * SEC,
+        together: true,
+    };
+    let now = world.now;
+    world.ends[0].start_speed_test(now, plan);
+    world.run(Time(9_000_000), 0, 0, &mut next);
+    let test = world.ends[0].speed_test(world.now).expect("it was begun");
+    assert_eq!((test.results.len(), test.percent), (2, 100), "{test:?}");
+    assert_eq!(test.results[0].rate, Err(Refusal::Unknown));
+    let up = test.results[1].rate.expect("it was measured");
+    assert!(up.abs_diff(1_250_000) < 60_000, "{up}");
+    assert!(world.got[1].is_empty(), "padding is nobody's packet");
+}
