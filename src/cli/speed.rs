@@ -10,15 +10,17 @@ use super::{Exit, complain, fail, print};
 use crate::control::client::{self, ClientError};
 use crate::control::{Request, Testing, Way};
 use crate::status::{SpeedStep, SpeedTest, Status};
+use crate::time::SEC;
+use onebox_linux::clock;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _, stderr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(250);
-/// How much longer than it should a test may take before it is given up.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How much longer than it should a test may take before it is given up, microseconds.
+const PATIENCE_US: u64 = 15 * SEC;
 /// Columns of the bar.
 const BAR: usize = 24;
 
@@ -57,7 +59,7 @@ pub(super) fn test(options: &args::Test) -> Exit {
 /// Waits for the end of a test; nothing, if it is not there any more.
 fn follow(path: &Path, testing: &Testing) -> Result<Option<SpeedTest>, ClientError> {
     let bar = stderr().is_terminal();
-    let until = Instant::now() + Duration::from_secs(testing.seconds) + PATIENCE;
+    let until = clock::now() + testing.seconds * SEC + PATIENCE_US;
     let mut told = 0;
     loop {
         let status: Status = client::ask(path, &Request::Status)?;
@@ -77,7 +79,7 @@ fn follow(path: &Path, testing: &Testing) -> Result<Option<SpeedTest>, ClientErr
             }
         }
         told = done.count();
-        if !test.running || Instant::now() > until {
+        if !test.running || clock::now() > until {
             clear(bar);
             return Ok(Some(test));
         }
