@@ -48,6 +48,14 @@ pub(super) fn table(status: &Status, colour: bool) -> String {
                 measured(bond.best_single_up_kbps, bond.best_single_down_kbps),
                 bond.hold_ms,
             );
+            if let Some(tested) = &bond.tested {
+                let rates = measured(tested.up_kbps, tested.down_kbps);
+                let _ = writeln!(
+                    out,
+                    "Tested together {} ago: {rates} Mbit/s up/down",
+                    span(tested.age_s)
+                );
+            }
         }
     }
     let drops: Vec<String> = status
@@ -230,7 +238,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::ShownProblem;
+    use crate::status::{ShownProblem, Tested};
 
     fn path(wan: &str, state: PathState, reason: &str) -> Path {
         Path {
@@ -289,6 +297,15 @@ vps: up at 192.0.2.1:51830, last handshake 1 min 1 s ago, received 1.2 MB, sent 
 Together 0.0/0.0 Mbit/s up/down, best link alone not measured yet; packets wait at most 0 ms
 ";
         assert_eq!(table(&status(), false), expected);
+    }
+
+    #[test]
+    fn a_test_is_told_with_its_age() {
+        let mut status = status();
+        let tested = Tested { up_kbps: Some(14_600), age_s: 130, ..Tested::default() };
+        status.peers[0].bond.tested = Some(tested);
+        let told = "\nTested together 2 min 10 s ago: 14.6/- Mbit/s up/down\n";
+        assert!(table(&status, false).contains(told));
     }
 
     #[test]

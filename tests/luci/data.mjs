@@ -15,7 +15,7 @@ const path = (wan, device, state, why, down, up, capacityDown, capacityUp, rtt, 
 	wan, device, local: '192.0.2.7:41830', remote: '198.51.100.1:51830', state, ...WHY[why],
 	rtt_ms: rtt, rtt_min_ms: rtt * 0.8, jitter_ms: rtt * 0.07, loss_up_percent: 0, loss_down_percent: state === 'down' ? 0 : 0.12,
 	rate_up_kbps: up, rate_down_kbps: down, capacity_up_kbps: capacityUp, capacity_down_kbps: capacityDown,
-	mtu: 1492, rx_bytes: down * 610000, tx_bytes: up * 610000, quota_used_mb: 0, last_error: null, link_type: 'ethernet', gateway: '192.168.1.1', ...more
+	mtu: 1492, rx_bytes: down * 610000, tx_bytes: up * 610000, quota_used_mb: 0, last_error: null, tested: null, link_type: 'ethernet', gateway: '192.168.1.1', ...more
 });
 
 const PATHS = {
@@ -53,11 +53,11 @@ export function newStatus(kind, state = 'up') {
 		version: '0.1.0', role: 'client', state, uptime_s: 93784, device: 'onebox0', mtu: 1420, addresses: [ '10.99.0.2/24', 'fd99::2/64' ],
 		peers: [ {
 			name: 'vps', state: state === 'up' ? 'up' : state, endpoint: '198.51.100.1:51830', last_handshake_s: 74,
-			rx_bytes: 48210000000, tx_bytes: 5120000000, paths, last_error: null,
+			rx_bytes: 48210000000, tx_bytes: 5120000000, paths, last_error: null, speed_test: null,
 			bond: {
 				goodput_up_kbps: Math.round(sum('rate_up_kbps') * 0.97), goodput_down_kbps: Math.round(sum('rate_down_kbps') * 0.97),
 				best_single_up_kbps: most('capacity_up_kbps') || null, best_single_down_kbps: Math.round(most('rate_down_kbps') * 0.7),
-				hold_ms: 62.5, retransmitted: 1812, duplicated: 44, released_late: 3
+				hold_ms: 62.5, retransmitted: 1812, duplicated: 44, released_late: 3, tested: null
 			}
 		} ],
 		drops: { 'queue management': 312, 'tun packet too long': 0 }, drop_codes: { queue_management: 312, tun_packet_too_long: 0 }, problems: []

@@ -85,6 +85,17 @@ export class Router {
 	onebox_history({ since, step }) { return this.history ? [ 0, clone(this.history(since, step)) ] : [ 3 ] }
 	onebox_events() { return this.events ? [ 0, { events: clone(this.events) } ] : [ 3 ] }
 	onebox_reconnect() { return [ 0 ] }
+	onebox_test({ wan }) {
+		const [ peer ] = this.status.peers;
+		const sets = wan ? [ [ wan ] ] : [ ...peer.paths.map(path => [ path.wan ]), peer.paths.map(path => path.wan) ];
+		if (this.refusesTests)
+			return [ 9, { error: 'a speed test is under way', code: 'test_running' } ];
+		peer.speed_test = {
+			id: 2, running: true, percent: 40,
+			steps: sets.flatMap(wans => [ 'down', 'up' ].map(way => ({ wans, way, kbps: null, error: null, error_code: null })))
+		};
+		return [ 0, { peer: peer.name, id: 2, seconds: 12, skipped: [] } ];
+	}
 	onebox_set_path({ wan, mode }) {
 		for (const path of this.status.peers.flatMap(peer => peer.paths).filter(path => path.wan === wan))
 			Object.assign(path, mode === 'off' ? { state: 'down', ...WHY.switched_off } : { state: 'active', ...WHY.in_use });

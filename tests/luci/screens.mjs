@@ -28,6 +28,26 @@ const joined = async page => {
 	await page.waitForSelector('text=The router is set up.');
 };
 const status = kind => () => new Router({ status: newStatus(kind), events: newEvents() });
+/* One link is under test, the other was an hour ago, a third without a result. */
+const tested = () => {
+	const router = status('three')();
+	const [ peer ] = router.status.peers;
+	const found = { up_kbps: 9400, down_kbps: 47200, at: 1800000000, age_s: 3600 };
+
+	router.onebox_test({});
+	Object.assign(peer.speed_test.steps[0], { error: 'nothing is left', error_code: 'quota_used_up' });
+	peer.paths[2].capacity_down_kbps = peer.paths[2].capacity_up_kbps = null;
+	peer.paths[1].tested = found;
+
+	return router;
+};
+const allTested = () => {
+	const router = status('two')();
+
+	router.status.peers[0].bond.tested = router.status.peers[0].paths[0].tested = { up_kbps: 9400, down_kbps: null, at: 1800000000, age_s: 90000 };
+
+	return router;
+};
 const fresh = () => new Router({ status: null, config: freshConfig() });
 
 const SCREENS = {
@@ -41,6 +61,8 @@ const SCREENS = {
 	'status-states-phone-dark': [ 'status', status('states'), { ...phone, ...dark } ],
 	'status-states-german': [ 'status', status('states'), german ],
 	'status-3-german-phone': [ 'status', status('three'), { ...phone, ...german } ],
+	'status-testing-phone-german': [ 'status', tested, { ...phone, ...german } ],
+	'status-tested': [ 'status', allTested ],
 	'status-stopped': [ 'status', stopped ],
 	'status-not-set-up': [ 'status', fresh ],
 	'setup': [ 'setup', fresh, {}, code ],

@@ -117,7 +117,7 @@ export default {
 	},
 
 	async 'what changes something needs the right to write'() {
-		assert.deepEqual(rights('read').filter(right => /init|set_path|reconnect|gen|join/.test(right)), []);
+		assert.deepEqual(rights('read').filter(right => /init|set_path|reconnect|test|gen|join/.test(right)), []);
 		assert.deepEqual([ acl.read.uci, acl.write.uci ], [ [ 'onebox' ], [ 'onebox' ] ]);
 		assert.deepEqual([ acl.read.file, acl.write.file ], [ undefined, undefined ]);
 	},
@@ -159,6 +159,7 @@ export default {
 		const alike = [ 'device_lost', 'forward_blocked', 'sending_denied', 'sending_fails', 'socket_refused', 'too_many_wans', 'mtu_too_large', 'tunnel_too_narrow', 'ubus_missing' ];
 
 		assert.deepEqual([ ...known('REASONS'), ...untranslated ].sort(), reasons.sort());
+		assert.deepEqual(known('REFUSALS'), codes('src/daemon/speed.rs', 'Refusal').sort());
 		assert.deepEqual([ ...known('PROBLEMS'), ...alike ].sort(), problems.sort());
 		assert.deepEqual([ ...Object.keys(WHY), ...untranslated ].sort(), reasons);
 	},

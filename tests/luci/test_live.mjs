@@ -39,6 +39,10 @@ export default {
 			assert.deepEqual(names(madePeer), names(livePeer));
 			assert.deepEqual(names(madePeer.paths[0]), names(livePeer.paths[0]));
 			assert.deepEqual(names(madePeer.bond), names(livePeer.bond));
+			await page.click('.ob-card[data-wan="wan1"] button:has-text("Test now")');
+			await page.waitForSelector('.ob-card[data-wan="wan1"]:has-text("Speed test")', { timeout: 20000 });
+			await page.waitForSelector('.ob-card[data-wan="wan1"]:has-text("Tested ")', { timeout: 40000 });
+			assert.ok((await router.ask('status')).peers[0].paths.find(path => path.wan === 'wan1').capacity_up_kbps > 1000);
 
 			const [ past, madePast ] = [ await router.ask('history', { since: 0 }), newHistory(made)(0) ];
 

@@ -101,6 +101,38 @@ export default {
 		clean(page);
 	},
 
+	async 'a link and all together are tested, with progress and result'(browser) {
+		const router = new Router({ status: newStatus('two') });
+		const page = await browser.open('status', router);
+		const all = page.locator('.ob-test');
+
+		await card(page, 'dsl').getByText('Test now').click();
+		assert.deepEqual(await called(router, 'onebox', 'test', 1), [ { wan: 'dsl' } ]);
+		await page.waitForSelector('[data-wan=dsl] .ob-meter:has-text("Speed test"):has-text("40 %")');
+		assert.equal(await page.getByText('Test now').count(), 0);
+		assert.match(await all.textContent(), /^Speed test: 40 %$/);
+		clean(page);
+
+		const [ peer ] = router.status.peers;
+		const tested = { up_kbps: 9400, down_kbps: 47200, at: 1800000000, age_s: 190 };
+
+		Object.assign(peer.speed_test, { running: false, percent: 100 });
+		Object.assign(peer.speed_test.steps[1], { error: 'something', error_code: 'quota_used_up' });
+		peer.paths[1].tested = tested;
+		peer.bond.tested = { ...tested, up_kbps: null };
+		await page.waitForSelector('[data-wan=cable]:has-text("Tested 3 min ago: 47.2 Mbit/s down, 9.4 Mbit/s up")');
+		assert.match(await card(page, 'dsl').textContent(), /Not tested: nothing is left of the quota/);
+		assert.match(await all.textContent(), /^Test allTested 3 min ago: 47\.2 Mbit\/s down, – up$/);
+		await all.getByText('Test all').click();
+		assert.deepEqual(await called(router, 'onebox', 'test', 2), [ { wan: 'dsl' }, {} ]);
+
+		peer.speed_test = null;
+		router.refusesTests = true;
+		await page.reload();
+		await card(page, 'dsl').getByText('Test now').click();
+		await page.waitForSelector('.alert-message:has-text("no test can begin")');
+	},
+
 	async 'reasons in words: known ones, others as they are'(browser) {
 		const status = newStatus('eight');
 		const reasons = [ WHY.returning, WHY.lossy, WHY.no_address, WHY.peer_closed, WHY.silent,
@@ -170,7 +202,7 @@ export default {
 		const router = new Router();
 		const page = await browser.open('status', router);
 
-		await card(page, 'lte').locator('button').click();
+		await card(page, 'lte').locator('button', { hasText: 'Take out' }).click();
 		await says(page, '.ob-card[data-wan="lte"] .ob-badge', /Taken out/);
 		await card(page, 'lte').locator('button', { hasText: 'Take back in' }).click();
 		await says(page, '.ob-card[data-wan="lte"] .ob-badge', /In use/);
@@ -416,7 +448,7 @@ export default {
 		const page = await browser.open('status', router);
 
 		await page.waitForSelector('.ob-card button');
-		await card(page, 'dsl').locator('button').focus();
+		await card(page, 'dsl').locator('button', { hasText: 'Take out' }).focus();
 		await page.waitForTimeout(3600);
 		assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Take out: dsl');
 		await page.keyboard.press('Enter');

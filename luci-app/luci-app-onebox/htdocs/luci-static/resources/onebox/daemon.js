@@ -22,6 +22,7 @@ const callService = call('rc', 'init', [ 'name', 'action' ]);
 const callConfirm = call('uci', 'confirm');
 const callApply = call('uci', 'apply', [ 'timeout', 'rollback' ]);
 const callInterfaces = call('network.interface', 'dump', [], { interface: [] });
+const callTest = call('onebox', 'test', [ 'wan' ]);
 const callLog = call('luci.onebox', 'log', [], { lines: '' });
 
 /* Protocols of mobile networks: what they carry is often paid for by volume. */
@@ -52,6 +53,13 @@ return baseclass.extend({
 	reconnect: call('onebox', 'reconnect'),
 	/* Uses a WAN as active, backup or not at all, until the next start. */
 	setPath: call('onebox', 'set_path', [ 'wan', 'mode' ]),
+	/* Tests the speed of a WAN, or of each and then of all together; how it goes is in the status. */
+	test(wan) {
+		/* Of a refusal only its number gets through. */
+		return callTest(wan).catch(() => {
+			throw new Error(_('no test can begin: one goes on, or the link is not in use or has no quota left'));
+		});
+	},
 	check: call('luci.onebox', 'check'),
 	pubkey: call('luci.onebox', 'pubkey', [], { public_key: '' }),
 	genkey: call('luci.onebox', 'genkey', [], { public_key: '' }),

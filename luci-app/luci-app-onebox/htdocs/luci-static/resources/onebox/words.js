@@ -93,6 +93,17 @@ const PROBLEMS = {
 	wrong_preshared_key: _('The router calls with another preshared key: join with a new code.')
 };
 
+/* Why a speed test gave nothing, by the program's code. */
+const REFUSALS = {
+	no_path: _('the link does not work'),
+	quota_used_up: _('nothing is left of the quota'),
+	server_too_old: _('the server knows no speed tests: update it'),
+	server_busy: _('the server is busy with another test'),
+	hour_used_up: _('the server sends no more for tests in this hour'),
+	nothing_arrived: _('too little arrived'),
+	stopped: _('it was ended before')
+};
+
 /* The day of a time in seconds, of UTC as the program counts. */
 function date(seconds) {
 	return new Date(seconds * 1000).toLocaleDateString(LANGUAGE, { day: 'numeric', month: 'long', timeZone: 'UTC' });
@@ -153,6 +164,18 @@ return baseclass.extend({
 
 	bytes(count) {
 		return volume(count / 1e6);
+	},
+
+	/* What the last test of a link, or of all together, has found. */
+	tested(found) {
+		const of = kbps => kbps == null ? '–' : rate(kbps);
+
+		return _('Tested %s ago: %s down, %s up').format(this.duration(found.age_s), of(found.down_kbps), of(found.up_kbps));
+	},
+
+	/* Why a part of a test gave nothing. */
+	untested(step) {
+		return _('Not tested: %s').format(REFUSALS[step.error_code] || step.error);
 	},
 
 	ms(value) {

@@ -215,6 +215,8 @@ return view.extend({
 	},
 
 	showPeers(status) {
+		this.tests = status.role === 'client';
+
 		const names = status.peers.map(peer => peer.name);
 
 		/* Others than before: all are laid out anew. */
@@ -253,8 +255,9 @@ return view.extend({
 		parts.down_kbps = new chart.Chart({ title: _('Download'), stacked: true, least: 1000, format: words.rate });
 		parts.up_kbps = new chart.Chart({ title: _('Upload'), stacked: true, least: 1000, format: words.rate });
 		parts.rtt_ms = new chart.Chart({ title: _('Round-trip time'), least: 10, format: words.ms });
+		parts.test = div('ob-test');
 		parts.node = E('div', [
-			titled ? E('h3', [ name ]) : '', parts.none, parts.picture, parts.cards,
+			titled ? E('h3', [ name ]) : '', parts.none, parts.picture, parts.cards, parts.test,
 			this.peers.size === 0 ? this.renderRanges() : '', div('ob-charts', past.VALUES.map(key => parts[key].node)), parts.totals
 		]);
 
@@ -262,7 +265,16 @@ return view.extend({
 	},
 
 	showPeer(parts, peer, alone) {
-		peer.paths.forEach(path => this.showPath(parts, this.withSettings(path)));
+		const test = peer.speed_test || { steps: [] };
+		const done = step => step.kbps != null || step.error;
+		const now = test.running && test.steps.find(step => !done(step)) || { wans: [] };
+
+		peer.paths.forEach(path => this.showPath(parts, Object.assign(this.withSettings(path), {
+			busy: !!test.running,
+			percent: now.wans.includes(path.wan) ? test.percent : null,
+			refusal: test.steps.find(step => step.error && step.wans.join() === path.wan)
+		})));
+		this.showTest(parts.test, peer, test);
 		parts.byWan.forEach((card, wan) => {
 			if (peer.paths.some(path => path.wan === wan))
 				return;
@@ -315,6 +327,25 @@ return view.extend({
 		}));
 	},
 
+	/* The test of all together; a single link has its own button. */
+	showTest(node, peer, test) {
+		const found = peer.bond && peer.bond.tested;
+
+		node.hidden = peer.paths.length < 2 || peer.state !== 'up' || !this.tests;
+		update(node, JSON.stringify([ test.running, test.percent, found ]), () => test.running
+			? [ E('span', [ _('Speed test: %s').format(words.percent(test.percent)) ]), bar(test.percent / 100, 'ob-info') ]
+			: [ this.testButton(_('Test all'), _('Each link for 10 s, then all together; your traffic goes first. Metered links are left out.')),
+				div('ob-sub', [ found ? words.tested(found) : _('What all carry together was not measured yet.') ]) ]);
+	},
+
+	testButton(title, hint, wan) {
+		const button = this.button(title, 'cbi-button-action', () => daemon.test(wan));
+
+		button.title = hint;
+
+		return button;
+	},
+
 	/* A path with what the settings say about its WAN. */
 	withSettings(path) {
 		const section = uci.sections('onebox', 'wan').find(wan =>
@@ -343,7 +374,7 @@ return view.extend({
 		update(card.top, JSON.stringify([ path.state, path.reason, path.device ]), () => this.renderTop(path));
 		dom.content(card.facts, this.renderFacts(path));
 		update(card.more, JSON.stringify([ path.gateway, path.local, path.mtu, path.link_type ]), () => this.renderMore(path, card.more.querySelector('details[open]')));
-		update(card.actions, path.off ? 'in' : 'out', () => this.renderPathActions(path));
+		update(card.actions, [ path.off, path.busy, path.state ].join(), () => this.renderPathActions(path));
 	},
 
 	renderTop(path) {
@@ -386,6 +417,13 @@ return view.extend({
 				.format(words.bytes(path.rx_bytes), words.bytes(path.tx_bytes))));
 		}
 
+		if (path.percent != null)
+			facts.push(div('ob-meter', [
+				E('span', { class: 'ob-sub' }, _('Speed test')), E('span', [ words.percent(path.percent) ]), bar(path.percent / 100, colour)
+			]));
+		else if (path.refusal || path.tested)
+			facts.push(div('ob-sub', [ path.refusal ? words.untested(path.refusal) : words.tested(path.tested) ]));
+
 		return facts;
 	},
 
@@ -409,9 +447,15 @@ return view.extend({
 			: this.button(_('Take out'), 'cbi-button-neutral', () => daemon.setPath(path.wan, 'off'));
 
 		button.title = _('Until the next start; the settings say what holds for good.');
-		button.setAttribute('aria-label', '%s: %s'.format(button.textContent, path.wan));
 
-		return button;
+		const buttons = [ button ];
+
+		if (this.tests && !path.busy && [ 'active', 'backup', 'held' ].includes(path.state))
+			buttons.push(this.testButton(_('Test now'),
+				_('Fills the link for 5 s each way, even if its data costs money; your traffic goes first.'), path.wan));
+		buttons.forEach(one => one.setAttribute('aria-label', '%s: %s'.format(one.textContent, path.wan)));
+
+		return buttons;
 	},
 
 	/* A peer in a line, for those that are not on the cards. */
