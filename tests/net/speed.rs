@@ -1,12 +1,12 @@
 //! The speed test, as a user runs it: rates of emulated links, their sum, and what it leaves alone.
 
 use crate::lab::onebox::{Instance, Pair, START, binary, wan_section};
-use crate::lab::programs::{ping, poll_until, run};
+use crate::lab::programs::{TempDir, ping, poll_until, run};
 use crate::lab::topology::{INTERNET, Lab, Wan};
 use std::process::Output;
 use std::time::Duration;
 
-/// A test of two links both ways, of a second for each part, and what a busy machine takes longer.
+/// A test of two links both ways, of some seconds for each part, and what a busy machine takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Rates of the links, Mbit/s.
 const RATES: [u64; 2] = [30, 12];
@@ -35,8 +35,8 @@ fn a_test_tells_each_links_rate_and_their_sum_and_is_remembered() {
     assert_eq!(new.peers[0].bond.best_single_down_kbps, None);
 
     let (tested, pinged) = std::thread::scope(|scope| {
-        let tested = scope.spawn(|| test(&pair.router, &["--seconds", "2", "--json"]));
-        let pinged = ping(&lab.site().lan, INTERNET, 80, 100, &[]);
+        let tested = scope.spawn(|| test(&pair.router, &["--seconds", "3", "--json"]));
+        let pinged = ping(&lab.site().lan, INTERNET, 150, 100, &[]);
         (tested.join().expect("it ends"), pinged)
     });
     assert!(tested.status.success(), "{tested:?}");
@@ -49,7 +49,7 @@ fn a_test_tells_each_links_rate_and_their_sum_and_is_remembered() {
         };
         let share = step.kbps.unwrap_or(0) as f64 / (line * 1000) as f64;
         println!("{:?} {}: {:?}, {share:.2} of the line", step.wans, step.way, step.kbps);
-        assert!((0.8..1.08).contains(&share), "{test:?}");
+        assert!((0.75..1.08).contains(&share), "{test:?}");
     }
     // The command says what is through while it goes on.
     assert_eq!(err(&tested).lines().count(), 6, "{tested:?}");
@@ -68,7 +68,7 @@ fn a_test_tells_each_links_rate_and_their_sum_and_is_remembered() {
     assert!(bond.at > 1_700_000_000 && bond.up_kbps.is_some(), "{bond:?}");
     assert!(peer.paths.iter().all(|path| path.capacity_up_kbps.is_some()), "{peer:?}");
     let best = peer.bond.best_single_down_kbps.expect("both are known");
-    assert!((24_000..33_000).contains(&best), "{best}");
+    assert!((22_000..33_000).contains(&best), "{best}");
 
     pair.router.stop();
     pair.router.start();
@@ -86,7 +86,17 @@ fn a_test_spares_links_that_cost_money_unless_they_are_named_and_keeps_to_quotas
         wan_section("wan1"),
         wan_section("wan2")
     );
-    let pair = Pair::with_wans(&lab, &wans, 1);
+    let state = TempDir::new();
+    let mut pair = Pair::with_wans(&lab, &wan_section("wan1"), 1);
+    let config = pair.router_config(&wans).replacen(
+        "\toption enabled '1'\n",
+        &format!("\toption enabled '1'\n\toption state_dir '{}'\n", state.file(".").display()),
+        1,
+    );
+    pair.router.stop();
+    pair.router.write_config(&config);
+    pair.router.start();
+    pair.router.wait_up(1, START);
     let refused = test(&pair.server, &[]);
     assert!(
         !refused.status.success() && err(&refused).contains("begin on the router"),
