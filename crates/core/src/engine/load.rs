@@ -135,12 +135,13 @@ impl Engine {
     pub(super) fn transmit_load(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         let load = self.load.as_deref()?;
         let fits = |p: &Path| load.left[p.id.index()].min(load.total) >= u64::from(p.mtu.current());
-        let takes = |p: &&Path| p.loaded && p.health.is_usable() && fits(p);
-        if now >= load.until || self.paths().find(takes).is_none() {
+        // A path that is in doubt for a moment may come back.
+        if now >= load.until || !self.paths().any(|p| p.loaded && fits(p)) {
             self.finish_load(now);
             return self.transmit_report(now, true, out);
         }
-        let id = self.paths().filter(takes).find(|path| path.may_send(now))?.id;
+        let takes = |p: &&Path| p.loaded && p.health.is_usable() && fits(p) && p.may_send(now);
+        let id = self.paths().find(takes)?.id;
         let capacity = self.path(id)?.payload_max().min(out.len());
         let mut w = Writer::new(&mut out[..capacity]);
         Frame::Hold { us: self.hold_now as u32 }.write(&mut w);

@@ -353,11 +353,11 @@ impl Engine {
                 };
                 let sum = self.paths().filter(counted).map(of).sum();
                 test.samples.push((now, sum));
-                let works = self.paths().filter(counted).any(|p| p.health.is_usable());
-                if now >= until || test.ended || !works {
+                if now >= until || test.ended {
                     self.end_load();
-                    let rate = if works { test.rate() } else { Err(Refusal::NoPath) };
-                    test.settle(now, rate);
+                    let works = self.paths().filter(counted).any(|p| p.health.is_usable());
+                    let rate = test.rate();
+                    test.settle(now, rate.map_err(|why| if works { why } else { Refusal::NoPath }));
                 }
             }
             _ => {}

@@ -9,27 +9,33 @@
 //! [`FILLED_BYTES`] at least: a few packets show nothing, and at a low estimate our own pacing keeps
 //! them apart.
 //!
+//! The estimate of such a moment is what is told. A lower one of the next such moment takes a part of
+//! it away at a time, so that a processor that was busy or a radio that faded for a moment does not make a
+//! slow link of a fast one.
+//!
 //! Limits: nothing is forgotten with time. After an interruption the old figure is told until the link
-//! is full again.
+//! is full again; a link that has become slower is told after some seconds at full load.
 
 use super::Rate;
-use super::params::FILLED_BYTES;
+use super::params::{FILLED_BYTES, FILLED_PART};
 
 impl Rate {
     /// More has been sent than the link takes, if there was enough to send.
     pub(super) fn note_filled(&mut self) {
-        self.filled |= self.delivered >= self.limited_until + FILLED_BYTES;
+        if self.delivered < self.limited_until + FILLED_BYTES {
+            return;
+        }
+        let now = self.bandwidth();
+        self.filled = true;
+        self.carried = now.max(self.carried - self.carried.saturating_sub(now) / FILLED_PART);
     }
 
     /// What the link can carry, bytes per second; `None` if it was never full and nobody has said
     /// what it may carry.
     pub fn capacity(&self) -> Option<u64> {
-        let carried = (self.carried > 0).then_some(self.carried);
-        if self.filled { Some(self.bandwidth()) } else { self.max.or(carried) }
-    }
-
-    /// What is to be told until the link is full again.
-    pub(super) fn carried(&self) -> u64 {
-        if self.filled { self.bandwidth() } else { self.carried }
+        let now = if self.filled { self.bandwidth() } else { 0 };
+        let known = self.carried.max(now);
+        let allowed = |rate: u64| self.max.map_or(rate, |max| rate.min(max));
+        if known > 0 { Some(allowed(known)) } else { self.max }
     }
 }

@@ -137,7 +137,8 @@ pub struct Rate {
     known: bool,
     max: Option<u64>,
     policed: Policed,
-    /// Whether the link was once full, since the search began; and the estimate of the time before.
+    /// Whether the link was once full, since the search began; and the estimate when it was, also of
+    /// the time before.
     filled: bool,
     carried: u64,
 }

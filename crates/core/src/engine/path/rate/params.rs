@@ -90,6 +90,9 @@ pub const RESTART_PERCENT: u64 = 50;
 /// window, as what fits into that says nothing. Simulation: half and twice as much go the same way.
 pub const FILLED_BYTES: u64 = INITIAL_WINDOW;
 
+/// Of a lower figure this part is believed each time. Simulation.
+pub const FILLED_PART: u64 = 4;
+
 // The drain.
 
 /// Part of the estimate that is sent while a queue drains, percent (draft-ietf-ccwg-bbr §5.3.2

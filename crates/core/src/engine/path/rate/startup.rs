@@ -38,7 +38,7 @@ impl Rate {
     /// The path comes back after an interruption: what it carried is a guess now, so begin at a part of it.
     pub fn restart(&mut self, now: Time) {
         let part = self.bandwidth() * RESTART_PERCENT / 100;
-        let (delivered, max, carried) = (self.delivered, self.max, self.carried());
+        let (delivered, max, carried) = (self.delivered, self.max, self.carried);
         let known = part > 0;
         self.interrupt(now, 0);
         let policed = core::mem::replace(&mut self.policed, Policed::new(now));
