@@ -290,6 +290,28 @@ fn between_zones(facts: &Facts, firewall: &Firewall, place: &Place) -> Option<St
     Some(format!("uci add firewall forwarding{}{}", set("src", from), set("dest", to)))
 }
 
+/// A rule for OpenWrt's firewall that lets the zone at the other side use the tunnel.
+fn let_zone_in(facts: &Facts, firewall: &Firewall, place: &Place) -> Option<String> {
+    let Forwarding { device, server, others, .. } = &facts.forwarding;
+    let zone = shell(others.iter().find_map(|other| firewall.zone(place, other))?);
+    let (src, dest, direction) =
+        if *server { ("'*'", &*zone, "in") } else { (&*zone, "'*'", "out") };
+    let device = &*shell(device);
+    let options = [
+        ("src", src),
+        ("dest", dest),
+        ("device", device),
+        ("direction", direction),
+        ("proto", "all"),
+        ("target", "ACCEPT"),
+    ];
+    let mut command = "uci add firewall rule".to_owned();
+    for (option, value) in options {
+        let _ = write!(command, " && uci set firewall.@rule[-1].{option}={value}");
+    }
+    Some(command)
+}
+
 fn let_forward(facts: &Facts, firewall: &Firewall, place: &Place) -> String {
     let device = &facts.forwarding.device;
     let word = shell(device);
@@ -312,7 +334,13 @@ fn let_forward(facts: &Facts, firewall: &Firewall, place: &Place) -> String {
                 });
                 format!("{change} && uci commit firewall && service firewall reload")
             }
-            None => "service onebox restart && service firewall reload".to_owned(),
+            // The service lets zones in that may forward to a WAN's; another is for the user to let in.
+            None => match facts.running.then(|| let_zone_in(facts, firewall, place)).flatten() {
+                Some(change) => {
+                    format!("{change} && uci commit firewall && service firewall reload")
+                }
+                None => "service onebox restart && service firewall reload".to_owned(),
+            },
         },
         Maker::Other => {
             let rule = |key: &str| insert(place, &format!("{key} {} accept", literal(device)));

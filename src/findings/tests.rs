@@ -177,6 +177,16 @@ fn openwrts_firewall_with_the_rules_of_the_service_drops_nothing() {
     let mut facts = Facts { openwrt: true, ..router(&without) };
     let command = "service onebox restart && service firewall reload".to_owned();
     assert_eq!(told(&facts), [(Kind::ForwardDropped, true, command)]);
+    // With the service, a zone that may not use the WANs either.
+    facts.running = true;
+    let rule = "uci add firewall rule && uci set firewall.@rule[-1].src=lan && \
+                uci set firewall.@rule[-1].dest='*' && \
+                uci set firewall.@rule[-1].device=onebox0 && \
+                uci set firewall.@rule[-1].direction=out && \
+                uci set firewall.@rule[-1].proto=all && \
+                uci set firewall.@rule[-1].target=ACCEPT && \
+                uci commit firewall && service firewall reload";
+    assert_eq!(told(&facts), [(Kind::ForwardDropped, true, rule.to_owned())]);
     facts.netifd = Some("vpn".to_owned());
     let end = "uci commit firewall && service firewall reload";
     let command = |facts: &Facts| told(facts).remove(0).2;

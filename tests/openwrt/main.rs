@@ -25,6 +25,7 @@ use onebox::status::{PathState, Status};
 use onebox_openwrt::ubus::{Client, Incoming};
 use serde_json::{Map, Value};
 use stand_in::StandIn;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -228,5 +229,61 @@ fn joining_starts_the_service_and_tells_whether_the_server_answers() {
     let said = join();
     assert!(said.contains("connected: ") && said.ends_with("exit 0\n"), "{said}");
     assert_eq!(machine.run("/etc/init.d/onebox status"), "running\n");
+    machine.run("/etc/init.d/onebox stop");
+}
+
+/// What the service gives the firewall follows the firewall's zones, and does not go round in circles:
+/// a start tells the firewall that something is new, which tells the service.
+#[test]
+fn the_firewall_gets_rules_for_the_zones_that_may_use_a_wan() {
+    if let Some(reason) = missing() {
+        println!("SKIPPED: {reason}");
+        return;
+    }
+    let lab = Lab::new(&[Wan::mbit_ms(30, 10)]);
+    let machine = Machine::new(&lab.site().router);
+    let keys = Keys::new();
+    let text = router_config(&keys, &Keys::new().public, None, 2, &wan("wan", "wan1"));
+    std::fs::write(machine.file("etc/config/onebox"), text).unwrap();
+    machine.run("chmod 600 /etc/config/onebox");
+    let zone = |name: &str| format!("config zone\n\toption name '{name}'\n");
+    let forwarding =
+        |from: &str| format!("config forwarding\n\toption src {from}\n\toption dest wan\n");
+    let firewall = |forwardings: &[&str]| {
+        let zones = ["lan", "guest", "wan"].map(zone).concat();
+        let text = zones + &forwardings.iter().map(|from| forwarding(from)).collect::<String>();
+        std::fs::write(machine.file("etc/config/firewall"), text).unwrap();
+    };
+    let given = || {
+        let text = std::fs::read_to_string(machine.file("var/run/procd/onebox/data")).unwrap();
+        let rule = |line: &str| {
+            let rule: BTreeMap<String, String> = serde_json::from_str(line).unwrap();
+            assert_eq!((&*rule["device"], &*rule["direction"]), ("onebox0", "out"), "{line}");
+            assert_eq!((&*rule["dest"], &*rule["target"]), ("*", "ACCEPT"), "{line}");
+            rule["src"].clone()
+        };
+        text.lines().map(rule).collect::<Vec<_>>()
+    };
+    let told = |file: &str| {
+        let path = machine.file("var/run/procd").join(file);
+        std::fs::read_to_string(path).unwrap_or_default().lines().count()
+    };
+
+    // Without a configuration of the firewall there are none.
+    machine.run("/etc/init.d/onebox start");
+    assert_eq!(given(), [""; 0]);
+    let triggers = std::fs::read_to_string(machine.file("var/run/procd/onebox/triggers")).unwrap();
+    assert_eq!(triggers, "onebox firewall\n");
+    assert_eq!((told("changed"), told("data-changed")), (1, 0));
+    let pid = daemon(&machine);
+    for (forwardings, changes) in [(&["lan"][..], 1), (&["lan", "guest"], 2), (&["guest"], 3)] {
+        firewall(forwardings);
+        for _ in 0..2 {
+            machine.run("/etc/init.d/onebox reload");
+            assert_eq!(given(), forwardings);
+            assert_eq!((told("changed"), told("data-changed")), (1, changes));
+        }
+    }
+    assert_eq!(daemon(&machine), pid, "the program went on");
     machine.run("/etc/init.d/onebox stop");
 }

@@ -1,6 +1,6 @@
 # Stand-in for procd and its procd.sh. A service is a folder in /var/run/procd: its command, user,
 # capabilities, the checksum of its files, and the pid of who starts it again and again. What goes
-# to the firewall is written to /var/run/procd/NAME/data.
+# to the firewall is written to /var/run/procd/NAME/data, a rule a line.
 # shellcheck shell=sh disable=SC2086,SC2154,SC3043
 
 service=/var/run/procd/$name
@@ -12,17 +12,17 @@ procd_open_service() {
 
 procd_open_instance() { :; }
 procd_close_instance() { :; }
-procd_open_data() { :; }
+procd_open_data() { : > "$service.new/data"; }
 procd_close_data() { :; }
-procd_add_reload_trigger() { :; }
+procd_add_reload_trigger() { echo "$*" > "$service.new/triggers"; }
 procd_add_validation() { :; }
 procd_set_config_changed() { echo "$1" >> /var/run/procd/changed; }
 procd_add_jail() { echo "$1" > "$service.new/jail"; }
 json_add_array() { :; }
 json_close_array() { :; }
-json_close_object() { echo >> "$service.new/data"; }
-json_add_object() { :; }
-json_add_string() { printf '%s=%s ' "$1" "$2" >> "$service.new/data"; }
+json_add_object() { printf '{ "": ""' >> "$service.new/data"; }
+json_close_object() { echo ' }' >> "$service.new/data"; }
+json_add_string() { printf ', "%s": "%s"' "$1" "$2" >> "$service.new/data"; }
 
 procd_set_param() {
 	local key="$1"
@@ -37,12 +37,16 @@ running() { [ -s "$service/pid" ] && kill -0 "$(cat "$service/pid")" 2> /dev/nul
 
 # An instance that runs gets the signal if anything is another now, and none if nothing is.
 procd_close_service() {
+	service_triggers
 	if [ ! -f "$service.new/command" ]; then
 		rm -rf "$service.new"
 		procd_kill
 	elif running; then
 		for file in "$service.new"/*; do
-			cmp -s "$file" "$service/${file##*/}" || changed=1
+			cmp -s "$file" "$service/${file##*/}" || case "${file##*/}" in
+				data) echo firewall >> /var/run/procd/data-changed ;;
+				*) changed=1 ;;
+			esac
 			mv "$file" "$service/"
 		done
 		rmdir "$service.new"
