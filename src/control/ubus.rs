@@ -9,7 +9,8 @@
 //! object for its subscribers. netifd is asked once, and again when it says that something has
 //! changed or comes anew. Where an interface of netifd's is ours, netifd is told when traffic
 //! belongs into the tunnel, with addresses and routes, and when not any more; and again whenever
-//! that is not what it has. When the connection ends, another is opened and everything registered
+//! that is not what it has; why it does not, as an error of the interface; and at the end, that nobody
+//! is there, with the interface down until the program is back. When the connection ends, another is opened and everything registered
 //! again.
 //!
 //! Limits: no bus, and a bus that forbids something, are normal and told once. `CALLS_MAX`
@@ -124,13 +125,10 @@ impl Ubus {
         });
     }
 
-    /// Tells netifd that the interface does not work any more, if it was told that it does, and
-    /// waits a moment until it knows.
+    /// Has netifd take the interface down that is ours, if it is wanted, and waits a moment for that.
     pub async fn withdraw(&mut self) {
         self.set_link(None);
-        let down = |told: &Option<Link>| told.as_ref().is_none_or(|link| link.up.is_none());
-        // Without a bus there is nobody to wait for.
-        let _ = timeout(WITHDRAW, self.told.wait_for(down)).await;
+        let _ = timeout(WITHDRAW, self.told.wait_for(Option::is_none)).await;
     }
 
     /// netifd's interfaces; waits a moment for the first answer, or that there will be none.
@@ -169,7 +167,7 @@ struct Bus {
     interfaces: watch::Sender<Option<Arc<Interfaces>>>,
     /// The interface that is ours.
     link: watch::Receiver<Option<Link>>,
-    /// What netifd was told of it.
+    /// What netifd knows of it. None: nothing, or it is not wanted.
     told: watch::Sender<Option<Link>>,
     /// Whether there should be a bus.
     expected: bool,
@@ -183,6 +181,7 @@ impl Bus {
         loop {
             let begun = clock::timer_now();
             let Err(error) = self.session().await;
+            self.told.send_replace(None);
             if begun.elapsed() >= LASTED {
                 wait = RETRY_MIN;
                 said.clear();
@@ -229,6 +228,8 @@ impl Bus {
             due: None,
             dump: None,
             telling: None,
+            errors: Vec::new(),
+            lifted: false,
             denied,
             jobs: JoinSet::new(),
         };
@@ -300,8 +301,13 @@ struct Session {
     due: Option<Instant>,
     /// The question that was asked last.
     dump: Option<Ticket>,
-    /// What netifd is being told.
-    telling: Option<(Ticket, Link)>,
+    /// What netifd is being told. None: that nobody serves the interface any more.
+    telling: Option<(Ticket, Option<Link>)>,
+    /// The errors that netifd was told since the interface was down or up.
+    errors: Vec<&'static str>,
+    /// netifd was asked to take the interface up. Once: should the script go on to leave it down, for
+    /// a reason that is not known here, the two would ask each other for ever.
+    lifted: bool,
     /// What was refused.
     denied: Vec<String>,
     jobs: JoinSet<Done>,
@@ -357,7 +363,7 @@ impl Session {
                 if self.telling.as_ref().is_some_and(|(telling, _)| *telling == ticket) =>
             {
                 if reply.status == Status::OK {
-                    bus.told.send_replace(self.telling.take().map(|(_, link)| link));
+                    bus.told.send_replace(self.telling.take().and_then(|(_, link)| link));
                 } else {
                     log::warn!("netifd does not take the state of the tunnel: {}", reply.status);
                     self.telling = None;
@@ -381,7 +387,7 @@ impl Session {
 
     /// An event was not taken: told once.
     fn refused(&mut self, status: Status) {
-        let what = format!("to send events ({status})");
+        let what = format!("an event, or to tell netifd something ({status})");
         if status != Status::OK && !self.denied.contains(&what) {
             log::warn!("ubus refuses {what}");
             self.denied.push(what);
@@ -415,36 +421,67 @@ impl Session {
     /// Tells netifd how the interface that is ours is, unless it has that already.
     fn tell_netifd(&mut self, bus: &mut Bus) -> Result<(), Error> {
         let told = bus.told.borrow().clone();
-        // One that is ours no more must not stay up.
         let wanted = bus.link.borrow_and_update().clone();
-        let wanted = wanted.or_else(|| told.clone().map(|link| Link { up: None, ..link }));
+        let Some(number) = self.netifd else {
+            bus.told.send_replace(None);
+            return Ok(());
+        };
         // Before the first answer of netifd's nothing is known, which is no fault.
         let Some(known) = bus.interfaces.borrow().clone() else { return Ok(()) };
-        let (Some(number), Some(link), None) = (self.netifd, wanted, &self.telling) else {
+        let (Some(link), None) = (wanted.clone().or(told.clone()), &self.telling) else {
             return Ok(());
         };
         let Some(interface) = known.get(&link.interface) else {
+            bus.told.send_replace(None);
             self.complain(format!("netifd has no interface '{}'", link.interface));
             return Ok(());
         };
         if interface.protocol != netifd::PROTOCOL {
             let name = &link.interface;
+            bus.told.send_replace(None);
             self.complain(format!("the interface '{name}' has another protocol than onebox"));
             return Ok(());
         }
-        let new = match (interface.state, link.up.is_some()) {
-            (State::Down, _) | (State::Pending, false) => {
+        if interface.state != State::Pending {
+            self.errors.clear();
+        }
+        self.lifted &= interface.state != State::Up;
+        match (interface.state, link.up.is_some()) {
+            (State::Down, _) => {
                 // It has to be told again when it is wanted.
                 bus.told.send_replace(None);
-                false
+                if interface.unserved && wanted.is_some() && !self.lifted {
+                    self.lifted = true;
+                    self.client.call(number, netifd::UP, &link.named())?;
+                }
             }
-            (State::Pending, true) => true,
-            (State::Up, _) => told.as_ref() != Some(&link),
-        };
-        if new {
-            let ticket = self.client.call_encoded(number, netifd::NOTIFY, &link.arguments())?;
-            self.telling = Some((ticket, link));
+            _ if wanted.is_none() => self.leave(number, &link)?,
+            (State::Pending, false) => {
+                bus.told.send_replace(Some(link.clone()));
+                if !self.errors.contains(&link.error) {
+                    self.errors.push(link.error);
+                    let arguments = link.error_arguments(link.error);
+                    self.client.call_encoded(number, netifd::NOTIFY, &arguments)?;
+                }
+            }
+            (State::Up, _) if told.as_ref() == Some(&link) => {}
+            _ => {
+                let arguments = link.arguments();
+                let ticket = self.client.call_encoded(number, netifd::NOTIFY, &arguments)?;
+                self.telling = Some((ticket, Some(link)));
+            }
         }
+        Ok(())
+    }
+
+    /// Has netifd take an interface down that nobody serves any more; its error tells that it is not
+    /// its user who wants that.
+    fn leave(&mut self, number: u32, link: &Link) -> Result<(), Error> {
+        let error = link.error_arguments(netifd::NOT_RUNNING);
+        self.client.call_encoded(number, netifd::NOTIFY, &error)?;
+        let ticket = self.client.call(number, netifd::DOWN, &link.named())?;
+        self.telling = Some((ticket, None));
+        self.lifted = false;
         Ok(())
     }
 

@@ -603,7 +603,13 @@ impl Tunnel {
         let interface = self.config.main.netifd.clone()?;
         let open = self.peers.iter().any(|peer| peer.fallback.is_open());
         let up = open.then(|| (self.config.main.addresses.clone(), self.desired.routes.clone()));
-        Some(Link { interface, device: self.desired.device.clone(), up })
+        let unresolved = || self.config.peers.iter().any(|peer| self.unresolved(peer).is_some());
+        let error = match open {
+            true => "",
+            false if unresolved() => "NAME_UNRESOLVED",
+            false => "NO_ANSWER",
+        };
+        Some(Link { interface, device: self.desired.device.clone(), up, error })
     }
 
     /// What all peers carry together, and the first of those that have been there: all of them while

@@ -19,6 +19,8 @@ const OBJECT: Object = Object {
     methods: &[
         Method { name: "dump", arguments: &[] },
         Method { name: "notify_proto", arguments: &[("interface", Type::String)] },
+        Method { name: "up", arguments: &[("interface", Type::String)] },
+        Method { name: "down", arguments: &[("interface", Type::String)] },
     ],
 };
 
@@ -37,15 +39,19 @@ impl Netifd {
         let serve = async move {
             let mut client = Client::connect(&socket).await.unwrap();
             client.add(&OBJECT).await.unwrap();
-            let mut now = "pending";
+            // As the script leaves it while no program runs: "unserved".
+            let mut now = "unserved";
+            let mut error = json!({});
             let event = Map::from_iter([("interface".to_owned(), json!("vpn"))]);
             loop {
                 let before = now;
                 tokio::select! {
                     incoming = client.next() => match incoming.unwrap() {
                         Incoming::Call(call) if call.method == "dump" => {
+                            let left = json!([{"subsystem": "onebox", "code": "NOT_RUNNING"}]);
                             let vpn = json!({"interface": "vpn", "proto": "onebox",
-                                "up": now == "up", "pending": now == "pending"});
+                                "up": now == "up", "pending": now == "pending",
+                                "errors": if now == "unserved" { left } else { json!([]) }});
                             let wan = json!({"interface": "wan", "proto": "dhcp", "up": true,
                                 "l3_device": "wan1", "dns-server": ["203.0.113.53", "no address"]});
                             let all = json!([vpn, wan]);
@@ -53,8 +59,22 @@ impl Netifd {
                             client.answer(&call, Some(&dump), Status::OK).unwrap();
                         }
                         Incoming::Call(call) => {
-                            let table = call.table().unwrap();
-                            now = if table["link-up"] == true { "up" } else { "pending" };
+                            let mut table = call.table().unwrap();
+                            assert_eq!(table["interface"], "vpn");
+                            now = match (&*call.method, table.get("error")) {
+                                ("up", _) => "pending",
+                                ("down", _) if error[0] == "NOT_RUNNING" => "unserved",
+                                ("down", _) => "down",
+                                (_, Some(said)) => {
+                                    error = said.clone();
+                                    now
+                                }
+                                _ if table["link-up"] == true => "up",
+                                _ => "pending",
+                            };
+                            if call.method != "notify_proto" {
+                                table = Map::from_iter([(call.method.clone(), json!("vpn"))]);
+                            }
                             list.lock().unwrap().push(Value::Object(table));
                             client.answer(&call, None, Status::OK).unwrap();
                         }
@@ -66,7 +86,7 @@ impl Netifd {
                     },
                 }
                 // By `ifup`, only our protocol's script says that an interface waits.
-                if before == "down" && now == "pending" {
+                if (before == "down" || before == "unserved") && now == "pending" {
                     client.send_event("onebox.setup", &event).unwrap();
                 } else if before != now {
                     client.send_event("network.interface", &event).unwrap();
@@ -121,7 +141,13 @@ fn netifd_is_told_when_the_tunnel_works_and_sets_addresses_and_routes() {
             "routes": [{"target": "0.0.0.0", "netmask": "0"}],
             "routes6": [{"target": "::", "netmask": "0"}]});
         let down = json!({"action": 0, "interface": "vpn", "link-up": false});
-        assert_eq!(netifd.nth(1), up);
+        let error = |code: &str| json!({"action": 3, "interface": "vpn", "error": [code]});
+        // What was left down, since no program ran, it takes up.
+        assert_eq!(netifd.nth(1), json!({"up": "vpn"}));
+        // The answer may come before netifd has it waiting.
+        let early = usize::from(netifd.nth(2) == error("NO_ANSWER"));
+        let nth = |n: usize| netifd.nth(n + early);
+        assert_eq!(nth(2), up);
         let namespace = &lab.site().router;
         assert!(!namespace.output("ip addr show dev onebox0").contains("10.99.0.2"));
         let rules = namespace.output("ip rule");
@@ -129,18 +155,24 @@ fn netifd_is_told_when_the_tunnel_works_and_sets_addresses_and_routes() {
         assert!(rules.contains("900:") && !rules.contains("901:") && !rules.contains("903:"));
 
         server.kill();
-        assert_eq!(netifd.nth(2), down);
+        assert_eq!(nth(3), down);
+        assert_eq!(nth(4), error("NO_ANSWER"));
         server.start();
-        assert_eq!(netifd.nth(3), up);
+        assert_eq!(nth(5), up);
         netifd.state.send("down").unwrap();
         clock::pass(Duration::from_millis(300));
-        assert_eq!(netifd.told.lock().unwrap().len(), 3, "what is down by command stays down");
+        assert_eq!(
+            netifd.told.lock().unwrap().len(),
+            5 + early,
+            "what is down by command stays down"
+        );
         netifd.state.send("pending").unwrap();
-        assert_eq!(netifd.nth(4), up);
+        assert_eq!(nth(6), up);
         clock::pass(Duration::from_millis(300));
-        assert_eq!(netifd.told.lock().unwrap().len(), 4, "once is enough");
+        assert_eq!(netifd.told.lock().unwrap().len(), 6 + early, "once is enough");
         router.stop();
-        assert_eq!(netifd.nth(5), down);
+        assert_eq!(nth(7), error("NOT_RUNNING"));
+        assert_eq!(nth(8), json!({"down": "vpn"}));
         netifd.stop();
     }
 }

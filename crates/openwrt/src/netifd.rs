@@ -21,12 +21,23 @@ pub const OBJECT: &str = "network.interface";
 pub const DUMP: &str = "dump";
 /// The method of it by which a protocol tells the state of its interface.
 pub const NOTIFY: &str = "notify_proto";
+/// The methods of it that take an interface up and down.
+pub const UP: &str = "up";
+/// See [`UP`].
+pub const DOWN: &str = "down";
+/// The error of an interface that is ours while nobody runs who could set it up. Our protocol's script
+/// tells it as well.
+pub const NOT_RUNNING: &str = "NOT_RUNNING";
+/// The errors with which our protocol's script leaves an interface down that could be up later.
+const UNSERVED: [&str; 3] = [NOT_RUNNING, "NOT_NAMED", "SWITCHED_OFF"];
 /// The event by which our protocol's script tells that an interface is to be set up.
 pub const SETUP: &str = "onebox.setup";
 /// The name of our protocol.
 pub const PROTOCOL: &str = "onebox";
 /// The action of [`NOTIFY`] that tells a link's state (`netifd-proto.sh`).
 const ACTION_UPDATE: u32 = 0;
+/// The one that tells an error.
+const ACTION_ERROR: u32 = 3;
 
 /// The interfaces by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +52,8 @@ pub struct Interface {
     pub protocol: String,
     /// What it is doing.
     pub state: State,
+    /// Our protocol's script left it down, since nobody was there to serve it; not its user.
+    pub unserved: bool,
     /// Its metric, for its routes.
     pub metric: u32,
     /// Its default routes, wherever they are, and also those that it must not set.
@@ -70,6 +83,8 @@ pub struct Link {
     pub device: String,
     /// Traffic belongs into the tunnel, with these addresses and routes. None: it does not.
     pub up: Option<(Vec<InterfaceAddress>, Vec<Prefix>)>,
+    /// Why it does not.
+    pub error: &'static str,
 }
 
 impl Link {
@@ -92,6 +107,20 @@ impl Link {
             blobmsg::put_value(&mut out, routes_of, &to.collect());
         }
         out
+    }
+
+    /// The arguments of [`NOTIFY`] that tell an error.
+    pub fn error_arguments(&self, error: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        blobmsg::put_u32(&mut out, "action", ACTION_ERROR);
+        blobmsg::put_text(&mut out, "interface", &self.interface);
+        blobmsg::put_value(&mut out, "error", &json!([error]));
+        out
+    }
+
+    /// The arguments of [`UP`] and [`DOWN`].
+    pub fn named(&self) -> Map<String, Value> {
+        Map::from_iter([("interface".to_owned(), Value::from(self.interface.as_str()))])
     }
 }
 
@@ -140,6 +169,8 @@ fn interface(entry: &Value) -> Interface {
     let inactive = list(entry.get("inactive").and_then(|other| other.get("route")));
     let flag = |key: &str| entry.get(key).and_then(Value::as_bool).unwrap_or(false);
     let metric = entry.get("metric").and_then(Value::as_u64);
+    let last = list(entry.get("errors")).pop();
+    let error = last.as_ref().and_then(|error| error.get("code")?.as_str());
     Interface {
         device: text("l3_device").or_else(|| text("device")),
         protocol: text("proto").unwrap_or_default(),
@@ -148,6 +179,7 @@ fn interface(entry: &Value) -> Interface {
             (false, true) => State::Pending,
             (false, false) => State::Down,
         },
+        unserved: error.is_some_and(|error| UNSERVED.contains(&error)),
         metric: metric.and_then(|metric| u32::try_from(metric).ok()).unwrap_or(0),
         routes: active.iter().chain(&inactive).filter_map(default_route).collect(),
         resolvers: list(entry.get("dns-server")).iter().filter_map(address).collect(),
@@ -188,7 +220,8 @@ mod tests {
             {"interface": "wwan", "up": true, "l3_device": "wwan0", "metric": 20,
              "route": [], "inactive": {"route": [route("0.0.0.0", 0, "10.64.64.64")]}},
             {"interface": "dsl", "up": false, "pending": true, "proto": "onebox", "device": "eth2"},
-            {"interface": "off", "up": false},
+            {"interface": "off", "up": false,
+             "errors": [{"subsystem": "onebox", "code": "NOT_RUNNING"}]},
         ]}));
         let resolvers = |device| interfaces.resolvers(device).map(|ip| ip.to_string());
         assert_eq!(resolvers("pppoe-wan").collect::<Vec<_>>(), ["192.0.2.53", "2001:db8::53"]);
@@ -201,6 +234,8 @@ mod tests {
         assert_eq!(state("wan"), Some(State::Up));
         assert_eq!((state("dsl"), state("off")), (Some(State::Pending), Some(State::Down)));
         assert_eq!(interfaces.get("dsl").unwrap().protocol, PROTOCOL);
+        let unserved = |name: &str| interfaces.get(name).unwrap().unserved;
+        assert!(unserved("off") && !unserved("dsl"));
         let wan = interfaces.get("wan").unwrap();
         let gateway = "192.0.2.1".parse().ok();
         let from = "2001:db8::/56".parse().ok();
@@ -215,10 +250,13 @@ mod tests {
 
     #[test]
     fn a_link_is_told_in_the_types_that_netifd_reads() {
-        let mut link = Link { interface: "vpn".into(), device: "onebox0".into(), up: None };
+        let mut link =
+            Link { interface: "vpn".into(), device: "onebox0".into(), up: None, error: "" };
         let read = |link: &Link| Value::Object(blobmsg::table(&link.arguments()).unwrap());
         let down = json!({"action": 0, "interface": "vpn", "link-up": false});
         assert_eq!(read(&link), down);
+        let error = Value::Object(blobmsg::table(&link.error_arguments("NO_ANSWER")).unwrap());
+        assert_eq!(error, json!({"action": 3, "interface": "vpn", "error": ["NO_ANSWER"]}));
         let addresses = ["10.99.0.2/24", "fd99::2/64"].map(|a| a.parse().unwrap());
         let routes = ["0.0.0.0/0", "::/0", "10.0.0.0/8"].map(|r| r.parse().unwrap());
         link.up = Some((addresses.to_vec(), routes.to_vec()));
