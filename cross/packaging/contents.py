@@ -3,7 +3,8 @@
 OpenWrt's has the program and everything below `openwrt/files` and `init.d`, Debian's the program, the systemd unit,
 a server's configuration and what Debian asks for below `/usr/share/doc`. Configuration may hold
 secrets and the directory of keys does: both are root's alone. The pages for LuCI are a package of
-their own, for every architecture, and each of their languages is one.
+their own, for every architecture, each of their languages is one, and so is the protocol on LuCI's page of
+interfaces.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ CONFIG = "etc/config/onebox"
 KEYS = "etc/onebox"
 UNIT = "lib/systemd/system/onebox.service"
 LUCI = "luci-app-onebox"
+PROTO = "luci-proto-onebox"
 # LuCI's name of each language that its pages can be shown in.
 LANGUAGES = {"de": "Deutsch (German)", "es": "Español (Spanish)"}
 # For any processor; apk has another word for it.
@@ -54,13 +56,23 @@ class Package:
     updated: str = ""
 
 
+# netifd reads what protocols there are when it starts, and to start it anew interrupts everything.
+UNKNOWN = (
+    'if [ -z "${IPKG_INSTROOT}" ] && ubus -S call network get_proto_handlers 2> /dev/null |\n'
+    "\tgrep -qv '\"onebox\"'; then\n"
+    "\techo \"onebox: as an interface of the network ('proto onebox') the tunnel works after a restart of\"\n"
+    "\techo \"the router, or of the network: /etc/init.d/network restart\"\n"
+    "fi\n"
+)
+
+
 def openwrt(project, program, arch):
     tree = Tree()
     tree.add_directory(project.root / "openwrt/files")
     tree.add_directory(project.root / "init.d", lambda path: f"etc/init.d/{path}")
     return Package(
         "onebox", "onebox", arch, project.description, "net", about.OPENWRT_DEPENDS,
-        with_program(tree, program), CONFIG, about.OPENWRT_USER, updated=RESTART)
+        with_program(tree, program), CONFIG, about.OPENWRT_USER, installed=UNKNOWN, updated=RESTART)
 
 
 # The service manager starts a service that runs anew only if its command line has changed.
@@ -72,13 +84,16 @@ RESTART = (
 
 
 def luci(project):
-    """The pages, and their languages."""
+    """The pages, their languages, and the tunnel on LuCI's page of interfaces."""
+    for name, description, depends in [
+            (LUCI, "State, set-up and settings of onebox in LuCI", ["luci-base", PROTO, "onebox"]),
+            (PROTO, "Protocol onebox on LuCI's page of interfaces", ["luci-base", "onebox"])]:
+        source = project.root / "luci-app" / name
+        tree = Tree()
+        tree.add_directory(source / "htdocs", lambda path: f"www/{path}", minify)
+        tree.add_directory(source / "root")
+        yield Package(name, name, ALL, description, "luci", depends, tree, installed=FORGET)
     source = project.root / "luci-app" / LUCI
-    tree = Tree()
-    tree.add_directory(source / "htdocs", lambda path: f"www/{path}", minify)
-    tree.add_directory(source / "root")
-    yield Package(LUCI, LUCI, ALL, "State, set-up and settings of onebox in LuCI", "luci",
-                  ["luci-base", "onebox"], tree, installed=FORGET)
     for language, title in LANGUAGES.items():
         tree = Tree()
         name = f"luci-i18n-onebox-{language}"

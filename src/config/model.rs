@@ -70,6 +70,9 @@ pub struct Main {
     /// table and firewall zone, and it is up while traffic belongs into the tunnel. Default none:
     /// the program sets them itself.
     pub netifd: Option<String>,
+    /// `netifd_routes`, default 1: routes are that interface's as well. With 0 it has addresses and
+    /// zone alone, and the program routes by rules of its own, so that metrics do not matter.
+    pub netifd_routes: bool,
     /// How the tunnel's traffic is told from other traffic.
     pub routing: Routing,
     /// `hold_ms_max` in milliseconds, 10 to 5000, default 1000: longest time that a received packet

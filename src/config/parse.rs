@@ -152,6 +152,7 @@ fn main(section: &Section, problems: &mut Vec<Diagnostic>) -> Main {
         mtu: mtu.filter(|mtu| *mtu != 0),
         mss_clamp: fields.flag("mss_clamp", true),
         netifd: fields.one("netifd", INTERFACE, interface_name),
+        netifd_routes: fields.flag("netifd_routes", true),
         routing: routing(&mut fields),
         hold_ms_max: fields
             .number("hold_ms_max", 10, 5000)

@@ -438,5 +438,9 @@ fn an_outage_is_direct_or_closed() {
 fn an_interface_of_netifd_may_hold_addresses_and_routes() {
     let config = read(&client("option netifd vpn", "", ""));
     assert_eq!(config.main.netifd.as_deref(), Some("vpn"));
+    assert!(config.main.netifd_routes);
+    let zone_only = read(&client("option netifd vpn\noption netifd_routes 0", "", ""));
+    assert!(!zone_only.main.netifd_routes);
+    assert!(of_main("option netifd_routes rules").contains("'netifd_routes'"));
     assert!(of_main("option netifd 'a b'").contains("the name of an interface of netifd"));
 }

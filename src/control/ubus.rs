@@ -227,6 +227,7 @@ impl Bus {
             netifd: None,
             due: None,
             dump: None,
+            heard: false,
             telling: None,
             errors: Vec::new(),
             lifted: false,
@@ -301,6 +302,8 @@ struct Session {
     due: Option<Instant>,
     /// The question that was asked last.
     dump: Option<Ticket>,
+    /// It has answered.
+    heard: bool,
     /// What netifd is being told. None: that nobody serves the interface any more.
     telling: Option<(Ticket, Option<Link>)>,
     /// The errors that netifd was told since the interface was down or up.
@@ -351,6 +354,7 @@ impl Session {
                 self.dump = None;
                 match reply.table() {
                     Ok(table) if reply.status == Status::OK => {
+                        self.heard = true;
                         bus.learn(Interfaces::from_dump(&table));
                         self.tell_netifd(bus)?;
                     }
@@ -422,26 +426,32 @@ impl Session {
     fn tell_netifd(&mut self, bus: &mut Bus) -> Result<(), Error> {
         let told = bus.told.borrow().clone();
         let wanted = bus.link.borrow_and_update().clone();
+        if wanted.is_none() {
+            bus.problems.clear_all(Problem::InterfaceMissing);
+        }
         let Some(number) = self.netifd else {
             bus.told.send_replace(None);
             return Ok(());
         };
-        // Before the first answer of netifd's nothing is known, which is no fault.
-        let Some(known) = bus.interfaces.borrow().clone() else { return Ok(()) };
+        if !self.heard {
+            return Ok(());
+        }
+        let known = bus.interfaces.borrow().clone().unwrap_or_default();
         let (Some(link), None) = (wanted.clone().or(told.clone()), &self.telling) else {
             return Ok(());
         };
-        let Some(interface) = known.get(&link.interface) else {
+        let name = &link.interface;
+        let interface = known.get(name).filter(|one| one.protocol == netifd::PROTOCOL);
+        let Some(interface) = interface else {
             bus.told.send_replace(None);
-            self.complain(format!("netifd has no interface '{}'", link.interface));
+            if wanted.is_some()
+                && bus.problems.raise(clock::now(), Problem::InterfaceMissing, name, "")
+            {
+                log::warn!("netifd has no interface '{name}' with the protocol onebox");
+            }
             return Ok(());
         };
-        if interface.protocol != netifd::PROTOCOL {
-            let name = &link.interface;
-            bus.told.send_replace(None);
-            self.complain(format!("the interface '{name}' has another protocol than onebox"));
-            return Ok(());
-        }
+        bus.problems.clear_all(Problem::InterfaceMissing);
         if interface.state != State::Pending {
             self.errors.clear();
         }
@@ -483,14 +493,6 @@ impl Session {
         self.telling = Some((ticket, None));
         self.lifted = false;
         Ok(())
-    }
-
-    /// A warning, once.
-    fn complain(&mut self, what: String) {
-        if !self.denied.contains(&what) {
-            log::warn!("{what}");
-            self.denied.push(what);
-        }
     }
 
     fn tell(&mut self, change: &Change) -> Result<(), Error> {

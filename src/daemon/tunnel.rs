@@ -37,7 +37,7 @@ use onebox_linux::system::{Desired, Lookups, News, Owner, Part, System, wan_rout
 use onebox_linux::tun::Tun;
 use onebox_linux::udp::{Options, UdpSocket};
 use onebox_linux::{clock, conntrack, nft};
-use onebox_openwrt::netifd::{Interfaces, Link};
+use onebox_openwrt::netifd::{self, Interfaces, Link};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -360,7 +360,10 @@ impl Tunnel {
     /// netifd knows this now.
     pub async fn set_interfaces(&mut self, interfaces: Arc<Interfaces>) {
         self.interfaces = interfaces;
-        self.follow(self.network.clone()).await;
+        match self.config.main.role {
+            Role::Client(_) => self.follow(self.network.clone()).await,
+            Role::Server(_) => self.apply().await,
+        }
     }
 
     /// Tells of networks that are at two places.
@@ -508,7 +511,18 @@ impl Tunnel {
         let inside = routed().filter(|p| open(&p.name));
         self.desired.routes = inside.flat_map(|p| &p.allowed_ips).copied().collect();
         self.desired.barred = if kill_switch(&self.config) { barred(routed()) } else { vec![] };
-        self.desired.owner = if main.netifd.is_some() { Owner::Netifd } else { Owner::Us };
+        self.desired.owner = match (&main.netifd, main.netifd_routes) {
+            (None, _) => Owner::Us,
+            (Some(_), true) => Owner::Netifd,
+            (Some(_), false) => Owner::Shared,
+        };
+        let interface = main.netifd.as_ref().and_then(|name| self.interfaces.get(name));
+        if self.desired.owner == Owner::Shared
+            && interface.is_none_or(|i| i.state != netifd::State::Up)
+        {
+            // netifd has the device up when it has set the addresses; the kernel takes none before.
+            self.desired.routes.clear();
+        }
         self.desired.lookups = self.lookups();
         let own = main.addresses.iter().map(|a| a.address);
         // A router that is one for itself alone need not forward.
@@ -602,7 +616,11 @@ impl Tunnel {
     pub fn link(&self) -> Option<Link> {
         let interface = self.config.main.netifd.clone()?;
         let open = self.peers.iter().any(|peer| peer.fallback.is_open());
-        let up = open.then(|| (self.config.main.addresses.clone(), self.desired.routes.clone()));
+        let routes = || match self.desired.owner {
+            Owner::Netifd => self.desired.routes.clone(),
+            Owner::Us | Owner::Shared => Vec::new(),
+        };
+        let up = open.then(|| (self.config.main.addresses.clone(), routes()));
         let unresolved = || self.config.peers.iter().any(|peer| self.unresolved(peer).is_some());
         let error = match open {
             true => "",

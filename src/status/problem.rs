@@ -48,6 +48,10 @@ pub enum Problem {
     UbusMissing,
     /// The message bus forbids something.
     UbusDenied,
+    /// netifd does not have the interface that is to be the tunnel.
+    InterfaceMissing,
+    /// Policies of another program are without effect.
+    PoliciesDead,
     /// The control socket takes no connections.
     ControlSocket,
     /// After a change of the configuration the tunnel could not be started at all.
@@ -62,7 +66,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every kind.
-    pub const ALL: [Problem; 20] = [
+    pub const ALL: [Problem; 22] = [
         Problem::RoutesRefused,
         Problem::FirewallRefused,
         Problem::ForwardBlocked,
@@ -78,6 +82,8 @@ impl Problem {
         Problem::QuotaUnsaved,
         Problem::UbusMissing,
         Problem::UbusDenied,
+        Problem::InterfaceMissing,
+        Problem::PoliciesDead,
         Problem::ControlSocket,
         Problem::TunnelStopped,
         Problem::NetworksOverlap,
@@ -103,6 +109,8 @@ impl Problem {
             Problem::QuotaUnsaved => "quota_unsaved",
             Problem::UbusMissing => "ubus_missing",
             Problem::UbusDenied => "ubus_denied",
+            Problem::InterfaceMissing => "interface_missing",
+            Problem::PoliciesDead => "policies_dead",
             Problem::ControlSocket => "control_socket",
             Problem::TunnelStopped => "tunnel_stopped",
             Problem::NetworksOverlap => "networks_overlap",
@@ -133,6 +141,13 @@ impl Problem {
             Problem::QuotaUnsaved => "what the quotas' WANs have used cannot be kept",
             Problem::UbusMissing => "there is no ubus",
             Problem::UbusDenied => "ubus refuses something",
+            Problem::InterfaceMissing => {
+                "OpenWrt's network has no interface of this name that has proto onebox, so that the \
+                 tunnel has no addresses"
+            }
+            Problem::PoliciesDead => {
+                "policies without effect: the tunnel's rules come first, and all goes into it"
+            }
             Problem::ControlSocket => "the control socket takes no connections",
             Problem::TunnelStopped => {
                 "there is no tunnel: neither the new nor the old configuration works"
@@ -186,6 +201,14 @@ impl Problem {
             Problem::UbusMissing => "see that ubusd runs, and that ubus_socket is where it listens",
             Problem::UbusDenied => {
                 "see that no second onebox runs, and that the access list of the package is there"
+            }
+            Problem::InterfaceMissing => {
+                "restart the network once after the installation (/etc/init.d/network restart), or see \
+                 that the interface is there"
+            }
+            Problem::PoliciesDead => {
+                "set rule_priority above 3999 (mwan3) or 29999 (pbr), or have the tunnel as an interface \
+                 that they use: README, mwan3 and pbr"
             }
             Problem::ControlSocket => "it is tried again; if it lasts, restart the program",
             Problem::TunnelStopped => "correct the configuration and reload",

@@ -11,13 +11,14 @@ import status from './test_status.mjs';
 import overview from './test_overview.mjs';
 import setup from './test_setup.mjs';
 import settings from './test_settings.mjs';
+import protocol from './test_protocol.mjs';
 import screens from './screens.mjs';
 
 // Tests that are played at the same time.
 const AT_ONCE = 4;
 
 const wanted = process.argv.slice(2);
-const tests = Object.entries({ checks, live, status, overview, setup, settings, screens })
+const tests = Object.entries({ checks, live, status, overview, setup, settings, protocol, screens })
 	.flatMap(([ group, list ]) => Object.entries(list).map(([ name, run ]) => [ `${group}: ${name}`, run ]))
 	.filter(([ name ]) => wanted.length === 0 || wanted.some(word => name.includes(word)));
 const failures = [];

@@ -14,8 +14,8 @@ const luci = process.env.LUCI_ROOT;
 export const runtime = luci ? `LuCI's own runtime, ${luci}` : 'the stand-in for LuCI\'s runtime (LUCI_ROOT is not set)';
 
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.gif': 'image/gif', '.png': 'image/png' };
-const roots = [ join(app, 'htdocs') ].concat(luci
-	? [ 'modules/luci-base/htdocs', 'modules/luci-mod-status/htdocs', 'themes/luci-theme-bootstrap/htdocs' ].map(dir => join(luci, dir))
+const roots = [ join(app, 'htdocs'), join(app, '../luci-proto-onebox/htdocs') ].concat(luci
+	? [ 'modules/luci-base/htdocs', 'modules/luci-mod-status/htdocs', 'modules/luci-mod-network/htdocs', 'themes/luci-theme-bootstrap/htdocs' ].map(dir => join(luci, dir))
 	: [ join(here, 'standin') ]);
 
 // The texts of a language, as a page gets them.
@@ -32,7 +32,7 @@ const env = (view, number) => ({
 	nodespec: { satisfied: true }, apply_rollback: 90, apply_holdoff: 0.01, apply_timeout: 5, apply_display: 0.2
 });
 
-const VIEWS = { status: 'onebox/status', setup: 'onebox/setup', settings: 'onebox/settings', overview: 'status/index' };
+const VIEWS = { status: 'onebox/status', setup: 'onebox/setup', settings: 'onebox/settings', overview: 'status/index', interfaces: 'network/interfaces' };
 
 function page(number, { view: name, router, lang, texts }) {
 	const settings = env(`admin/vpn/onebox/${name}`, number);

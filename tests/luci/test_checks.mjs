@@ -25,7 +25,7 @@ const menu = json('root/usr/share/luci/menu.d/luci-app-onebox.json');
 const plugin = join(app, 'root/usr/libexec/rpcd/luci.onebox');
 
 // Options that a router has and that no page is for, with the reason.
-const ELSEWHERE = { role: 'written by `onebox join`; a router is a client' };
+const ELSEWHERE = { role: 'written by `onebox join`; a router is a client', netifd_routes: 'on the page of interfaces, luci-proto-onebox' };
 
 // For espree: LuCI's modules return their class.
 const SYNTAX = { ecmaVersion: 2021, ecmaFeatures: { globalReturn: true } };
@@ -156,7 +156,7 @@ export default {
 		// Shown in the program's own words: the pages are as large as they may be. Without a bus there
 		// is no page to show anything on.
 		const untranslated = [ 'no_default_route', 'too_narrow' ];
-		const alike = [ 'device_lost', 'forward_blocked', 'sending_denied', 'sending_fails', 'socket_refused', 'too_many_wans', 'mtu_too_large', 'tunnel_too_narrow', 'ubus_missing' ];
+		const alike = [ 'device_lost', 'forward_blocked', 'sending_denied', 'sending_fails', 'socket_refused', 'too_many_wans', 'mtu_too_large', 'tunnel_too_narrow', 'ubus_missing', 'interface_missing', 'policies_dead' ];
 
 		assert.deepEqual([ ...known('REASONS'), ...untranslated ].sort(), reasons.sort());
 		assert.deepEqual(known('REFUSALS'), codes('src/daemon/speed.rs', 'Refusal').sort());

@@ -190,8 +190,8 @@ class Program(Case):
         lines = [line.split() for line in said.splitlines()]
         sizes = {path.name: path.stat().st_size for path in (root / "target/packages").iterdir()}
         self.assertEqual({path.rpartition("/")[2]: int(size) for path, size in lines}, sizes)
-        # And the pages for LuCI with two languages, for every processor.
-        self.assertEqual(len(sizes), 2 * (len(OPENWRT) + 3) + len(DEBIAN))
+        # And the pages for LuCI with two languages and the protocol, for every processor.
+        self.assertEqual(len(sizes), 2 * (len(OPENWRT) + 4) + len(DEBIAN))
         # Debian's are those of routers with the same processor.
         self.assertEqual(sorted((root / "calls").read_text().split()), OPENWRT)
 

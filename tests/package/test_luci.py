@@ -12,9 +12,12 @@ from packaging.lmo import lmo
 APP = ROOT / "luci-app/luci-app-onebox"
 # Bytes of what the package of the pages installs.
 SIZE_MAX = 75_000
+# Of the protocol's.
+PROTO_SIZE_MAX = 3_000
 PLUGIN = "usr/libexec/rpcd/luci.onebox"
-DEPENDS = {"luci-app-onebox": ["luci-base", "onebox"], "luci-i18n-onebox-de": ["luci-app-onebox"],
-           "luci-i18n-onebox-es": ["luci-app-onebox"]}
+DEPENDS = {"luci-app-onebox": ["luci-base", "luci-proto-onebox", "onebox"],
+           "luci-i18n-onebox-de": ["luci-app-onebox"], "luci-i18n-onebox-es": ["luci-app-onebox"],
+           "luci-proto-onebox": ["luci-base", "onebox"]}
 
 
 CATALOGUE = r"""msgid ""
@@ -42,17 +45,17 @@ READ = {0: (0, "nplurals=2; plural=n != 1;"),
 
 
 class Luci(Case):
-    def sources(self):
+    def sources(self, name):
         """What LuCI's build installs without making anything smaller."""
         places = {"htdocs": "www/", "root": ""}
-        return {place + path.relative_to(APP / part).as_posix(): path.read_bytes()
+        return {place + path.relative_to(APP.parent / name / part).as_posix(): path.read_bytes()
                 for part, place in places.items()
-                for path in (APP / part).rglob("*") if path.is_file()}
+                for path in (APP.parent / name / part).rglob("*") if path.is_file()}
 
     def check_files(self, name, files, modes):
         for path, mode in modes.items():
             self.assertEqual(mode, 0o755 if path == PLUGIN else 0o644, path)
-        if name != "luci-app-onebox":
+        if "i18n" in name:
             language = name.rpartition("-")[2]
             catalogue = f"usr/lib/lua/luci/i18n/onebox.{language}.lmo"
             defaults = f"etc/uci-defaults/{name}"
@@ -60,7 +63,7 @@ class Luci(Case):
             self.assertRegex(files[defaults].decode(),
                              rf"^uci set luci\.languages\.{language}='\w+ \(\w+\)'; uci commit luci\n$")
             return
-        sources = self.sources()
+        sources = self.sources(name)
         self.assertEqual(sorted(files), sorted(sources))
         for path, content in files.items():
             if path.endswith((".js", ".css")):
@@ -70,8 +73,9 @@ class Luci(Case):
             if path.endswith(".json"):
                 json.loads(content)
         size = sum(map(len, files.values()))
-        self.assertLessEqual(size, SIZE_MAX)
-        self.assertGreater(size, SIZE_MAX * 3 // 4)
+        most = SIZE_MAX if name == "luci-app-onebox" else PROTO_SIZE_MAX
+        self.assertLessEqual(size, most)
+        self.assertGreater(size, most // 2)
 
     def test_packages(self):
         version = f"{project().version}-r{project().release}"
@@ -112,7 +116,7 @@ class Luci(Case):
         self.assertEqual(modes.pop(lists), 0o644)
         self.check_files(name, files, modes)
         for field, value in {"name": name, "version": version, "arch": "noarch",
-                             "origin": "luci-app-onebox"}.items():
+                             "origin": name.replace("i18n", "app").removesuffix("-de").removesuffix("-es")}.items():
             self.assertEqual(apk.text(apk.info[field]), value)
         depends = [apk.text(apk.values(item)[0]) for item in apk.values(apk.info["depends"])]
         self.assertEqual(depends, DEPENDS[name])
@@ -127,11 +131,13 @@ class Luci(Case):
         self.assertEqual({path: path.read_bytes() for path in self.pages("")}, first)
 
     def test_feed_says_the_same(self):
-        makefile = (APP / "Makefile").read_text()
-        for line in [f"PKG_VERSION:={project().version}", f"PKG_RELEASE:={project().release}",
-                     f"PKG_LICENSE:={project().license}", "LUCI_DEPENDS:=+luci-base +onebox",
-                     "LUCI_PKGARCH:=all"]:
-            self.assertIn(line, makefile.splitlines())
+        for name in ["luci-app-onebox", "luci-proto-onebox"]:
+            makefile = (APP.parent / name / "Makefile").read_text()
+            depends = " ".join(f"+{one}" for one in DEPENDS[name])
+            for line in [f"PKG_VERSION:={project().version}", f"PKG_RELEASE:={project().release}",
+                         f"PKG_LICENSE:={project().license}", f"LUCI_DEPENDS:={depends}",
+                         "LUCI_PKGARCH:=all"]:
+                self.assertIn(line, makefile.splitlines())
         languages = sorted(path.parent.name for path in APP.glob("po/*/onebox.po"))
         self.assertEqual(languages, sorted(contents.LANGUAGES))
 

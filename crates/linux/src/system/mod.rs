@@ -80,6 +80,8 @@ pub enum Owner {
     Us,
     /// OpenWrt's network daemon's.
     Netifd,
+    /// The addresses are OpenWrt's network daemon's, the routes ours.
+    Shared,
 }
 
 /// How the system should be.

@@ -133,7 +133,7 @@ fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
         return list;
     }
     // Where netifd routes, its routes are in the main table.
-    let own = desired.owner == Owner::Us || barred;
+    let own = desired.owner != Owner::Netifd || barred;
     for v4 in [true, false] {
         let mut rule = |rank: Rank, table: u32, kind: RuleKind| {
             list.push(Rule { v4, priority: ids.priority(rank), table, kind });
@@ -168,7 +168,7 @@ fn rules(ids: &Ids, desired: &Desired) -> Vec<Rule> {
 }
 
 fn routes(ids: &Ids, desired: &Desired) -> Vec<OwnRoute> {
-    let own = desired.owner == Owner::Us || !desired.barred.is_empty();
+    let own = desired.owner != Owner::Netifd || !desired.barred.is_empty();
     let carried = |prefix: &&Prefix| own && desired.carries(prefix.is_ipv4());
     let tunnel = desired.routes.iter().filter(carried).map(|&destination| OwnRoute {
         table: ids.table,
@@ -294,6 +294,12 @@ mod tests {
         assert_eq!(kinds(&desired), [900, 901, 902, 902, 902, 902, 903]);
         let own = routes(&IDS, &desired).into_iter().filter(|route| route.table == IDS.table);
         assert_eq!(own.map(|r| r.barred).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(Entries::of(&IDS, &desired, &[], None).device.unwrap().addresses, None);
+        // With the addresses alone at netifd, the routes are as without it.
+        desired = Desired { owner: Owner::Shared, barred: vec![], ..desired };
+        let us = Desired { owner: Owner::Us, ..desired.clone() };
+        assert_eq!(rules(&IDS, &desired), rules(&IDS, &us));
+        assert_eq!(routes(&IDS, &desired), routes(&IDS, &us));
         assert_eq!(Entries::of(&IDS, &desired, &[], None).device.unwrap().addresses, None);
     }
 
