@@ -185,7 +185,8 @@ pub struct Routing {
     /// with which traffic enters the tunnel. Below 1001 the tunnel comes
     /// before mwan3, whose rules would send all traffic to a WAN and leave the tunnel without
     /// any; sockets bound to a WAN, such as those of its tracking, still leave by that WAN. Above
-    /// 3999, mwan3 decides first.
+    /// 3999, mwan3 decides first, above 30001 pbr as well; the rule for the tunnel's own packets
+    /// stays at 900.
     pub rule_priority: u32,
 }
 

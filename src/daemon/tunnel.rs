@@ -465,6 +465,21 @@ impl Tunnel {
             if let (Err(error), true) = (outcome, news) {
                 log::error!("{error}");
             }
+            if part == Part::Rules {
+                self.tell_policies().await;
+            }
+        }
+    }
+
+    /// Tells of policies of other programs that are without effect, by the rules as they are now.
+    async fn tell_policies(&self) {
+        let Ok(dead) = self.system.dead_policies().await else { return };
+        for program in ["mwan3", "pbr"] {
+            if !dead.contains(&program) {
+                self.problems.clear(Problem::PoliciesDead, program);
+            } else if self.problems.raise(clock::now(), Problem::PoliciesDead, program, "") {
+                log::warn!("{program}: {}", Problem::PoliciesDead.words());
+            }
         }
     }
 

@@ -207,8 +207,8 @@ impl Problem {
                  that the interface is there"
             }
             Problem::PoliciesDead => {
-                "set rule_priority above 3999 (mwan3) or 29999 (pbr), or have the tunnel as an interface \
-                 that they use: README, mwan3 and pbr"
+                "set option rule_priority to 31000, or have the tunnel as an interface that they choose: \
+                 README, \"Beside mwan3 and pbr\""
             }
             Problem::ControlSocket => "it is tried again; if it lasts, restart the program",
             Problem::TunnelStopped => "correct the configuration and reload",

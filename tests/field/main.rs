@@ -18,6 +18,7 @@ mod kernel;
 mod mistakes;
 mod mtu;
 mod names;
+mod policies;
 mod signals;
 mod soak;
 mod system;

@@ -8,7 +8,7 @@
 //! | protocol | [`PROTOCOL`] | every route and rule of ours; whose one is, this alone decides |
 //! | table | `table` | routes into the tunnel |
 //! | tables | [`WAN_TABLES`] + interface index | a WAN's default route, one table per WAN |
-//! | priority | `rule_priority` + 0 | the tunnel's own packets |
+//! | priority | `rule_priority` + 0, 900 at most | the tunnel's own packets: what others decide about the rest is not about them |
 //! | priority | + 1 | what the main table knows better than by a default route |
 //! | priority | + 2 | packets from a WAN's address, questions to name servers |
 //! | priority | + 3 | everything else, into the tunnel |
@@ -28,6 +28,10 @@ use netlink_packet_route::route::RouteProtocol;
 pub const PROTOCOL: u8 = 0x6f;
 /// First of the 65,536 tables of WANs.
 pub const WAN_TABLES: u32 = 5_183_000;
+
+/// Where the rule for the tunnel's own packets stands at the latest: before those of mwan3, which would
+/// have them leave by a WAN that they are not bound to, that is not at all.
+const OWN_PACKETS: u32 = 900;
 
 /// Whether a route or rule with this protocol number is ours, in whatever table and with whatever
 /// priority: an earlier run may have had others.
@@ -84,7 +88,10 @@ pub fn wan_table(ifindex: u32) -> u32 {
 impl Ids {
     /// The priority of a rule.
     pub(crate) fn priority(&self, rank: Rank) -> u32 {
-        self.priority.saturating_add(rank as u32)
+        match rank {
+            Rank::OwnPackets => self.priority.min(OWN_PACKETS),
+            _ => self.priority.saturating_add(rank as u32),
+        }
     }
 
     /// The value of a mark; None if the mask has too few bits for it.

@@ -16,7 +16,7 @@ use super::Error;
 use super::diff::{Entry, Kind};
 use super::plan::Device;
 use super::route::OwnRoute;
-use super::rule::Rule;
+use super::rule::{Rule, policy};
 use crate::ids;
 use crate::netlink::handle::{Error as Netlink, Handle};
 use crate::netlink::message::{Link, Object};
@@ -185,6 +185,28 @@ impl Kind for Routes<'_> {
     async fn remove(&mut self, route: &OwnRoute, found: RouteMessage) -> Result<(), Error> {
         let removed = self.0.handle.remove(Object::Route(found)).await;
         unless(&GONE, removed, || format!("remove {route}"))
+    }
+}
+
+impl Kernel {
+    /// The programs with policies of routing that stand behind this priority.
+    pub(super) async fn policies_behind(&self, priority: u32) -> Result<Vec<&'static str>, Error> {
+        let mut programs = Vec::new();
+        for family in FAMILIES {
+            let mut filter = RuleMessage::default();
+            filter.header.family = family;
+            let read = self.handle.each(Object::Rule(filter), |object| {
+                if let Object::Rule(message) = object
+                    && let Some((program, at)) = policy(&message)
+                    && at > priority
+                    && !programs.contains(&program)
+                {
+                    programs.push(program);
+                }
+            });
+            unless(&NO_FAMILY, read.await, || "read rules".to_owned())?;
+        }
+        Ok(programs)
     }
 }
 

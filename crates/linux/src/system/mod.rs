@@ -70,6 +70,7 @@ use onebox_core::prefix::{InterfaceAddress, Prefix};
 pub use part::Part;
 use part::Parts;
 use plan::{Device, Entries};
+use rule::{Rule, RuleKind};
 use switches::Switches;
 
 /// Whose the TUN device's state, addresses and routes are.
@@ -344,6 +345,24 @@ impl System {
     /// Is notified when others have changed their rules of nftables: to be waited for by one task.
     pub fn firewall(&self) -> Arc<Notify> {
         self.monitor.firewall()
+    }
+
+    /// The programs (mwan3, pbr) whose policies of routing are without effect, since our rule that has
+    /// everything go into the tunnel comes first.
+    ///
+    /// # Errors
+    /// The kernel does not tell its rules.
+    pub async fn dead_policies(&self) -> Result<Vec<&'static str>, Error> {
+        let of_all = |rule: &&Rule| rule.kind == RuleKind::All;
+        let last = self.entries.rules.iter().filter(of_all).map(|rule| rule.priority).max();
+        let routed = self
+            .wanted
+            .as_ref()
+            .is_some_and(|(desired, _)| !desired.routes.is_empty() || !desired.barred.is_empty());
+        match last {
+            Some(priority) if routed => self.kernel.policies_behind(priority).await,
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Compares everything with the next [`apply`](Self::apply).

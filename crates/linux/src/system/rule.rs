@@ -18,6 +18,27 @@ use onebox_core::prefix;
 /// Of DNS.
 const DNS_PORT: u16 = 53;
 
+/// The bits of the mark with which other programs have their policies followed, unless they are told
+/// other ones (options `mmx_mask`, `fw_mask`).
+const POLICIES: [(&str, u32); 2] = [("mwan3", 0x3f00), ("pbr", 0x00ff_0000)];
+
+/// The program whose policy a rule of somebody else's is, and where it stands.
+pub(super) fn policy(message: &RuleMessage) -> Option<(&'static str, u32)> {
+    let (mut priority, mut marked, mut mask, mut ours) = (0, false, 0, false);
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Priority(value) => priority = *value,
+            RuleAttribute::Protocol(value) => ours = ids::is_ours(*value),
+            RuleAttribute::FwMark(_) => marked = true,
+            RuleAttribute::FwMask(value) => mask = *value,
+            _ => {}
+        }
+    }
+    let leads = message.header.action == RuleAction::ToTable && marked && mask != 0 && !ours;
+    let (program, _) = POLICIES.into_iter().find(|(_, bits)| leads && mask & !bits == 0)?;
+    Some((program, priority))
+}
+
 /// One of our rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rule {
