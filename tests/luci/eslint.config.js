@@ -7,7 +7,7 @@ import globals from 'globals';
 
 // What LuCI gives every module, and the names under which ours know each other.
 const provided = [ '_', 'N_', 'L', 'E', 'TR', 'baseclass', 'dom', 'firewall', 'form', 'fs', 'network', 'poll', 'request', 'session', 'rpc', 'uci', 'ui',
-	'validation', 'view', 'widgets', 'daemon', 'words', 'chart', 'past', 'fields', 'parts' ];
+	'validation', 'view', 'widgets', 'daemon', 'words', 'chart', 'past', 'fields', 'parts', 'zone' ];
 
 export default [
 	{

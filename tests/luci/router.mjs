@@ -134,8 +134,8 @@ export class Router {
 
 	uci_get({ config }) { return this.uci[config] ? [ 0, { values: clone(this.uci[config]) } ] : [ 4 ] }
 	uci_changes() {
-		const same = JSON.stringify(this.uci.onebox) === JSON.stringify(this.committed.onebox);
-		return [ 0, { changes: same ? {} : { onebox: [ [ 'set' ] ] } } ];
+		const changed = Object.keys(this.uci).filter(name => JSON.stringify(this.uci[name]) !== JSON.stringify(this.committed[name]));
+		return [ 0, { changes: Object.fromEntries(changed.map(name => [ name, [ [ 'set' ] ] ])) } ];
 	}
 	uci_add({ config, type, name, values }) {
 		const sections = this.uci[config];

@@ -206,7 +206,7 @@ export default {
 
 	async 'LuCI\'s rules of style (ESLint)'() {
 		const eslint = new ESLint({ cwd: root, overrideConfigFile: join(here, 'eslint.config.js') });
-		const results = await eslint.lintFiles([ relative(root, join(app, 'htdocs')), relative(root, join(app, 'root/usr/share')) ]);
+		const results = await eslint.lintFiles([ relative(root, join(app, 'htdocs')), relative(root, join(app, 'root/usr/share')), 'luci-app/luci-proto-onebox' ]);
 		const bad = results.flatMap(result => result.messages.map(message => `${relative(root, result.filePath)}:${message.line}: ${message.message} (${message.ruleId})`));
 
 		assert.ok(results.length >= pages.length);

@@ -22,7 +22,68 @@ async function described(browser, router, code = CODE) {
 	return page;
 }
 
+// With a firewall, and a netifd that knows the protocol or does not.
+function withZones(known, main = {}) {
+	const router = fresh();
+	const section = (type, name, index, values) => ({ '.type': type, '.name': name, '.anonymous': false, '.index': index, ...values });
+
+	Object.assign(router.uci.onebox.main, main);
+	router.uci.network = { wan: section('interface', 'wan', 0, { proto: 'dhcp' }), vpn: section('interface', 'vpn', 1, { proto: 'onebox' }) };
+	router.uci.firewall = {
+		lan: section('zone', 'lan', 0, { name: 'lan', network: [ 'lan' ] }),
+		cfg2: section('zone', 'cfg2', 1, { name: 'wan', network: main.netifd ? [ 'wan', main.netifd ] : [ 'wan' ] })
+	};
+	router.committed = JSON.parse(JSON.stringify(router.uci));
+	router.network_get_proto_handlers = () => [ 0, known ? { dhcp: {}, onebox: {} } : { dhcp: {} } ];
+	return router;
+}
+
+// Goes through the set-up; what was chosen by then.
+async function setUp(browser, router, zone) {
+	const page = await described(browser, router);
+	const select = page.locator('#ob-zone');
+	const proposed = await select.inputValue();
+
+	if (zone !== undefined)
+		await select.selectOption(zone);
+	await page.waitForSelector('.ob-pair');
+	await go(page).click();
+	await page.waitForSelector('text=The router is set up.');
+	assert.deepEqual(router.committed, router.uci);
+	clean(page);
+	return proposed;
+}
+
 export default {
+	async 'a zone is proposed: the tunnel becomes an interface in it, and keeps its own routes'(browser) {
+		const router = withZones(true);
+
+		assert.equal(await setUp(browser, router), 'wan');
+		const { netifd, netifd_routes } = router.sections('onebox')[0];
+
+		assert.deepEqual([ netifd, netifd_routes ], [ 'onebox', '0' ]);
+		assert.equal(router.uci.network.onebox.proto, 'onebox');
+		assert.deepEqual([ router.uci.firewall.lan.network, router.uci.firewall.cfg2.network ], [ [ 'lan' ], [ 'wan', 'onebox' ] ]);
+	},
+
+	async 'a zone that netifd could not serve yet cannot be chosen'(browser) {
+		const router = withZones(false);
+
+		assert.equal(await setUp(browser, router), '');
+		assert.equal(router.sections('onebox')[0].netifd, undefined);
+		assert.deepEqual(router.uci.firewall.cfg2.network, [ 'wan' ]);
+	},
+
+	async 'an interface moves to another zone, and out of all'(browser) {
+		for (const [ zone, lan, netifd ] of [ [ 'lan', [ 'lan', 'vpn' ], 'vpn' ], [ '', [ 'lan' ], undefined ] ]) {
+			const router = withZones(true, { netifd: 'vpn' });
+
+			assert.equal(await setUp(browser, router, zone), 'wan');
+			assert.equal(router.sections('onebox')[0].netifd, netifd);
+			assert.deepEqual([ router.uci.firewall.lan.network, router.uci.firewall.cfg2.network ], [ lan, [ 'wan' ] ]);
+		}
+	},
+
 	async 'a code is told without its secrets, then everything is written and started'(browser) {
 		const router = fresh();
 		const page = await described(browser, router, CODE.replace('-', '-\n  '));

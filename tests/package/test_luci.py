@@ -13,7 +13,7 @@ APP = ROOT / "luci-app/luci-app-onebox"
 # Bytes of what the package of the pages installs.
 SIZE_MAX = 75_000
 # Of the protocol's.
-PROTO_SIZE_MAX = 3_000
+PROTO_SIZE_MAX = 4_500
 PLUGIN = "usr/libexec/rpcd/luci.onebox"
 DEPENDS = {"luci-app-onebox": ["luci-base", "luci-proto-onebox", "onebox"],
            "luci-i18n-onebox-de": ["luci-app-onebox"], "luci-i18n-onebox-es": ["luci-app-onebox"],

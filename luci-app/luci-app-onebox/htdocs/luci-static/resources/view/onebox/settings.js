@@ -309,7 +309,7 @@ return view.extend({
 		value('mtu', _('Packet size'), _('Bytes; 0: as large as all connections carry.'), '0', fields.mtu);
 		field(form.Flag, 'mss_clamp', _('Clamp TCP segments'), _('Without it, connections to hosts that filter ICMP hang.'), flag('1'));
 		value('table', _('Routing table'), null, '51', fields.table);
-		value('rule_priority', _('Rule priority'), _('900: before mwan3 and pbr, whose policies are dead. 31000: after.'), '900', fields.range(1, 32764));
+		value('rule_priority', _('Rule priority'), _('900: before mwan3 and pbr. 31000: behind.'), '900', fields.range(1, 32764));
 		value('fwmark', _('Firewall mark'), _('Of the tunnel\'s own datagrams, which must not enter the tunnel.'), '0x10000000', null,
 			{ validate(id, mark) { return checkMark(this, id, mark) } });
 		value('fwmask', _('Firewall mask'), _('The bits of the mark that are the tunnel\'s.'), '0xf0000000', mark => fields.mark(mark));

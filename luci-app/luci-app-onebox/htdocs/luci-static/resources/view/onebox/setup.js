@@ -5,12 +5,13 @@
 'require ui';
 'require onebox.daemon as daemon';
 'require onebox.fields as fields';
+'require onebox.zone as zone';
 
 /* From nothing to a working tunnel: a code, the internet connections, done.
  *
  * How: the code goes to the program, which says what is in it without its secrets, and later writes
- * the configuration from it, keys included. Then the page writes the choice of connections beside
- * it as every page does, has both applied, and starts the service. Who has no code fills in the
+ * the configuration from it, keys included. Then the page writes the choice of connections and of
+ * the firewall's zone beside it as every page does, has both applied, and starts the service. Who has no code fills in the
  * settings, which have all that would be in one.
  *
  * Limits: a code holds a private key: it is in this page's memory until the page is left, and is
@@ -34,7 +35,7 @@ return view.extend({
 	handleReset: null,
 
 	load() {
-		return Promise.all([ uci.load('onebox'), daemon.interfaces() ]);
+		return Promise.all([ uci.load('onebox'), daemon.interfaces(), zone.load() ]);
 	},
 
 	render([ , interfaces ]) {
@@ -49,7 +50,7 @@ return view.extend({
 		return E('div', { class: 'ob' }, [
 			E('link', { rel: 'stylesheet', href: L.resource('onebox/onebox.css') }),
 			E('h2', { name: 'content' }, [ _('Bonding: set-up') ]),
-			E('div', { class: 'cbi-map-descr' }, [ _('The other end is a small Linux server with onebox, which every router of yours can share. There, “onebox invite NAME” prints a code for this router.') ]),
+			E('div', { class: 'cbi-map-descr' }, [ _('The other end is a small Linux server with onebox. There, “onebox invite NAME” prints a code for this router.') ]),
 			this.renderExisting(),
 			E('div', { class: 'cbi-section' }, [
 				step(1, _('The code'))
@@ -58,7 +59,8 @@ return view.extend({
 			E('div', { class: 'cbi-section' }, [
 				step(2, _('Internet connections')),
 				E('p', [ _('Those with a way to the internet are ticked. A backup carries data when nothing else does; a metered one is used sparingly.') ]),
-				this.renderWans(interfaces)
+				this.renderWans(interfaces),
+				zone.render()
 			]),
 			E('div', { class: 'cbi-section' }, [ step(3, _('Save and start')), this.result, E('div', { class: 'right' }, [ this.go ]) ])
 		]);
@@ -216,10 +218,11 @@ return view.extend({
 			[ _('The configuration is written from the code.'), () => this.join() ],
 			[ _('The internet connections are written down.'), () => {
 				this.writeWans();
+				zone.write();
 
 				return uci.save();
 			} ],
-			[ _('It is applied.'), () => uci.changes().then(changes => (changes.onebox || []).length ? daemon.apply() : null) ],
+			[ _('It is applied.'), () => uci.changes().then(changes => Object.keys(changes).length ? daemon.apply() : null) ],
 			[ _('The program checks it.'), () => daemon.check().then(said => {
 				if (said.usable === false)
 					throw new Error(said.problems);
