@@ -54,7 +54,7 @@ const MTU_SHARED_MIN: u32 = 1280;
 const RESOLVERS: usize = 4;
 
 /// The problems of a tunnel, which end with it.
-const PROBLEMS: [Problem; 9] = [
+const PROBLEMS: [Problem; 10] = [
     Problem::RoutesRefused,
     Problem::FirewallRefused,
     Problem::SwitchRefused,
@@ -64,6 +64,7 @@ const PROBLEMS: [Problem; 9] = [
     Problem::SocketRefused,
     Problem::ForwardBlocked,
     Problem::NetworksOverlap,
+    Problem::PoliciesDead,
 ];
 
 /// Something to [`handle`](Tunnel::handle).
