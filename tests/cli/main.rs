@@ -62,8 +62,8 @@ fn version_and_help_are_printed_and_succeed() {
     let (code, out, err) = onebox(&["--help"], "");
     assert_eq!((code, err.as_str()), (0, ""));
     for word in [
-        "start", "stop", "reload", "status", "test", "check", "doctor", "genkey", "pubkey", "genpsk",
-        "invite", "revoke", "join", "selftest",
+        "start", "stop", "reload", "status", "test", "check", "doctor", "genkey", "pubkey",
+        "genpsk", "invite", "revoke", "join", "selftest",
     ] {
         assert!(out.contains(word), "{out}");
     }
