@@ -232,6 +232,44 @@ fn joining_starts_the_service_and_tells_whether_the_server_answers() {
     machine.run("/etc/init.d/onebox stop");
 }
 
+/// From an empty server and an empty router to the first byte through the bond: the commands that a
+/// user types, the packages being installed, and how long they take.
+#[test]
+fn three_commands_and_seconds_to_the_first_byte() {
+    if let Some(reason) = missing() {
+        println!("SKIPPED: {reason}");
+        return;
+    }
+    let lab = Lab::new(&[Wan::mbit_ms(30, 10), Wan::mbit_ms(30, 10)]);
+    let mut server = Instance::new(&lab.server, "config onebox 'main'\n\toption enabled '0'\n");
+    let machine = Machine::new(&lab.site().router);
+    let _bus = Bus::start(&machine);
+    let start = lab::clock::now();
+    let invited = server.command(&["invite", "home"]);
+    // What the service does after it on a server with systemd.
+    server.start();
+    let code = String::from_utf8(invited.stdout).unwrap();
+    std::fs::write(machine.file("tmp/code"), code.trim()).unwrap();
+    let said = machine.run("/usr/sbin/onebox join - < /tmp/code 2>&1");
+    assert!(said.contains("connected: "), "{said}");
+    let told = start.elapsed();
+    poll_until(SOON, "the first byte", || {
+        (ping(&lab.site().lan, INTERNET, 1, 50, &[]).rtts_ms.len() == 1).then_some(())
+    });
+    let first = start.elapsed();
+    wait_active(&machine, &["wan1", "wan2"]);
+    let bonded = start.elapsed();
+    println!(
+        "invite, join, status: connected after {:.1} s, first byte after {:.1} s, bonded after {:.1} s",
+        told.as_secs_f64(),
+        first.as_secs_f64(),
+        bonded.as_secs_f64()
+    );
+    assert!(machine.run("/usr/sbin/onebox status").starts_with("Bonded over 2 of 2 links"));
+    assert!(bonded < 2 * SOON, "{bonded:?}");
+    machine.run("/etc/init.d/onebox stop");
+}
+
 /// What the service gives the firewall follows the firewall's zones, and does not go round in circles:
 /// a start tells the firewall that something is new, which tells the service.
 #[test]
