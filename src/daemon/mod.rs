@@ -336,6 +336,7 @@ impl Daemon {
         let (now, unix_s) = (clock::now(), clock::unix_us() / SEC);
         self.recorder.sample(now, unix_s, total, &peers);
         self.past.save(now, &self.recorder, false);
+        self.journal.settle(unix_s);
         self.quotas.update(now, unix_s, self.config.wans(), &peers);
         self.speed.update(unix_s, &peers);
         // Also to a tunnel that has only just begun.
