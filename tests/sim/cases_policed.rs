@@ -8,6 +8,7 @@ use crate::flow::{Flow, Way};
 use crate::link::{Loss, Spec};
 use crate::packet::SIDES;
 use crate::scenario::{Kind, Scenario, run_all, variable};
+use crate::world::World;
 use onebox::time::{MS, SEC};
 
 const WAYS: [Way; 2] = [Way::Up, Way::Down];
@@ -202,4 +203,52 @@ fn explore() {
             );
         }
     }
+}
+
+/// Four links, of which all lose for a while, and small transfers as a household has them. What was lost
+/// then says nothing about what the links carry: soon after, a transfer is as quick as before.
+#[test]
+fn what_a_bad_moment_has_taught_is_soon_forgotten() {
+    let links =
+        || [(30, 5), (20, 10), (10, 20), (6, 30)].map(|(m, ms)| Spec::new(m * 1000, ms * MS));
+    const BEGIN: u64 = 8 * SEC;
+    let every = |n: u64| 5 * SEC + n * 500 * MS;
+    let all_links = |world: &mut World, change: fn(&mut Spec)| {
+        (0..4).for_each(|link| world.change_link(link, change));
+    };
+    let scenario = |name: &str, lasts_us: u64, way: Way, seed: u64, bad: fn(&mut Spec)| {
+        let mut s = Scenario::new(format!("{name} for {} ms, {way:?}", lasts_us / MS))
+            .seed(seed)
+            .links(links())
+            .flow("ping", Flow::ping(50 * MS))
+            .lasts(40 * SEC);
+        for n in 0..60 {
+            s = s.flow(format!("t{n}"), Flow::transfer(way, 65_536).from(every(n)));
+        }
+        let end = BEGIN + lasts_us;
+        s.at(BEGIN, "bad", move |world| all_links(world, bad))
+            .at(end, "good", move |world| {
+                all_links(world, |spec| {
+                    spec.mtu = 1500;
+                    spec.loss = Loss::None;
+                });
+            })
+            .at_most("slowest transfer from 5 s after it, ms", 1500.0, move |o| {
+                let later = (0..60).filter(|&n| every(n) >= end + 5 * SEC);
+                later.map(|n| o.took_ms(&format!("t{n}"), every(n))).fold(0.0, f64::max)
+            })
+    };
+    let lossy: [(&str, fn(&mut Spec)); 3] = [
+        ("1433 bytes", |spec| spec.mtu = 1433),
+        ("1340 bytes", |spec| spec.mtu = 1340),
+        ("half lost", |spec| spec.loss = Loss::Random(550_000)),
+    ];
+    let all = lossy.iter().flat_map(|(name, bad)| {
+        [500, 1500, 4600].into_iter().flat_map(move |lasts| {
+            WAYS.into_iter().flat_map(move |way| {
+                [1, 2, 3].map(|seed| scenario(name, lasts * MS, way, seed, *bad))
+            })
+        })
+    });
+    run_all(Kind::Bare, all);
 }

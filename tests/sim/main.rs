@@ -55,6 +55,7 @@ mod cases_parity;
 mod cases_policed;
 mod cases_radio;
 mod cases_reserve;
+mod cases_soak;
 mod cases_speed;
 mod cases_traffic;
 mod cases_world;

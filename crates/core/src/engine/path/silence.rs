@@ -22,7 +22,7 @@ const SILENCE_LOSSY_US: u64 = 3000 * MS;
 const SILENCE_EVIDENCE: u64 = 8;
 /// How often the mean deviation of delays counts as jitter. Simulation.
 const NOISE_MARGIN: u64 = 3;
-/// How often the probe timeout doubles at most.
+/// How often the probe timeout doubles at most; then it stays what it is.
 const TAIL_DOUBLED: u32 = 6;
 
 impl Path {
@@ -96,7 +96,9 @@ impl Path {
         if !self.health.is_usable() {
             return Time::FAR;
         }
-        let backoff = 1 << self.probes.min(TAIL_DOUBLED);
+        // Each probe moves the next one on: one that stayed due would be sent without a pause.
+        let doubled = self.probes.min(TAIL_DOUBLED);
+        let backoff = u64::from(1 + self.probes - doubled) << doubled;
         self.silent_since()
             .map_or(Time::FAR, |t| t + self.feedback.timeout(2 * ACK_DELAY_US) * backoff)
     }
