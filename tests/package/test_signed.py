@@ -70,7 +70,8 @@ class Signed(Case):
         listed = (directory / "Packages").read_text()
         self.assertEqual(gzip.decompress((directory / "Packages.gz").read_bytes()).decode(), listed)
         names = [path.name for path in directory.glob("*.ipk")]
-        self.assertEqual(len(names), 4)
+        # The program, the pages, two languages, the protocol for LuCI's page of interfaces.
+        self.assertEqual(len(names), 5)
         for name in names:
             self.assertIn(f"Filename: {name}\nSize: {(directory / name).stat().st_size}\n", listed)
         raw = zlib.decompress((directory / "packages.adb").read_bytes()[4:], -zlib.MAX_WBITS)
