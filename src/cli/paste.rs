@@ -12,6 +12,7 @@
 
 use super::complain;
 use crate::config::invitation::{CODE_MAX, CodeError, Invitation};
+use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, stdin};
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 
 /// How long nothing may come before the text is looked at, in ms: a paste over a slow line has
 /// gaps, a person does not wait longer.
-const PAUSE_MS: i64 = 400;
+const PAUSE: Duration = Duration::from_millis(400);
 /// What some terminals send around a paste (bracketed paste, mode 2004).
 const BRACKETS: [&str; 2] = ["\x1b[200~", "\x1b[201~"];
 /// Keys in ASCII.
@@ -87,7 +88,8 @@ pub(super) fn code() -> io::Result<Zeroizing<String>> {
     let mut told = 0;
     loop {
         let mut ready = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
-        let pause = Timespec { tv_sec: 0, tv_nsec: PAUSE_MS * 1_000_000 };
+        // Always in range.
+        let pause = Timespec::try_from(PAUSE).unwrap_or_default();
         if poll(&mut ready, Some(&pause))? == 0 {
             match judge(&text) {
                 Verdict::Decided => return Ok(text),

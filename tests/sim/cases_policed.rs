@@ -238,7 +238,8 @@ fn what_a_bad_moment_has_taught_is_soon_forgotten() {
                 later.map(|n| o.took_ms(&format!("t{n}"), every(n))).fold(0.0, f64::max)
             })
     };
-    let lossy: [(&str, fn(&mut Spec)); 3] = [
+    type Bad = fn(&mut Spec);
+    let lossy: [(&str, Bad); 3] = [
         ("1433 bytes", |spec| spec.mtu = 1433),
         ("1340 bytes", |spec| spec.mtu = 1340),
         ("half lost", |spec| spec.loss = Loss::Random(550_000)),
