@@ -122,7 +122,7 @@ impl Results {
             }
             let text = serde_json::to_vec(&self.book).map_err(std::io::Error::other);
             if let Err(error) = text.and_then(|text| files::write_private(&self.file, &text)) {
-                log::debug!("{}: {error}; results of tests are not kept", self.file.display());
+                log::warn!("{}: {error}; results of tests are not kept", self.file.display());
             }
         }
     }
