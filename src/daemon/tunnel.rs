@@ -601,9 +601,10 @@ impl Tunnel {
             false if self.connected => State::Down,
             false => State::Connecting,
         };
-        for path in peers.iter_mut().flat_map(|peer: &mut Peer| &mut peer.paths) {
-            let kind = LinkKind::of(&path.device).filter(|_| !path.device.is_empty());
-            path.link_type = kind.map_or("", LinkKind::code).to_owned();
+        let paths = peers.iter_mut().flat_map(|peer: &mut Peer| &mut peer.paths);
+        // A server's paths have no device.
+        for path in paths.filter(|path| !path.device.is_empty()) {
+            path.link_type = LinkKind::of(&path.device).map_or("", LinkKind::code).to_owned();
         }
         let drop_codes = report::drops(&report);
         Ok(Status {

@@ -21,7 +21,8 @@ pub const BRIEF_S: u64 = 5;
 pub struct Journal {
     events: VecDeque<Event>,
     next: u64,
-    /// Doubts that may be over in a moment, since when.
+    /// Doubts that may be over in a moment, since when; at most [`EVENTS_MAX`], further ones are events at
+    /// once.
     doubts: Vec<(u64, Change)>,
 }
 
@@ -43,7 +44,7 @@ impl Journal {
             };
             let doubt = self.doubts.iter().position(of_path);
             match (state, doubt) {
-                (PathState::Suspect, None) => {
+                (PathState::Suspect, None) if self.doubts.len() < EVENTS_MAX => {
                     self.doubts.push((time_s, change.clone()));
                     return;
                 }
@@ -124,10 +125,16 @@ mod tests {
         journal.note(2011, &change("lte", PathState::Down));
         let expected = [PathState::Suspect, PathState::Active, PathState::Suspect, PathState::Down];
         assert_eq!(states(&journal), expected);
+        // All of a large server's paths at once are not looked through again and again.
+        for path in 0..10 * EVENTS_MAX {
+            journal.note(2015, &change(&format!("path{path}"), PathState::Suspect));
+        }
+        assert_eq!((journal.doubts.len(), states(&journal).len()), (EVENTS_MAX, EVENTS_MAX));
+        let mut journal = Journal::default();
         // The clock is set back.
         journal.note(2020, &change("lte", PathState::Suspect));
         journal.settle(100);
-        assert_eq!(states(&journal).len(), 5);
+        assert_eq!(states(&journal).len(), 1);
     }
 
     #[test]
