@@ -484,7 +484,8 @@ fn networks_overlap(facts: &Facts) -> Vec<Finding> {
             if lan { "the LAN" } else { "the tunnel, on both ends," },
             if lan { "192.168.77.0/24" } else { "10.77.0.0/24" },
         );
-        let command = match lan && facts.openwrt && overlap.inner.1.is_ipv4() {
+        // OpenWrt's own LAN; what another device is called there is not known.
+        let command = match facts.openwrt && device == "br-lan" && overlap.inner.1.is_ipv4() {
             true => {
                 let set = "uci set network.lan.ipaddr=192.168.77.1 && uci commit network";
                 format!("{set} && service network reload")

@@ -50,6 +50,21 @@ fn router(rules: &str) -> Facts {
     facts
 }
 
+#[test]
+fn one_network_at_two_places_is_told_with_what_is_known_to_mend_it() {
+    let mut facts = router(NOTHING);
+    let network: Prefix = "192.168.1.0/24".parse().unwrap();
+    for (device, openwrt, command) in
+        [("br-lan", true, true), ("br-guest", true, false), ("br-lan", false, false)]
+    {
+        let (inner, outer) = ((device.to_owned(), network), ("eth1".to_owned(), network));
+        facts.overlaps = vec![Overlap { inner, outer }];
+        facts.openwrt = openwrt;
+        let [(kind, stops, line)] = &told(&facts)[..] else { panic!("{:?}", told(&facts)) };
+        assert_eq!((*kind, *stops, !line.is_empty()), (Kind::NetworksOverlap, true, command));
+    }
+}
+
 fn told(facts: &Facts) -> Vec<(Kind, bool, String)> {
     findings(facts).into_iter().map(|f| (f.kind, f.stops, f.command)).collect()
 }
