@@ -188,7 +188,7 @@ fn line(out: &mut String, cells: &[String; 11], widths: &[usize; 11], paint: Opt
 }
 
 /// Text from elsewhere, unable to steer the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -12,28 +12,19 @@ pub(super) struct Trouble {
     pub(super) remedy: String,
 }
 
-impl Trouble {
-    fn of(name: &str, error: &LastError) -> Trouble {
-        let LastError { words, remedy, .. } = error;
-        Trouble { words: format!("{name}: {words}"), remedy: remedy.clone() }
-    }
-}
-
-/// Everything that is wrong. What a peer tells, its paths need not tell again.
+/// Everything that is wrong.
 pub(super) fn troubles(status: &Status) -> Vec<Trouble> {
     let mut all: Vec<Trouble> = Vec::new();
     for problem in &status.problems {
         all.push(Trouble { words: problem.words.clone(), remedy: problem.remedy.clone() });
     }
-    let told = |error: &LastError| status.problems.iter().any(|p| p.code == error.code);
     for peer in &status.peers {
-        let of_peer = peer.last_error.as_ref();
-        all.extend(of_peer.filter(|e| !told(e)).map(|error| Trouble::of(&peer.name, error)));
-        for path in &peer.paths {
-            let own = path.last_error.as_ref().filter(|error| {
-                !told(error) && of_peer.is_none_or(|of_peer| of_peer.code != error.code)
-            });
-            all.extend(own.map(|error| Trouble::of(&path.wan, error)));
+        for (wan, error) in peer.errors() {
+            if !status.problems.iter().any(|problem| problem.code == error.code) {
+                let LastError { words, remedy, .. } = error;
+                let words = format!("{}: {words}", wan.unwrap_or(&peer.name));
+                all.push(Trouble { words, remedy: remedy.clone() });
+            }
         }
     }
     all

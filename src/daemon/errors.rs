@@ -31,26 +31,22 @@ impl Errors {
     }
 
     /// The peers are like this now: what is to be told.
-    pub fn note(&mut self, peers: Vec<Peer>) -> Vec<String> {
-        let mut met: LiteMap<String, LastError> = LiteMap::new();
+    pub fn note(&mut self, peers: &[Peer]) -> Vec<String> {
+        let (mut met, mut lines) = (LiteMap::new(), Vec::new());
         for peer in peers {
-            let of_peer = peer.last_error.as_ref().map(|error| error.code.clone());
-            met.extend(peer.last_error.map(|error| (peer.name.clone(), error)));
-            for path in peer.paths {
-                // What the peer tells, its paths need not tell again.
-                let error = path.last_error.filter(|error| Some(&error.code) != of_peer.as_ref());
-                met.extend(error.map(|error| (format!("{}, {}", peer.name, path.wan), error)));
+            for (wan, LastError { code, words, remedy, .. }) in peer.errors() {
+                let name = match wan {
+                    Some(wan) => format!("{}, {wan}", peer.name),
+                    None => peer.name.clone(),
+                };
+                // A name that cannot be resolved is told by who looks it up.
+                if self.told.get(&name) != Some(code) && code != Problem::NameUnresolved.code() {
+                    lines.push(format!("{name}: {words}; {remedy}"));
+                }
+                met.insert(name, code.clone());
             }
         }
-        let lines = met.iter().filter(|(name, error)| {
-            // A name that cannot be resolved is told by who looks it up.
-            self.told.get(*name) != Some(&error.code)
-                && error.code != Problem::NameUnresolved.code()
-        });
-        let lines = lines
-            .map(|(name, LastError { words, remedy, .. })| format!("{name}: {words}; {remedy}"));
-        let lines = lines.collect();
-        self.told = met.into_iter().map(|(name, error)| (name, error.code)).collect();
+        self.told = met;
         lines
     }
 }
@@ -73,13 +69,13 @@ mod tests {
         };
         let mut errors = Errors::default();
         let silent = || peer(error("server_silent"), error("server_silent"));
-        assert_eq!(errors.note(silent()), ["vps: server_silent words; do"]);
-        assert!(errors.note(silent()).is_empty());
+        assert_eq!(errors.note(&silent()), ["vps: server_silent words; do"]);
+        assert!(errors.note(&silent()).is_empty());
         let one = || peer(None, error("path_silent"));
-        assert_eq!(errors.note(one()), ["vps, lte: path_silent words; do"]);
-        assert!(errors.note(one()).is_empty() && errors.note(peer(None, None)).is_empty());
-        assert_eq!(errors.note(one()).len(), 1);
-        assert!(errors.note(peer(error("name_unresolved"), None)).is_empty());
+        assert_eq!(errors.note(&one()), ["vps, lte: path_silent words; do"]);
+        assert!(errors.note(&one()).is_empty() && errors.note(&peer(None, None)).is_empty());
+        assert_eq!(errors.note(&one()).len(), 1);
+        assert!(errors.note(&peer(error("name_unresolved"), None)).is_empty());
         let mut due = Errors::default();
         let looks = (0..10).filter(|at| due.is_due(Time::ZERO + at * SEC)).count();
         assert_eq!(looks, 2);

@@ -344,7 +344,7 @@ impl Daemon {
         if self.errors.is_due(now)
             && let Ok(peers) = tunnel.of_router().await
         {
-            self.errors.note(peers).iter().for_each(|line| log::warn!("{line}"));
+            self.errors.note(&peers).iter().for_each(|line| log::warn!("{line}"));
         }
         self.note_clock(now, unix_s);
     }

@@ -101,6 +101,20 @@ pub struct Peer {
     pub speed_test: Option<SpeedTest>,
 }
 
+impl Peer {
+    /// What goes wrong with it and with its paths, by the path's WAN. What it tells itself, its paths need
+    /// not tell again.
+    pub fn errors(&self) -> impl Iterator<Item = (Option<&str>, &LastError)> {
+        let own = self.last_error.as_ref();
+        let of_paths = self.paths.iter().filter_map(move |path| {
+            let error = path.last_error.as_ref()?;
+            let told = own.is_some_and(|own| own.code == error.code);
+            (!told).then_some((Some(path.wan.as_str()), error))
+        });
+        own.map(|error| (None, error)).into_iter().chain(of_paths)
+    }
+}
+
 /// One path: a WAN of the router to an address of the server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Path {

@@ -1,6 +1,6 @@
 //! What the doctor makes of what there is to know, step by step. Pure.
 
-use crate::cli::table::span;
+use crate::cli::table::{plain, span};
 use crate::findings::Finding;
 use crate::status::calendar::{CLOCK_SET_S, Date};
 use crate::status::{LastError, Path, PathState, Peer, PeerState, State, Status};
@@ -366,18 +366,15 @@ pub(super) fn system(found: &[Finding]) -> Vec<Step> {
 /// The steps for people: a line each, what to do below it.
 pub(super) fn text(steps: &[Step]) -> String {
     let mut out = String::new();
-    let clean = |text: &str| -> String {
-        text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-    };
     for Step { step, verdict, words, remedy } in steps {
         let mark = match verdict {
             Verdict::Good => "ok",
             Verdict::Note => "note",
             Verdict::Fault => "FAULT",
         };
-        let _ = writeln!(out, "{mark:<6} {step:<13} {}", clean(words));
+        let _ = writeln!(out, "{mark:<6} {step:<13} {}", plain(words));
         if !remedy.is_empty() {
-            let _ = writeln!(out, "       {:<13} -> {}", "", clean(remedy));
+            let _ = writeln!(out, "       {:<13} -> {}", "", plain(remedy));
         }
     }
     let faults = steps.iter().filter(|step| step.verdict == Verdict::Fault).count();
