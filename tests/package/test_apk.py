@@ -142,13 +142,13 @@ class Apk(Case):
         before = self.files(self.root)
         self.apk_ok("add", *self.pages(".apk"))
         calls = self.calls()
-        self.assertEqual(calls.count("killall -q -HUP rpcd"), 3)
+        self.assertEqual(calls.count("killall -q -HUP rpcd"), 4)
         self.assertIn("postinst luci-app-onebox", calls)
         plugin = self.root / "usr/libexec/rpcd/luci.onebox"
         self.assertEqual(plugin.stat().st_mode & 0o7777, 0o755)
         self.assertTrue((self.root / "usr/lib/lua/luci/i18n/onebox.es.lmo").exists())
         self.assertNotIn("onebox", self.apk_ok("audit", "--full", "--check-permissions", "--recursive"))
-        self.apk_ok("del", "luci-i18n-onebox-de", "luci-i18n-onebox-es", "luci-app-onebox")
+        self.apk_ok("del", "luci-i18n-onebox-de", "luci-i18n-onebox-es", "luci-app-onebox", "luci-proto-onebox")
         self.calls()
         self.assertEqual(self.files(self.root), before)
 

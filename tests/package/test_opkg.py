@@ -104,7 +104,8 @@ class Opkg(Case):
         plugin = self.root / "usr/libexec/rpcd/luci.onebox"
         self.assertEqual(plugin.stat().st_mode & 0o7777, 0o755)
         self.assertTrue((self.root / "usr/lib/lua/luci/i18n/onebox.de.lmo").exists())
-        self.opkg_ok("remove", "luci-i18n-onebox-de", "luci-i18n-onebox-es", "luci-app-onebox")
+        self.opkg_ok("remove", "luci-i18n-onebox-de", "luci-i18n-onebox-es", "luci-app-onebox",
+                     "luci-proto-onebox")
         self.calls()
         self.assertEqual(self.files(self.root), before)
 
