@@ -132,6 +132,7 @@ impl Engine {
     }
 
     /// A datagram of padding, where nothing else is to be sent.
+    #[cold]
     pub(super) fn transmit_load(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         let load = self.load.as_deref()?;
         let fits = |p: &Path| load.left[p.id.index()].min(load.total) >= u64::from(p.mtu.current());
@@ -179,6 +180,7 @@ impl Engine {
     }
 
     /// The router asks for a load.
+    #[cold]
     pub(super) fn handle_load(&mut self, now: Time, id: u32, paths: u16, ms: u16, kbytes: u32) {
         if self.settings.side.opens() {
             return;
@@ -225,7 +227,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes what there is to say about loads; whether there was something.
+    /// Writes what there is to say about loads.
+    #[cold]
     pub(super) fn write_load(&mut self, now: Time, w: &mut Writer<'_>) {
         if let Some(id) = self.refused.take() {
             Frame::LoadState { id, state: BUSY, wait_s: 0 }.write(w);
@@ -243,8 +246,14 @@ impl Engine {
         }
     }
 
-    /// Whether there is something to say about loads.
+    /// Whether there is something to say about loads. Asked for each datagram.
     pub(super) fn has_load_news(&self, now: Time) -> bool {
+        (self.requested.is_some() || self.refused.is_some() || self.speed_test.is_some())
+            && self.finds_load_news(now)
+    }
+
+    #[cold]
+    fn finds_load_news(&self, now: Time) -> bool {
         let answer = self.requested.as_ref().is_some_and(|asked| {
             asked.pending
                 || (self.load.is_some() && now.since(asked.answered_at) >= ANSWER_EVERY_US)

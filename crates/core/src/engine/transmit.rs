@@ -40,7 +40,7 @@ impl Engine {
             .transmit_control(now, out)
             .or_else(|| self.transmit_repair(now, out))
             .or_else(|| self.transmit_data(now, pool, out))
-            .or_else(|| self.transmit_load(now, out));
+            .or_else(|| if self.load.is_some() { self.transmit_load(now, out) } else { None });
         if transmit.is_none() {
             self.drained_at = now;
         }
