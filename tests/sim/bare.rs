@@ -94,7 +94,7 @@ impl Bare {
 
     fn read_events(&mut self, came_from: Option<u16>) {
         while let Some(event) = self.engine.poll_event() {
-            if let (Event::Validated(id), Some(port)) = (event, came_from) {
+            if let (Event::Answered(id, _), Some(port)) = (event, came_from) {
                 self.ports[id.index()].0 = port;
             }
         }
@@ -157,8 +157,13 @@ impl Node for Bare {
             let (valid, seen) = self.ports[link];
             let current = if valid == 0 { seen } else { valid };
             self.send(link, current, number, transmit.len);
-            if transmit.target == Target::Probe && self.side == Side::Server && seen != current {
-                self.send(link, seen, number, transmit.len);
+            if let Target::Challenge(_) = transmit.target
+                && self.side == Side::Server
+                && seen != current
+                && let Some(further) =
+                    self.engine.challenge(now, transmit.path, 0, &mut self.scratch)
+            {
+                self.send(link, seen, further.number.value(), further.len);
             }
         }
         self.read_events(None);

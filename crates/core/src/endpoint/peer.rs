@@ -30,6 +30,7 @@ use crate::crypto::replay::ReplayWindow;
 use crate::crypto::rng::{Dice, SecretRng};
 use crate::engine::{self, Engine, PathSettings, PathState, Reason, Side};
 use crate::time::{SEC, Time};
+use crate::wire::frame::{Frame, Frames};
 use crate::wire::{PATHS_MAX, PathId};
 
 /// Events that wait for the caller at most; the oldest are dropped.
@@ -316,7 +317,16 @@ impl Peer {
         let mut closed = false;
         while let Some(event) = self.engine.as_mut().and_then(|engine| engine.poll_event()) {
             match event {
-                engine::Event::Validated(path) => self.validated(now, path, from, events),
+                engine::Event::Answered(path, data) => {
+                    self.answered(now, path, data, from, events);
+                }
+                engine::Event::Challenged(path, data) => {
+                    if let (Some(from), Some(slot)) =
+                        (from, self.paths[path.index()].as_deref_mut())
+                    {
+                        slot.addresses.challenged(data, *from);
+                    }
+                }
                 engine::Event::PathChanged(path, state) => {
                     if matches!(state, PathState::Active | PathState::Backup | PathState::Held) {
                         self.silent = false;
@@ -337,17 +347,25 @@ impl Peer {
         closed
     }
 
-    fn validated(
+    /// A challenge of ours was answered, with this data.
+    fn answered(
         &mut self,
         now: Time,
         id: PathId,
+        data: u64,
         from: Option<&Via>,
         events: &mut VecDeque<(PeerId, Event)>,
     ) {
         let (Some(from), Some(slot)) = (from, self.paths[id.index()].as_deref_mut()) else {
             return;
         };
-        if let Validated::Moved(via) = slot.addresses.validated(from) {
+        if let Validated::Moved(before, via) = slot.addresses.validated(now, data, from) {
+            // Another port is the same way behind another NAT entry (RFC 9000 §9.4).
+            if before.is_some_and(|before| before.remote().ip() != via.remote().ip())
+                && let Some(engine) = &mut self.engine
+            {
+                engine.path_moved(now, id);
+            }
             let overhead = via.overhead();
             if slot.settings.ip_overhead != overhead {
                 slot.settings.ip_overhead = overhead;
@@ -365,6 +383,22 @@ impl Peer {
         if state != self.told {
             self.told = state;
             push(events, self.id, Event::State(state));
+        }
+    }
+
+    /// A copy of this datagram has come before, from elsewhere. All that counts in it are answers that
+    /// show where the peer is.
+    pub fn take_copy(
+        &mut self,
+        now: Time,
+        id: PathId,
+        (from, payload): (&Via, &[u8]),
+        events: &mut VecDeque<(PeerId, Event)>,
+    ) {
+        for frame in Frames::new(payload).flatten() {
+            if let Frame::Response { data } = frame {
+                self.answered(now, id, data, Some(from), events);
+            }
         }
     }
 
@@ -391,7 +425,7 @@ impl Peer {
         slot.rx_bytes += wire_len as u64;
         slot.quiet_since = now;
         if slot.addresses.observe(now, from, wire_len, newest) {
-            self.connection(now).revalidate(now, id);
+            self.connection(now).prove(now, id);
         }
         closed
     }

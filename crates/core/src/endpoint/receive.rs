@@ -68,11 +68,17 @@ impl Endpoint {
         let window = known.map(|path| &path.window).filter(|_| !anew);
         let highest = window.and_then(|window| window.highest());
         let number = head.number(highest.unwrap_or(0));
-        if window.is_some_and(|window| !window.check(number)) {
+        let copy = window.is_some_and(|window| !window.check(number));
+        if copy && !known.is_some_and(|path| path.addresses.awaits_copy(now, &from)) {
             return Err(Drop::Replayed);
         }
         let (header, sealed) = datagram.split_at_mut(header::LEN);
         let len = session.open.open(head.path.0, number, header, sealed)?;
+        if copy {
+            peer.take_copy(now, head.path, (&from, &sealed[..len]), &mut self.events);
+            self.touch(now, id);
+            return Err(Drop::Replayed);
+        }
 
         // Authentic from here on.
         match slot {

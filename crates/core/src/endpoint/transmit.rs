@@ -5,7 +5,7 @@
 //! back to back in memory.
 //!
 //! How: the engine writes its payload into the batch right behind the place of the header, and it
-//! is sealed there. A datagram that goes to several addresses is there once, with an entry for
+//! is sealed there. An INIT that goes to several addresses is there once, with an entry for
 //! each. Peers take turns, [`TURN`] datagrams each, so that a busy one delays the others by no
 //! more than that and still fills a segmentation run.
 //!
@@ -14,12 +14,14 @@
 
 use core::ops::Range;
 
-use super::Endpoint;
 use super::drops::{Drop, Drops};
-use super::peer::Peer;
+use super::peer::{PathSlot, Peer};
+use super::session::Session;
 use super::via::Via;
+use super::{Endpoint, address};
 use crate::buffer::Pool;
 use crate::crypto::handshake::{INIT_LEN, RESPONSE_LEN};
+use crate::engine::{Target, Transmit};
 use crate::time::Time;
 use crate::wire::TAG_LEN;
 use crate::wire::header::{self, DataHeader};
@@ -32,6 +34,9 @@ pub const BATCH_DATAGRAMS: usize = 64;
 pub const DATAGRAM_MAX: usize = 2048;
 /// Datagrams in a row of one peer.
 const TURN: usize = 16;
+/// A challenge to a new address is filled up to this, if that may get so much: data are as long (RFC 9000
+/// §8.2.1).
+const CHALLENGE_LEN: u64 = 1200;
 /// Handshake messages that wait to be sent at most: the oldest are dropped.
 const OUTBOX_MAX: usize = 256;
 
@@ -90,6 +95,19 @@ impl TransmitBatch {
     /// The place of the next datagram.
     fn place(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..self.used + DATAGRAM_MAX]
+    }
+
+    /// Takes in what was sealed in its place, if there is somewhere that it may go.
+    fn send(&mut self, slot: &mut PathSlot, len: usize, to: address::Target, drops: &mut Drops) {
+        match to {
+            Ok(Some(via)) => {
+                self.add(len, &via);
+                self.used += len;
+                slot.tx_bytes += len as u64;
+            }
+            Ok(None) => drops.count(Drop::NoAddress),
+            Err(()) => drops.count(Drop::Unproven),
+        }
     }
 
     fn add(&mut self, len: usize, to: &Via) {
@@ -178,28 +196,57 @@ impl Peer {
             let Some(transmit) = engine.poll_transmit(now, pool, payload) else {
                 return false;
             };
-            let path = transmit.path;
-            let len = header::LEN + transmit.len + TAG_LEN;
-            let head = DataHeader::bytes(path, session.remote_index, transmit.number.value());
-            let (place, sealed) = place[..len].split_at_mut(header::LEN);
-            place.copy_from_slice(&head);
-            if session.seal.seal(transmit.number, &head, sealed).is_err() {
-                continue;
-            }
+            let (path, target) = (transmit.path, transmit.target);
+            let Some(len) = seal(session, transmit, place) else { continue };
             let Some(slot) = paths[path.index()].as_deref_mut() else { continue };
-            let first = out.datagrams.len();
-            let unproven = slot.addresses.targets(transmit.target, len, |to| out.add(len, &to));
-            let count = out.datagrams.len() - first;
-            if unproven > 0 {
-                drops.count(Drop::Unproven);
-            } else if count == 0 {
+            let data = match target {
+                Target::Current => {
+                    let to = slot.addresses.data(len);
+                    out.send(slot, len, to, drops);
+                    continue;
+                }
+                Target::Answer(data) => {
+                    let to = slot.addresses.answer(data, len);
+                    out.send(slot, len, to, drops);
+                    continue;
+                }
+                Target::Challenge(data) => data,
+            };
+            let ways: Vec<_> = slot.addresses.to_challenge().collect();
+            let mut ways = ways.into_iter();
+            let Some((first, _)) = ways.next() else {
                 drops.count(Drop::NoAddress);
-            }
-            if count > 0 {
-                slot.tx_bytes += (len * count) as u64;
-                out.used += len;
+                continue;
+            };
+            let to = slot.addresses.challenge(now, data, len, first);
+            out.send(slot, len, to, drops);
+            // Each further address has a datagram of its own.
+            for (way, may) in ways {
+                if !out.has_room() {
+                    break;
+                }
+                let least = may.min(CHALLENGE_LEN) as usize;
+                let least = least.saturating_sub(header::LEN + TAG_LEN);
+                let place = out.place();
+                let payload = &mut place[header::LEN..DATAGRAM_MAX - TAG_LEN];
+                let Some(transmit) = engine.challenge(now, path, least, payload) else { break };
+                let Target::Challenge(data) = transmit.target else { break };
+                let Some(len) = seal(session, transmit, place) else { break };
+                let to = slot.addresses.challenge(now, data, len, way);
+                out.send(slot, len, to, drops);
             }
         }
         true
     }
+}
+
+/// Seals a datagram whose payload lies behind the place of its header. Returns its length.
+fn seal(session: &Session, transmit: Transmit, place: &mut [u8]) -> Option<usize> {
+    let len = header::LEN + transmit.len + TAG_LEN;
+    let number = transmit.number.value();
+    let head = DataHeader::bytes(transmit.path, session.remote_index, number);
+    let (place, sealed) = place[..len].split_at_mut(header::LEN);
+    place.copy_from_slice(&head);
+    session.seal.seal(transmit.number, &head, sealed).ok()?;
+    Some(len)
 }

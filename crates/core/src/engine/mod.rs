@@ -51,6 +51,7 @@ pub use speed_test::{Refusal, STEP_US_MIN, SpeedTestPlan, SpeedTestSnapshot, Ste
 
 use crate::buffer::{Buf, Pool};
 use crate::crypto::packet::{PacketNumber, PacketNumbers};
+use crate::crypto::rng::SecretRng;
 use crate::time::{MS, SEC, Time};
 use crate::wire::{PATHS_MAX, PathId, ip};
 use path::{Meter, Path};
@@ -61,6 +62,8 @@ use unacked::Unacked;
 
 /// Least MTU of the tunnel (RFC 8200 §5).
 const MTU_MIN: u16 = 1280;
+/// BLAKE3 context of what the peer must not guess.
+const SECRETS: &str = "onebox v1 engine secrets";
 /// Time without inner packets after which the connection counts as idle.
 const BUSY_US: u64 = 2 * SEC;
 /// Hold that a receiver uses until the sender has said one.
@@ -73,9 +76,11 @@ const EVENTS_MAX: usize = 64;
 pub enum Target {
     /// To the path's validated address.
     Current,
-    /// To every address that the path might have: on the client over each address family, on the
-    /// server also to the newest source address seen. Only small datagrams that prove addresses.
-    Probe,
+    /// It holds a challenge with this data: to one address that is to be proved by it. For each further
+    /// address there is [`challenge`](Engine::challenge).
+    Challenge(u64),
+    /// It answers the challenge with this data: to where that came from.
+    Answer(u64),
 }
 
 /// A payload to seal and send.
@@ -94,9 +99,11 @@ pub struct Transmit {
 /// A change that the owner has to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// The address that the datagram now being handled came from is the peer's, on this path:
-    /// send there from now on.
-    Validated(PathId),
+    /// The datagram now being handled asks for an answer with this data, to where it came from.
+    Challenged(PathId, u64),
+    /// The datagram now being handled answers the challenge with this data: whether it comes from where
+    /// that was sent is the owner's to know.
+    Answered(PathId, u64),
     /// A path has a new state.
     PathChanged(PathId, PathState),
     /// All paths are suspect or down: the peer may have restarted.
@@ -120,7 +127,8 @@ pub struct Engine {
     unacked: Unacked,
     resequencer: Resequencer,
     events: VecDeque<Event>,
-    dice: u64,
+    /// For what the peer must not guess.
+    secrets: SecretRng,
     /// Last inner packet in either direction.
     last_used: Option<Time>,
     /// The use after which memory was last given back.
@@ -181,7 +189,7 @@ impl Engine {
             unacked: Unacked::new(2 * quarter),
             resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),
             events: VecDeque::new(),
-            dice: settings.seed | 1,
+            secrets: SecretRng::new(blake3::derive_key(SECRETS, &settings.seed.to_le_bytes())),
             last_used: None,
             shrunk_for: None,
             shrunk_at: now,
@@ -265,16 +273,28 @@ impl Engine {
         self.change(now, id, |path| path.health.on_link_lost(now, reason));
     }
 
-    /// A path has a new address on either end, or its link is back: prove it.
+    /// A path has a new address on our end, or its link is back: prove it.
     pub fn revalidate(&mut self, now: Time, id: PathId) {
+        self.change(now, id, |path| path.mtu.restart(now));
+        self.prove(now, id);
+    }
+
+    /// The peer seems to have another address on a path: prove it. Until then all goes on as it was.
+    pub fn prove(&mut self, now: Time, id: PathId) {
         self.change(now, id, |path| {
-            path.mtu.restart(now);
             if path.health.is_usable() {
                 path.health.prove(now);
             } else {
                 path.health.on_link(now);
             }
         });
+    }
+
+    /// The peer has another IP address on a path: nothing that was measured holds for the new way (RFC
+    /// 9000 §9.4). Not for another port alone, which is how a NAT forgets.
+    pub fn path_moved(&mut self, now: Time, id: PathId) {
+        self.change(now, id, |path| path.forget_measures(now));
+        self.update_mtu(now);
     }
 
     /// Forgets a path.
@@ -443,13 +463,10 @@ impl Engine {
         self.last_used.is_some_and(|t| now.since(t) < us)
     }
 
-    /// A number for challenges and the like: splitmix64 over the seed. Challenges need not be
-    /// secret from the peer, and nobody else can read or write them.
+    /// A number that the peer cannot guess, whatever it has seen of earlier ones: who could would answer
+    /// challenges that were sent to somebody else.
     fn roll(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.dice ^ self.dice >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.secrets.next_u64()
     }
 }
 

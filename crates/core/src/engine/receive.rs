@@ -1,7 +1,7 @@
 //! Frames from the peer.
 
 use super::path::exclusion::Exclusion;
-use super::path::{PONGS_MAX, PeerReport};
+use super::path::{PONGS_MAX, PeerReport, RESPONDS_MAX};
 use super::{Engine, Event, Mode, Reason};
 use crate::buffer::Pool;
 use crate::time::{MS, Time};
@@ -77,8 +77,12 @@ impl Engine {
             }
             Frame::Pong { echo } => self.handle_pong(now, id, echo),
             Frame::Challenge { data } => {
-                if let Some(path) = self.path_mut(id) {
-                    path.respond = Some(data);
+                if let Some(path) = self.path_mut(id)
+                    && path.respond.len() < RESPONDS_MAX
+                    && !path.respond.contains(&data)
+                {
+                    path.respond.push_back(data);
+                    self.events.push_back(Event::Challenged(id, data));
                 }
             }
             Frame::Response { data } => self.handle_response(now, id, data),
@@ -140,7 +144,9 @@ impl Engine {
 
     fn handle_response(&mut self, now: Time, id: PathId, data: u64) {
         let Some(path) = self.path_mut(id) else { return };
-        let Some(found) = path.challenges.iter().find(|c| c.data == data).copied() else { return };
+        // Each is answered once.
+        let Some(place) = path.challenges.iter().position(|c| c.data == data) else { return };
+        let Some(found) = path.challenges.remove(place) else { return };
         let sample = now.since(found.sent).max(1);
         path.rtt.add(now, sample);
         if !path.feedback.is_known() {
@@ -148,7 +154,7 @@ impl Engine {
         }
         path.health.proved();
         path.mtu.on_arrived(now, found.sent, 0);
-        self.events.push_back(Event::Validated(id));
+        self.events.push_back(Event::Answered(id, data));
         self.report_status = true;
         self.change(now, id, |path| {
             path.health.on_proof(now, found.sent);

@@ -80,28 +80,51 @@ impl Engine {
 
     /// Challenges and their answers: they prove addresses and bring silent paths back.
     fn transmit_proof(&mut self, now: Time, id: PathId, out: &mut [u8]) -> Option<Transmit> {
-        let data = self.roll();
         let path = self.path_mut(id)?;
-        let challenge = path.health.probe_due() <= now;
-        if !challenge && path.respond.is_none() {
+        let mut w = control(out);
+        if let Some(data) = path.respond.pop_front() {
+            Frame::Response { data }.write(&mut w);
+            self.write_acks(now, id, &mut w);
+            let len = w.len();
+            return self.finish(now, id, len, false, NOTHING, Target::Answer(data));
+        }
+        if path.health.probe_due() > now {
             return None;
         }
-        let mut w = control(out);
-        if let Some(data) = path.respond.take() {
-            Frame::Response { data }.write(&mut w);
-        }
-        if challenge {
-            if path.challenges.len() == CHALLENGES_MAX {
-                path.challenges.pop_front();
-            }
-            path.challenges.push_back(Challenge { data, sent: now });
-            Frame::Challenge { data }.write(&mut w);
-            // It may be called down by it.
-            self.change(now, id, |path| path.health.on_probe(now));
-        }
+        // It may be called down by it.
+        self.change(now, id, |path| path.health.on_probe(now));
+        let data = self.write_challenge(now, id, &mut w)?;
         self.write_acks(now, id, &mut w);
         let len = w.len();
-        self.finish(now, id, len, false, NOTHING, Target::Probe)
+        self.finish(now, id, len, false, NOTHING, Target::Challenge(data))
+    }
+
+    /// Another challenge of a path, to another address than the one before: with data of its own, since
+    /// it is to prove that address and no other. It is filled up to `least` bytes, if they fit.
+    pub fn challenge(
+        &mut self,
+        now: Time,
+        id: PathId,
+        least: usize,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let mut w = control(out);
+        let data = self.write_challenge(now, id, &mut w)?;
+        let padding = least.saturating_sub(w.len()).min(w.room());
+        frame::pad(&mut w, padding);
+        let len = w.len();
+        self.finish(now, id, len, false, NOTHING, Target::Challenge(data))
+    }
+
+    fn write_challenge(&mut self, now: Time, id: PathId, w: &mut Writer<'_>) -> Option<u64> {
+        let data = self.roll();
+        let path = self.path_mut(id)?;
+        if path.challenges.len() == CHALLENGES_MAX {
+            path.challenges.pop_front();
+        }
+        path.challenges.push_back(Challenge { data, sent: now });
+        Frame::Challenge { data }.write(w);
+        Some(data)
     }
 
     fn transmit_mtu_probe(&mut self, now: Time, id: PathId, out: &mut [u8]) -> Option<Transmit> {

@@ -3,6 +3,7 @@
 mod addresses;
 mod connect;
 mod hostile;
+mod observer;
 mod restart;
 mod sides;
 
@@ -48,11 +49,18 @@ struct World {
     air: Vec<Parcel>,
     /// Everything that was sent.
     log: Vec<Parcel>,
+    /// What the server has got: from where, and how many bytes.
+    received: Vec<(SocketAddr, usize)>,
     /// One way through the network, microseconds.
     delay_us: u64,
     /// Whether a datagram gets lost.
     lose: fn(&Parcel) -> bool,
+    /// Who sees what is sent, and may add to it. Says whether the datagram goes on.
+    observer: Option<Observer>,
 }
+
+/// Gets a datagram that was just sent, and what it adds to the network.
+type Observer = Box<dyn FnMut(&Parcel, &mut Vec<Parcel>) -> bool>;
 
 fn template() -> engine::Settings {
     engine::Settings {
@@ -134,8 +142,10 @@ impl World {
             nodes: Vec::new(),
             air: Vec::new(),
             log: Vec::new(),
+            received: Vec::new(),
             delay_us: DELAY_US,
             lose: |_| false,
+            observer: None,
         };
         let server = world.server(100);
         world.add(server, &[SERVER]);
@@ -215,6 +225,9 @@ impl World {
 
     fn deliver(&mut self, parcel: Parcel) {
         let Parcel { from, to, mut bytes, .. } = parcel;
+        if to == self.nodes[0].sockets[0] {
+            self.received.push((from, bytes.len()));
+        }
         for node in &mut self.nodes {
             let Some(socket) = node.sockets.iter().position(|s| *s == to) else { continue };
             let socket = SocketId(socket as u32);
@@ -239,7 +252,9 @@ impl World {
                     // A socket of one family reaches only that family.
                     assert_eq!(parcel.from.is_ipv4(), parcel.to.is_ipv4());
                     self.log.push(parcel.clone());
-                    if !(self.lose)(&parcel) {
+                    let seen = self.observer.as_mut();
+                    let goes_on = seen.is_none_or(|seen| seen(&parcel, &mut self.air));
+                    if goes_on && !(self.lose)(&parcel) {
                         self.air.push(parcel);
                     }
                 }

@@ -69,8 +69,11 @@ const REPAIRS_PERCENT: u64 = 10;
 /// Rate that is believed of any link when waits are predicted, bytes per second. Simulation.
 const RATE_LEAST: u64 = 8000;
 
-/// Challenges that are remembered: probes are sent more often than answers of a slow path come.
-pub const CHALLENGES_MAX: usize = 8;
+/// Challenges that are remembered: probes are sent more often than answers of a slow path come, and each
+/// to a few addresses.
+pub const CHALLENGES_MAX: usize = 32;
+/// Challenges that wait to be answered: one to each address that the peer takes for ours.
+pub const RESPONDS_MAX: usize = 8;
 
 /// Pings that wait to be answered: a round of MTU probes may arrive at once.
 pub const PONGS_MAX: usize = 16;
@@ -128,8 +131,8 @@ pub struct Path {
     pub rebuild: Rebuild,
     /// The challenges that are out, the newest last.
     pub challenges: VecDeque<Challenge>,
-    /// Challenge of the peer to be answered.
-    pub respond: Option<u64>,
+    /// Challenges of the peer to be answered, [`RESPONDS_MAX`] at most.
+    pub respond: VecDeque<u64>,
     /// Pings of the peer to be answered, [`PONGS_MAX`] at most.
     pub pongs: VecDeque<u32>,
     /// When the last ping was sent.
@@ -187,8 +190,8 @@ impl Path {
             mtu: Mtu::new(now, settings.link_mtu),
             protect: Protect::default(),
             rebuild: Rebuild::default(),
-            challenges: VecDeque::with_capacity(CHALLENGES_MAX),
-            respond: None,
+            challenges: VecDeque::new(),
+            respond: VecDeque::new(),
             pongs: VecDeque::with_capacity(PONGS_MAX),
             last_ping: now,
             last_stamp: (now.0 as u32).wrapping_sub(1),
@@ -209,6 +212,18 @@ impl Path {
             prediction_error_at: now,
             probes: 0,
         }
+    }
+
+    /// Begins to measure anew.
+    pub fn forget_measures(&mut self, now: Time) {
+        self.feedback = Rtt::default();
+        self.rtt = Rtt::default();
+        self.owd = Owd::default();
+        self.rate = Rate::new(now, self.settings.send_rate_max);
+        self.pacer = Pacer::default();
+        self.exclusion = Exclusion::new(now);
+        self.free_at = now;
+        self.mtu.restart(now);
     }
 
     /// Bytes that frames may take in a datagram.

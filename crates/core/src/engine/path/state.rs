@@ -261,6 +261,8 @@ impl Health {
         if self.is_usable() || !self.linked || self.mode == Mode::Off || sent < self.proof_from {
             return false;
         }
+        // Challenges of one moment to several addresses are one proof.
+        self.proof_from = sent + 1;
         self.proofs += 1;
         if self.proofs >= self.needed {
             self.enter_use(now);
@@ -400,7 +402,8 @@ mod tests {
         assert!(!h.on_proof(Time(2 * SEC), Time(SEC - 1)), "sent before the silence");
         assert!(!h.on_proof(Time(2 * SEC), Time(SEC)));
         assert_eq!(h.state(), PathState::Probing);
-        assert!(h.on_proof(Time(2 * SEC), Time(SEC)));
+        assert!(!h.on_proof(Time(2 * SEC), Time(SEC)), "sent at the same moment");
+        assert!(h.on_proof(Time(2 * SEC), Time(SEC + 1)));
         assert_eq!(h.state(), PathState::Active);
     }
 
@@ -412,7 +415,7 @@ mod tests {
         for _ in 0..4 {
             h.on_silence(Time(now), 1);
             let mut n = 1;
-            while !h.on_proof(Time(now), Time(now)) {
+            while !h.on_proof(Time(now + n), Time(now + n)) {
                 n += 1;
             }
             proofs.push(n);
