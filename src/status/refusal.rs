@@ -1,7 +1,7 @@
 //! Why a server refuses a peer's handshakes, in words with what to do.
 //!
 //! Why: the router hears nothing (PROTOCOL.md, "Why strangers get no answer"), so only the server can
-//! say that a secret is wrong.
+//! say that a secret is wrong. Of another version both hear.
 
 use super::model::LastError;
 use crate::endpoint::Drop;
@@ -13,6 +13,10 @@ pub fn refusal(why: Drop, age_s: u64) -> LastError {
             "its router calls with another preshared key".to_owned(),
             "give both ends the same preshared_key, or join with a new code: onebox invite NAME \
              --renew",
+        ),
+        Drop::WrongVersion => (
+            "the other end speaks another version of the protocol".to_owned(),
+            "install the same version of onebox on both ends",
         ),
         why => (
             format!("its router's handshakes are refused: {}", why.code().replace('_', " ")),

@@ -12,16 +12,15 @@
 //! * The time must be newer than the newest one of the same run of the peer's program, or, for
 //!   another run, newer than every one seen. A router whose clock is wrong thus goes on
 //!   rekeying, while the recordings of its earlier runs stay refused.
-//! * An older one is accepted only while the caller has no living session with the peer, and
-//!   only if it is not among the last [`REMEMBERED`] that were answered.
+//! * An older one is [`Verdict::Old`]: its sender is asked to say it again with a nonce (`retry`), and
+//!   with that it is accepted, whatever its clock says. A recording cannot.
 //!
-//! Limits: who has recorded more than [`REMEMBERED`] INITs can have one of them answered while
-//! the peer has no session. That wins an answer which only the peer could read, and keeps nobody
-//! out: a new INIT of the peer is accepted as before. The guard forgets with the program.
+//! Limits: the guard forgets with the program. It remembers the last [`REMEMBERED`] ephemeral keys, so
+//! that of INITs with the same nonce each is accepted once.
 
 use std::collections::VecDeque;
 
-/// How many answered INITs are remembered for a peer without a working clock; 512 bytes.
+/// How many answered INITs are remembered; 512 bytes.
 pub const REMEMBERED: usize = 16;
 
 /// What sets one INIT apart from every other; all of it is authenticated.
@@ -42,7 +41,10 @@ pub enum Verdict {
     Accept,
     /// It is the one that was answered last: send the same answer again.
     Duplicate,
-    /// Recorded and sent again, or overtaken by a newer one: drop it.
+    /// Older than one that was answered: a recording, or a wrong clock. Ask for it again, with
+    /// [`InitGuard::state`] in the nonce.
+    Old,
+    /// Answered before: drop it.
     Stale,
 }
 
@@ -63,22 +65,35 @@ impl InitGuard {
         InitGuard::default()
     }
 
-    /// Judges an INIT. `session_dead` says that nothing authentic has come from the peer for so
-    /// long that an old INIT is more likely a wrong clock than a recording.
+    /// Judges an INIT; `fresh` says that it has shown a nonce which was made after [`answered`] was last
+    /// called.
     ///
-    /// Changes nothing, because the preshared key is not checked yet: only
-    /// [`answered`](Self::answered) does.
-    pub fn judge(&self, stamp: &Stamp, session_dead: bool) -> Verdict {
+    /// Changes nothing, because the preshared key is not checked yet: only [`answered`] does.
+    ///
+    /// [`answered`]: Self::answered
+    pub fn judge(&self, stamp: &Stamp, fresh: bool) -> Verdict {
         if self.ephemerals.back() == Some(&stamp.ephemeral) {
             return Verdict::Duplicate;
+        }
+        if self.ephemerals.contains(&stamp.ephemeral) {
+            return Verdict::Stale;
         }
         let newest_us = match self.current {
             Some((instance, newest_us)) if instance == stamp.instance => Some(newest_us),
             _ => self.greatest_us,
         };
         let newer = newest_us.is_none_or(|newest_us| stamp.timestamp_us > newest_us);
-        let unknown = !self.ephemerals.contains(&stamp.ephemeral);
-        if unknown && (newer || session_dead) { Verdict::Accept } else { Verdict::Stale }
+        if newer || fresh { Verdict::Accept } else { Verdict::Old }
+    }
+
+    /// What is another one after each INIT that was answered.
+    pub fn state(&self) -> [u8; 40] {
+        let mut state = [0; 40];
+        state[..8].copy_from_slice(&self.greatest_us.unwrap_or_default().to_le_bytes());
+        if let Some(ephemeral) = self.ephemerals.back() {
+            state[8..].copy_from_slice(ephemeral);
+        }
+        state
     }
 
     /// Remembers an INIT that was judged [`Verdict::Accept`] and then answered.
@@ -111,8 +126,8 @@ mod tests {
         assert_eq!(guard.judge(&first, false), Verdict::Accept, "judging changes nothing");
         guard.answered(&first);
         assert_eq!(guard.judge(&first, false), Verdict::Duplicate);
-        assert_eq!(guard.judge(&stamp(2, TODAY, 1), false), Verdict::Stale, "not newer");
-        assert_eq!(guard.judge(&stamp(3, TODAY - 1, 1), false), Verdict::Stale);
+        assert_eq!(guard.judge(&stamp(2, TODAY, 1), false), Verdict::Old, "not newer");
+        assert_eq!(guard.judge(&stamp(3, TODAY - 1, 1), false), Verdict::Old);
 
         let second = stamp(4, TODAY + 1, 1);
         assert_eq!(guard.judge(&second, false), Verdict::Accept);
@@ -127,14 +142,14 @@ mod tests {
         let mut guard = InitGuard::new();
         guard.answered(&stamp(1, TODAY, 1));
         // The power comes back, the clock says 1970.
-        assert_eq!(guard.judge(&stamp(2, 5, 2), false), Verdict::Stale);
+        assert_eq!(guard.judge(&stamp(2, 5, 2), false), Verdict::Old);
         assert_eq!(guard.judge(&stamp(2, 5, 2), true), Verdict::Accept);
         guard.answered(&stamp(2, 5, 2));
         // It goes on rekeying on its wrong clock, and after learning the time.
         assert_eq!(guard.judge(&stamp(3, 6, 2), false), Verdict::Accept);
         guard.answered(&stamp(3, 6, 2));
         // A recording of its earlier run does not come between.
-        assert_eq!(guard.judge(&stamp(9, TODAY - 1, 1), false), Verdict::Stale);
+        assert_eq!(guard.judge(&stamp(9, TODAY - 1, 1), false), Verdict::Old);
         assert_eq!(guard.judge(&stamp(4, TODAY + 7, 2), false), Verdict::Accept);
     }
 
@@ -142,7 +157,7 @@ mod tests {
     fn a_clock_in_the_future_keeps_nobody_out() {
         let mut guard = InitGuard::new();
         guard.answered(&stamp(1, u64::MAX, 1));
-        assert_eq!(guard.judge(&stamp(2, TODAY, 2), false), Verdict::Stale);
+        assert_eq!(guard.judge(&stamp(2, TODAY, 2), false), Verdict::Old);
         assert_eq!(guard.judge(&stamp(2, TODAY, 2), true), Verdict::Accept);
         guard.answered(&stamp(2, TODAY, 2));
         assert_eq!(guard.judge(&stamp(3, TODAY + 1, 2), false), Verdict::Accept);

@@ -18,8 +18,8 @@
 //! its sender's index, and that one counts: nobody on the way can point a session elsewhere.
 //!
 //! Limits: the responder must not send data before it has opened a packet of the session, because
-//! only that shows that the INIT was not a recording. `mac2` is written as zero and not read until
-//! cookies exist. The version is one byte and there is one version.
+//! only that shows that the INIT was not a recording. There is one version; a responder that reads
+//! another one says its own, so that both sides can tell their people.
 
 use core::fmt;
 
@@ -31,16 +31,23 @@ use super::guard::Stamp;
 use super::keys::{PresharedKey, PrivateKey, PublicKey};
 use super::noise::{Noise, Split};
 use super::packet::{OpenKey, SealKey};
+use super::retry::{self, Fresh, RETRY_LEN};
+use super::rng::SecretRng;
 
 /// The version of the protocol, in both payloads.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+
+/// What this program can do beyond that, as bits that both sides say; PROTOCOL.md has the list.
+pub const CAPABILITIES: u16 = 0;
 
 /// First byte of an INIT.
 pub const TYPE_INIT: u8 = 1;
 /// First byte of a RESPONSE.
 pub const TYPE_RESPONSE: u8 = 2;
-/// First byte of a cookie reply: reserved, a receiver drops it.
+/// First byte of a cookie reply, see [`cookie`](super::cookie).
 pub const TYPE_COOKIE: u8 = 3;
+/// First byte of a RETRY, see [`retry`](super::retry).
+pub const TYPE_RETRY: u8 = 5;
 /// First byte of a data packet, whose header belongs to `wire`.
 pub const TYPE_DATA: u8 = 4;
 
@@ -58,12 +65,12 @@ const RESPONSE_MAC1: usize = RESPONSE_LEN - 2 * MAC_LEN;
 const RESPONSE_PAYLOAD_LEN: usize = 16;
 
 /// Bytes of `mac1`, `mac2` and the proof of the preshared key: 128 bits, as the tags have.
-const MAC_LEN: usize = 16;
+pub(super) const MAC_LEN: usize = 16;
 
-const MAC1_CONTEXT: &str = "onebox mac1 v1";
-const PSK_PROOF_CONTEXT: &str = "onebox psk proof v1";
-const TO_RESPONDER_CONTEXT: &str = "onebox v1 initiator to responder";
-const TO_INITIATOR_CONTEXT: &str = "onebox v1 responder to initiator";
+const MAC1_CONTEXT: &str = "onebox v2 mac1";
+const PSK_PROOF_CONTEXT: &str = "onebox v2 psk proof";
+const TO_RESPONDER_CONTEXT: &str = "onebox v2 initiator to responder";
+const TO_INITIATOR_CONTEXT: &str = "onebox v2 responder to initiator";
 
 /// A handshake that has ended in a session.
 #[derive(Debug)]
@@ -77,6 +84,19 @@ pub struct Established {
     /// The number of the other side's program run: another one than before means that it has
     /// restarted, and that its packet numbers begin again.
     pub remote_instance: u64,
+    /// What both sides can do, as bits; PROTOCOL.md has the list.
+    pub capabilities: u16,
+}
+
+/// What one side says of itself in its message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// Where this side wants what belongs to the session addressed.
+    pub index: u32,
+    /// The random number of this run of the program.
+    pub instance: u64,
+    /// What this side can do, as bits; PROTOCOL.md has the list.
+    pub capabilities: u16,
 }
 
 /// The receiver index of a RESPONSE, to find its [`Initiator`]; nothing for other datagrams.
@@ -93,16 +113,17 @@ pub struct Initiator {
     /// Gone once a session has come of it.
     noise: Option<Noise>,
     local: PublicKey,
+    retry_key: Zeroizing<[u8; 32]>,
     sender_index: u32,
+    capabilities: u16,
 }
 
 impl Initiator {
     /// Begins a handshake and writes its INIT.
     ///
-    /// `psk` is [`PresharedKey::none`] when none is configured; `sender_index` is where answers
-    /// to this handshake are to be addressed; `timestamp_us` counts from the Unix epoch and must
-    /// be greater than in every earlier INIT of this run of the program; `instance` is random per
-    /// run; `seed` is random and used only here.
+    /// `psk` is [`PresharedKey::none`] when none is configured; `timestamp_us` counts from the Unix
+    /// epoch and must be greater than in every earlier INIT of this run of the program; `fresh` is
+    /// what a RETRY to an earlier one said; `seed` is random and used only here.
     ///
     /// # Errors
     /// [`Error::WeakKey`] when nothing can be agreed on with `remote`.
@@ -110,11 +131,11 @@ impl Initiator {
         local: &PrivateKey,
         remote: &PublicKey,
         psk: &PresharedKey,
-        sender_index: u32,
-        timestamp_us: u64,
-        instance: u64,
+        hello: Hello,
+        (timestamp_us, fresh): (u64, Option<Fresh>),
         seed: [u8; 32],
     ) -> Result<(Initiator, [u8; INIT_LEN]), Error> {
+        let Hello { index: sender_index, instance, capabilities } = hello;
         let (mut noise, ephemeral) = Noise::initiator(local, remote, psk, seed)?;
         let stamp = Stamp { ephemeral, timestamp_us, instance };
 
@@ -123,6 +144,8 @@ impl Initiator {
         payload[2..10].copy_from_slice(&timestamp_us.to_le_bytes());
         payload[10..18].copy_from_slice(&instance.to_le_bytes());
         payload[18..22].copy_from_slice(&sender_index.to_le_bytes());
+        payload[22..30].copy_from_slice(&fresh.unwrap_or_default());
+        payload[30..32].copy_from_slice(&capabilities.to_le_bytes());
         payload[INIT_PROOF..].copy_from_slice(&psk_proof(psk, &stamp));
 
         let mut datagram = [0; INIT_LEN];
@@ -131,7 +154,9 @@ impl Initiator {
         noise.write(&payload, &mut datagram[INIT_HEADER_LEN..INIT_MAC1])?;
         put_mac1(remote, &mut datagram, INIT_MAC1);
         let local = local.public();
-        Ok((Initiator { noise: Some(noise), local, sender_index }, datagram))
+        let retry_key = noise.interim();
+        let noise = Some(noise);
+        Ok((Initiator { noise, local, retry_key, sender_index, capabilities }, datagram))
     }
 
     /// Reads a RESPONSE. Junk, also junk that was made to look like an answer, does not cost the
@@ -165,7 +190,16 @@ impl Initiator {
             open: OpenKey::new(&to_initiator),
             remote_index: u32_at(&payload, 10),
             remote_instance: u64_at(&payload, 2),
+            capabilities: self.capabilities & u16_at(&payload, 14),
         })
+    }
+
+    /// Reads a RETRY: the INIT was too old, the next one is to say this.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::Decrypt`]; they leave the initiator as it was.
+    pub fn retry(&self, datagram: &[u8]) -> Result<Fresh, Error> {
+        retry::open(&self.retry_key, datagram)
     }
 }
 
@@ -185,6 +219,12 @@ pub struct Incoming {
     pub remote_index: u32,
     /// What tells this INIT from others, for [`InitGuard`](super::guard::InitGuard).
     pub stamp: Stamp,
+    /// What the initiator can do, as bits.
+    pub capabilities: u16,
+    /// What shows that the INIT is no recording, if it says so.
+    pub fresh: Option<Fresh>,
+    /// The version that the initiator speaks.
+    version: u8,
     proof: [u8; MAC_LEN],
     noise: Noise,
 }
@@ -194,7 +234,7 @@ impl Incoming {
     ///
     /// # Errors
     /// [`Error::Malformed`], [`Error::WrongMac`] (both cheap to find), [`Error::Decrypt`],
-    /// [`Error::WeakKey`], [`Error::WrongVersion`]. None is answered.
+    /// [`Error::WeakKey`]. None is answered.
     pub fn read(local: &PrivateKey, datagram: &[u8]) -> Result<Incoming, Error> {
         let datagram: &[u8; INIT_LEN] = datagram.try_into().map_err(|_| Error::Malformed)?;
         if datagram[0] != TYPE_INIT {
@@ -205,9 +245,6 @@ impl Incoming {
         let mut noise = Noise::responder(local)?;
         let mut payload = [0; INIT_PAYLOAD_LEN];
         noise.read(&datagram[INIT_HEADER_LEN..INIT_MAC1], &mut payload)?;
-        if payload[0] != VERSION {
-            return Err(Error::WrongVersion(payload[0]));
-        }
         let stamp = Stamp {
             ephemeral: array_at(datagram, INIT_HEADER_LEN),
             timestamp_us: u64_at(&payload, 2),
@@ -216,30 +253,48 @@ impl Incoming {
         let proof = array_at(&payload, INIT_PROOF);
         let remote = noise.remote().ok_or(Error::Malformed)?;
         let remote_index = u32_at(&payload, 18);
-        Ok(Incoming { remote, remote_index, stamp, proof, noise })
+        let fresh = Some(array_at(&payload, 22)).filter(|fresh| *fresh != Fresh::default());
+        let (capabilities, version) = (u16_at(&payload, 30), payload[0]);
+        Ok(Incoming { remote, remote_index, stamp, capabilities, fresh, version, proof, noise })
     }
 
-    /// Checks the preshared key and writes the RESPONSE.
+    /// The version that the initiator speaks, if it is another one than ours. It is to be answered all
+    /// the same: the RESPONSE tells it.
+    pub fn other_version(&self) -> Option<u8> {
+        (self.version != VERSION).then_some(self.version)
+    }
+
+    /// Checks that the initiator has `psk`; without it there is no answer.
     ///
-    /// `sender_index` is where this side wants the session's packets addressed, `instance` the
-    /// random number of this run of the program, `seed` random and used only here.
+    /// # Errors
+    /// [`Error::WrongPsk`].
+    pub fn check_psk(&self, psk: &PresharedKey) -> Result<(), Error> {
+        let same = self.proof.ct_eq(&psk_proof(psk, &self.stamp));
+        if same.into() { Ok(()) } else { Err(Error::WrongPsk) }
+    }
+
+    /// Writes a RETRY: the INIT is too old, the next one has to say `fresh`.
+    pub fn retry(&mut self, fresh: Fresh, rng: &mut SecretRng) -> [u8; RETRY_LEN] {
+        retry::write(&self.noise.interim(), self.remote_index, fresh, rng)
+    }
+
+    /// Checks the preshared key and writes the RESPONSE; `seed` is random and used only here.
     ///
     /// # Errors
     /// [`Error::WrongPsk`]: the initiator does not have `psk`, and gets no answer.
     pub fn respond(
         mut self,
         psk: &PresharedKey,
-        sender_index: u32,
-        instance: u64,
+        hello: Hello,
         seed: [u8; 32],
     ) -> Result<(Established, [u8; RESPONSE_LEN]), Error> {
-        if !bool::from(self.proof.ct_eq(&psk_proof(psk, &self.stamp))) {
-            return Err(Error::WrongPsk);
-        }
+        self.check_psk(psk)?;
+        let Hello { index: sender_index, instance, capabilities } = hello;
         let mut payload = [0; RESPONSE_PAYLOAD_LEN];
         payload[0] = VERSION;
         payload[2..10].copy_from_slice(&instance.to_le_bytes());
         payload[10..14].copy_from_slice(&sender_index.to_le_bytes());
+        payload[14..].copy_from_slice(&capabilities.to_le_bytes());
 
         let mut datagram = [0; RESPONSE_LEN];
         datagram[0] = TYPE_RESPONSE;
@@ -256,6 +311,7 @@ impl Incoming {
             open: OpenKey::new(&to_responder),
             remote_index: self.remote_index,
             remote_instance: self.stamp.instance,
+            capabilities: capabilities & self.capabilities,
         };
         Ok((established, datagram))
     }
@@ -302,6 +358,21 @@ fn psk_proof(psk: &PresharedKey, stamp: &Stamp) -> [u8; MAC_LEN] {
     proof
 }
 
+/// Whether an INIT was made for this public key: one hash, before anything is computed for it.
+///
+/// # Errors
+/// [`Error::Malformed`], [`Error::WrongMac`].
+pub fn check_init<'a>(local: &PublicKey, datagram: &'a [u8]) -> Result<&'a [u8; INIT_LEN], Error> {
+    let init: &[u8; INIT_LEN] = datagram.try_into().map_err(|_| Error::Malformed)?;
+    check_mac1(local, init, INIT_MAC1)?;
+    Ok(init)
+}
+
+/// The `mac1` of an INIT: no two INITs have the same.
+pub fn init_mac1(init: &[u8; INIT_LEN]) -> [u8; MAC_LEN] {
+    array_at(init, INIT_MAC1)
+}
+
 /// Shows that the sender knows the receiver's public key. No secret: it keeps out scanners and
 /// reflected junk, before anything is computed for them.
 fn mac1(receiver: &PublicKey, bytes: &[u8]) -> [u8; MAC_LEN] {
@@ -321,10 +392,14 @@ fn check_mac1(receiver: &PublicKey, datagram: &[u8], at: usize) -> Result<(), Er
 }
 
 /// `N` bytes of a buffer of fixed length; every offset in this file is within its buffer.
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
     array
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(array_at(bytes, at))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -337,4 +412,4 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 #[path = "handshake_tests.rs"]
-mod tests;
+pub(crate) mod tests;

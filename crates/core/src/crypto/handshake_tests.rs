@@ -9,6 +9,8 @@ const ANSWERER: u32 = 0x0506_0708;
 const TIMESTAMP_US: u64 = 1_800_000_000_000_000;
 const CLIENT_RUN: u64 = 77;
 const SERVER_RUN: u64 = 88;
+const HELLO: Hello = Hello { index: SENDER, instance: CLIENT_RUN, capabilities: 0b110 };
+const ANSWER: Hello = Hello { index: ANSWERER, instance: SERVER_RUN, capabilities: 0b011 };
 
 /// The devices of a test: both sides, and what they share.
 struct Devices {
@@ -31,7 +33,7 @@ impl Devices {
     }
 
     fn init_to(&self, to: &PublicKey, psk: &PresharedKey, seed: u8) -> (Initiator, [u8; INIT_LEN]) {
-        Initiator::new(&self.client, to, psk, SENDER, TIMESTAMP_US, CLIENT_RUN, [seed; 32]).unwrap()
+        Initiator::new(&self.client, to, psk, HELLO, (TIMESTAMP_US, None), [seed; 32]).unwrap()
     }
 
     fn read(&self, init: &[u8]) -> Result<Incoming, Error> {
@@ -40,7 +42,7 @@ impl Devices {
 
     fn respond(&self, init: &[u8], seed: u8) -> (Established, [u8; RESPONSE_LEN]) {
         let incoming = self.read(init).unwrap();
-        incoming.respond(&self.psk, ANSWERER, SERVER_RUN, [seed; 32]).unwrap()
+        incoming.respond(&self.psk, ANSWER, [seed; 32]).unwrap()
     }
 
     /// Both ends of a session.
@@ -87,18 +89,37 @@ fn init_with_payload(d: &Devices, change: impl Fn(&mut [u8])) -> [u8; INIT_LEN] 
 }
 
 /// A RESPONSE of the right peer whose payload says another version.
-fn response_of_version(d: &Devices, init: &[u8; INIT_LEN], version: u8) -> [u8; RESPONSE_LEN] {
+fn response_of_version(d: &Devices, init: &[u8], version: u8) -> [u8; RESPONSE_LEN] {
     let mut incoming = d.read(init).unwrap();
     let mut payload = [0; RESPONSE_PAYLOAD_LEN];
     payload[0] = version;
     let mut response = [0; RESPONSE_LEN];
     response[0] = TYPE_RESPONSE;
-    response[8..12].copy_from_slice(&SENDER.to_le_bytes());
+    response[8..12].copy_from_slice(&init[4..8]);
     incoming.noise.prepare_answer(&d.psk, [8; 32]).unwrap();
     let message = &mut response[RESPONSE_HEADER_LEN..RESPONSE_MAC1];
     incoming.noise.write(&payload, message).unwrap();
     put_mac1(&d.client.public(), &mut response, RESPONSE_MAC1);
     response
+}
+
+/// An INIT of a client that speaks another version.
+pub(crate) fn init_of_version(keys: [&PrivateKey; 2], psk: u8, version: u8) -> [u8; INIT_LEN] {
+    let [client, server] = keys.map(PrivateKey::clone);
+    let d = Devices { client, server, psk: PresharedKey::from_bytes([psk; 32]) };
+    init_with_payload(&d, |payload| payload[0] = version)
+}
+
+/// What a server of another version answers to an INIT.
+pub(crate) fn answer_of_version(
+    keys: [&PrivateKey; 2],
+    psk: u8,
+    version: u8,
+    init: &[u8],
+) -> [u8; RESPONSE_LEN] {
+    let [client, server] = keys.map(PrivateKey::clone);
+    let d = Devices { client, server, psk: PresharedKey::from_bytes([psk; 32]) };
+    response_of_version(&d, init, version)
 }
 
 #[test]
@@ -141,10 +162,10 @@ fn a_wrong_preshared_key_is_not_answered() {
     for psk in [PresharedKey::none(), PresharedKey::from_bytes([4; 32])] {
         let (_, init) = d.init_to(&d.server.public(), &psk, 10);
         let incoming = d.read(&init).unwrap();
-        let answer = incoming.respond(&d.psk, ANSWERER, SERVER_RUN, [11; 32]);
+        let answer = incoming.respond(&d.psk, ANSWER, [11; 32]);
         assert_eq!(answer.err(), Some(Error::WrongPsk));
         let incoming = d.read(&d.init(10).1).unwrap();
-        let answer = incoming.respond(&psk, ANSWERER, SERVER_RUN, [11; 32]);
+        let answer = incoming.respond(&psk, ANSWER, [11; 32]);
         assert_eq!(answer.err(), Some(Error::WrongPsk));
     }
     // Without a preshared key on both sides there is one all the same, and it is known.
@@ -157,11 +178,11 @@ fn the_proof_of_the_preshared_key_belongs_to_one_init() {
     let d = devices();
     let other = d.read(&d.init(12).1).unwrap().proof;
     let init = init_with_payload(&d, |payload| payload[INIT_PROOF..].copy_from_slice(&other));
-    let answer = d.read(&init).unwrap().respond(&d.psk, ANSWERER, SERVER_RUN, [11; 32]);
+    let answer = d.read(&init).unwrap().respond(&d.psk, ANSWER, [11; 32]);
     assert_eq!(answer.err(), Some(Error::WrongPsk));
     for at in [2, 9, 10, 17] {
         let init = init_with_payload(&d, |payload| payload[at] ^= 1);
-        let answer = d.read(&init).unwrap().respond(&d.psk, ANSWERER, SERVER_RUN, [11; 32]);
+        let answer = d.read(&init).unwrap().respond(&d.psk, ANSWER, [11; 32]);
         assert_eq!(answer.err(), Some(Error::WrongPsk), "payload byte {at}");
     }
 }
@@ -195,8 +216,7 @@ fn a_response_that_another_device_has_made_is_refused() {
 fn keys_with_which_nothing_can_be_agreed_on_are_refused() {
     let d = devices();
     let weak = PublicKey::from_bytes([0; 32]);
-    let initiator =
-        Initiator::new(&d.client, &weak, &d.psk, SENDER, TIMESTAMP_US, CLIENT_RUN, [1; 32]);
+    let initiator = Initiator::new(&d.client, &weak, &d.psk, HELLO, (TIMESTAMP_US, None), [1; 32]);
     assert_eq!(initiator.err(), Some(Error::WeakKey));
 
     let (mut initiator, mut init) = d.init(10);
@@ -214,10 +234,13 @@ fn keys_with_which_nothing_can_be_agreed_on_are_refused() {
 #[test]
 fn another_version_is_refused_on_both_sides() {
     let d = devices();
-    d.read(&init_with_payload(&d, |_| ())).unwrap();
-    for version in [0, 2, 255] {
+    assert_eq!(d.read(&init_with_payload(&d, |_| ())).unwrap().other_version(), None);
+    for version in [0, 1, 255] {
+        // The server finds out, and answers with its own: so the client finds out as well.
         let init = init_with_payload(&d, |payload| payload[0] = version);
-        assert_eq!(d.read(&init).err(), Some(Error::WrongVersion(version)));
+        let incoming = d.read(&init).unwrap();
+        assert_eq!(incoming.other_version(), Some(version));
+        incoming.respond(&d.psk, ANSWER, [11; 32]).unwrap();
 
         let (mut initiator, init) = d.init(10);
         let response = response_of_version(&d, &init, version);
@@ -229,14 +252,47 @@ fn another_version_is_refused_on_both_sides() {
 }
 
 #[test]
+fn what_both_can_do_is_known_to_both() {
+    let (client, server) = devices().session();
+    assert_eq!((client.capabilities, server.capabilities), (0b010, 0b010));
+}
+
+#[test]
+fn only_the_sender_of_an_init_can_open_the_retry() {
+    let d = devices();
+    let fresh = [1, 2, 3, 4, 5, 6, 7, 8];
+    let (mut initiator, init) = d.init(10);
+    let mut rng = SecretRng::new([4; 32]);
+    let retry = d.read(&init).unwrap().retry(fresh, &mut rng);
+    assert_ne!(retry, d.read(&init).unwrap().retry(fresh, &mut rng), "another nonce each time");
+    assert_eq!(retry::receiver(&retry), Some(SENDER));
+    assert_eq!(initiator.retry(&retry), Ok(fresh));
+    assert_eq!(d.init(11).0.retry(&retry), Err(Error::Decrypt));
+    for place in 1..RETRY_LEN {
+        let mut damaged = retry;
+        damaged[place] ^= 1;
+        assert_eq!(initiator.retry(&damaged), Err(Error::Decrypt), "{place}");
+    }
+    assert_eq!(initiator.retry(&retry[1..]), Err(Error::Malformed));
+    // What it says is in the next INIT, and the handshake goes on as ever.
+    let server = d.server.public();
+    let when = (TIMESTAMP_US + 1, Some(fresh));
+    let (_, init) = Initiator::new(&d.client, &server, &d.psk, HELLO, when, [12; 32]).unwrap();
+    assert_eq!(d.read(&init).unwrap().fresh, Some(fresh));
+    let (_, response) = d.respond(&d.init(10).1, 11);
+    initiator.finish(&response).unwrap();
+}
+
+#[test]
 fn reserved_bytes_of_the_payload_are_not_read() {
     let d = devices();
     let init = init_with_payload(&d, |payload| {
         payload[1] = 0xff;
-        payload[22..INIT_PROOF].fill(0xff);
+        payload[30..INIT_PROOF].fill(0xff);
     });
     let incoming = d.read(&init).unwrap();
-    incoming.respond(&d.psk, ANSWERER, SERVER_RUN, [11; 32]).unwrap();
+    assert_eq!((incoming.fresh, incoming.capabilities), (None, 0xffff));
+    incoming.respond(&d.psk, ANSWER, [11; 32]).unwrap();
 }
 
 #[test]
@@ -382,5 +438,5 @@ fn a_recorded_init_is_seen_as_the_same() {
     init[INIT_LEN - 1] ^= 1;
     put_mac1(&d.server.public(), &mut init, INIT_MAC1);
     assert_eq!(guard.judge(&d.read(&init).unwrap().stamp, true), Verdict::Duplicate);
-    assert_eq!(guard.judge(&d.read(&d.init(12).1).unwrap().stamp, false), Verdict::Stale);
+    assert_eq!(guard.judge(&d.read(&d.init(12).1).unwrap().stamp, false), Verdict::Old);
 }

@@ -6,7 +6,8 @@
 //!
 //! * [`keys`]: the keys that people see and configure.
 //! * [`rng`]: the two generators, one for statistics, one for secrets.
-//! * [`handshake`]: one round trip to session keys; [`guard`]: which first message is answered.
+//! * [`handshake`]: one round trip to session keys; [`guard`]: which first message is answered;
+//!   [`cookie`]: by whom, when there are too many; [`retry`]: how whose clock is wrong is not shut out.
 //! * [`selftest`]: whether this build computes what every other one does.
 //! * [`packet`]: sealing and opening of data packets; [`replay`]: each packet only once.
 //!
@@ -18,12 +19,14 @@
 //! Limits: secrets that this module stores are wiped when they are dropped. Copies that the
 //! compiler makes when a value moves, and the chaining key inside `snow`, are not.
 
+pub mod cookie;
 pub mod guard;
 pub mod handshake;
 pub mod keys;
 mod noise;
 pub mod packet;
 pub mod replay;
+pub mod retry;
 pub mod rng;
 pub mod selftest;
 

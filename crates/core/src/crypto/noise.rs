@@ -35,8 +35,11 @@ use super::rng::SecretRng;
 
 /// The pattern and its algorithms (Noise revision 34, §8).
 const NAME: &str = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
-/// Mixed into every handshake: another protocol, or another major version, agrees on nothing.
-const PROLOGUE: &[u8] = b"onebox v1";
+/// Mixed into every handshake: another protocol agrees on nothing. The version is in the payloads, where
+/// both sides can say which one they have.
+const PROLOGUE: &[u8] = b"onebox";
+/// BLAKE3 context of [`Noise::interim`].
+const INTERIM_CONTEXT: &str = "onebox v2 retry key";
 /// Where `IKpsk2` mixes the preshared key: at the end of the second message.
 const PSK_LOCATION: u8 = 2;
 
@@ -107,6 +110,19 @@ impl Noise {
     pub(super) fn remote(&self) -> Option<PublicKey> {
         let bytes = self.state.get_remote_static()?;
         bytes.first_chunk().copied().map(PublicKey::from_bytes)
+    }
+
+    /// A key that both sides have after the first message, and nobody else.
+    pub(super) fn interim(&mut self) -> Zeroizing<[u8; 32]> {
+        let mut keys = self.state.dangerously_get_raw_split();
+        let mut hasher = blake3::Hasher::new_derive_key(INTERIM_CONTEXT);
+        hasher.update(&keys.0);
+        hasher.update(&keys.1);
+        keys.0.zeroize();
+        keys.1.zeroize();
+        let key = Zeroizing::new(*hasher.finalize().as_bytes());
+        hasher.zeroize();
+        key
     }
 
     /// The keys at the end of the handshake; none before.

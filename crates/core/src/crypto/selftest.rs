@@ -10,7 +10,8 @@
 //!
 //! Limits: nothing here is inlined, for the sake of size. It says that something is wrong, and with what; the unit tests say where.
 
-use super::handshake::{Established, Incoming, Initiator};
+use super::cookie;
+use super::handshake::{Established, Hello, Incoming, Initiator};
 use super::keys::{PresharedKey, PrivateKey};
 use super::packet::{OpenKey, PacketNumber, PacketNumbers, SealKey, TAG_LEN};
 use super::rng::SecretRng;
@@ -125,23 +126,35 @@ fn protocol(vectors: &Vectors) -> Option<()> {
         &initiator_private,
         &responder_private.public(),
         &psk,
-        initiator_index,
-        u64::from_le_bytes(vectors.array("timestamp_us")?),
-        u64::from_le_bytes(vectors.array("initiator_instance")?),
+        Hello {
+            index: initiator_index,
+            instance: u64::from_le_bytes(vectors.array("initiator_instance")?),
+            capabilities: u16::from_le_bytes(vectors.array("initiator_capabilities")?),
+        },
+        (u64::from_le_bytes(vectors.array("timestamp_us")?), Some(vectors.array("fresh")?)),
         vectors.array("initiator_seed")?,
     )
     .ok()?;
     holds(init[..] == *vectors.get("init")?)?;
+    let server_key = responder_private.public();
     let (server, response) = Incoming::read(&responder_private, &init)
         .ok()?
         .respond(
             &psk,
-            responder_index,
-            u64::from_le_bytes(vectors.array("responder_instance")?),
+            Hello {
+                index: responder_index,
+                instance: u64::from_le_bytes(vectors.array("responder_instance")?),
+                capabilities: u16::from_le_bytes(vectors.array("responder_capabilities")?),
+            },
             vectors.array("responder_seed")?,
         )
         .ok()?;
     holds(response[..] == *vectors.get("response")?)?;
+    let retry = initiator.retry(vectors.get("retry")?).ok()?;
+    holds(retry == vectors.array::<8>("fresh")?)?;
+    let cookie = cookie::open_reply(&server_key, &init, vectors.get("cookie_reply")?).ok()?;
+    holds(cookie == vectors.array::<16>("cookie")?)?;
+    holds(cookie::with_cookie(&init, &cookie)[..] == *vectors.get("init_with_cookie")?)?;
     let client = initiator.finish(&response).ok()?;
     let plaintext = vectors.get("plaintext")?;
     for (name, from, to, number) in [
@@ -206,6 +219,10 @@ fn frames(vectors: &Vectors) -> Option<()> {
     Some(())
 }
 
+fn hello(index: u32, instance: u64) -> Hello {
+    Hello { index, instance, capabilities: 0 }
+}
+
 /// A handshake with fresh keys, and packets both ways.
 fn two_instances(seed: [u8; 32]) -> Option<()> {
     let mut rng = SecretRng::new(seed);
@@ -239,10 +256,11 @@ fn session(
 ) -> Option<(Established, Established)> {
     let seed = rng.seed();
     let (mut initiator, init) =
-        Initiator::new(ours, &theirs.public(), psk, 1, 1, rng.next_u64(), seed).ok()?;
+        Initiator::new(ours, &theirs.public(), psk, hello(1, rng.next_u64()), (1, None), seed)
+            .ok()?;
     let incoming = Incoming::read(theirs, &init).ok()?;
     let instance = rng.next_u64();
-    let (server, response) = incoming.respond(their_psk, 2, instance, rng.seed()).ok()?;
+    let (server, response) = incoming.respond(their_psk, hello(2, instance), rng.seed()).ok()?;
     Some((initiator.finish(&response).ok()?, server))
 }
 

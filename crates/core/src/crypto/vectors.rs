@@ -9,12 +9,15 @@
 //! wanted, `cargo test --lib vectors::print -- --ignored --nocapture` prints the file anew; its
 //! text goes into PROTOCOL.md as well.
 
-use super::handshake::{INIT_LEN, Incoming, Initiator, RESPONSE_LEN};
+use super::cookie::{self, Secrets};
+use super::handshake::{Hello, INIT_LEN, Incoming, Initiator, RESPONSE_LEN};
 use super::keys::{PresharedKey, PrivateKey};
 use super::noise::Noise;
 use super::packet::{OpenKey, PacketNumber, SealKey, TAG_LEN};
+use super::retry::Fresh;
 use super::rng::SecretRng;
 use super::selftest::{FILE, Vectors};
+use crate::time::Time;
 use crate::wire::frame::{self, Ack, Frame, PacketHead, Repair};
 use crate::wire::header::{self, DataHeader};
 use crate::wire::{AckRanges, PathId, Writer};
@@ -27,6 +30,7 @@ const INITIATOR_INSTANCE: u64 = 0x0102_0304_0506_0708;
 const RESPONDER_INSTANCE: u64 = 0x1112_1314_1516_1718;
 /// 15 January 2027, 08:00 UTC.
 const TIMESTAMP_US: u64 = 1_800_000_000_000_000;
+const FRESH: Fresh = [0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8];
 const PATH: PathId = PathId(2);
 /// Beyond the 32 bits that the header carries.
 const LARGE: u64 = 0x1_0000_0007;
@@ -99,36 +103,48 @@ fn computed() -> Vec<Section> {
         &initiator_private,
         &remote,
         &psk,
-        INITIATOR_INDEX,
-        TIMESTAMP_US,
-        INITIATOR_INSTANCE,
+        Hello { index: INITIATOR_INDEX, instance: INITIATOR_INSTANCE, capabilities: 0x0102 },
+        (TIMESTAMP_US, Some(FRESH)),
         initiator_seed,
     )
     .unwrap();
+    let answer =
+        Hello { index: RESPONDER_INDEX, instance: RESPONDER_INSTANCE, capabilities: 0x0302 };
     let (server, response) = Incoming::read(&responder_private, &init)
         .unwrap()
-        .respond(&psk, RESPONDER_INDEX, RESPONDER_INSTANCE, responder_seed)
+        .respond(&psk, answer, responder_seed)
         .unwrap();
+    let mut rng = SecretRng::new(numbered(0xa0));
+    let secrets = Secrets::new(Time(0), &mut rng);
+    let source = "192.0.2.1:51830".parse().unwrap();
+    let cookie_key = cookie::cookie_key(&remote);
+    let cookie_reply = cookie::reply(&cookie_key, &secrets, &init, &source, &mut rng);
+    let cookie = cookie::open_reply(&remote, &init, &cookie_reply).unwrap();
+    let with_cookie = cookie::with_cookie(&init, &cookie);
+    let retry = Incoming::read(&responder_private, &init).unwrap().retry(FRESH, &mut rng);
+    assert_eq!(initiator.retry(&retry), Ok(FRESH));
     let client = initiator.finish(&response).unwrap();
+    assert_eq!((client.capabilities, server.capabilities), (0x0102, 0x0102));
 
     // Once more without `handshake`: what is inside, and what comes out.
     let mut noise = Noise::responder(&responder_private).unwrap();
     let mut init_payload = [0; 48];
     noise.read(&init[8..152], &mut init_payload).unwrap();
+    let retry_key = noise.interim();
     let timestamp = TIMESTAMP_US.to_le_bytes();
     let instance = INITIATOR_INSTANCE.to_le_bytes();
     let proof =
-        short_mac("onebox psk proof v1", &numbered(0x40), &[&init[8..40], &timestamp, &instance]);
+        short_mac("onebox v2 psk proof", &numbered(0x40), &[&init[8..40], &timestamp, &instance]);
     let response_payload =
-        [&[1, 0][..], &RESPONDER_INSTANCE.to_le_bytes(), &RESPONDER_INDEX.to_le_bytes(), &[0; 2]]
+        [&[2, 0][..], &RESPONDER_INSTANCE.to_le_bytes(), &RESPONDER_INDEX.to_le_bytes(), &[2, 3]]
             .concat();
     noise.prepare_answer(&psk, responder_seed).unwrap();
     let mut message = [0; 64];
     noise.write(&response_payload, &mut message).unwrap();
     assert_eq!(message[..], response[12..76]);
     let split = noise.split().unwrap().concat();
-    let to_responder = blake3::derive_key("onebox v1 initiator to responder", &split);
-    let to_initiator = blake3::derive_key("onebox v1 responder to initiator", &split);
+    let to_responder = blake3::derive_key("onebox v2 initiator to responder", &split);
+    let to_initiator = blake3::derive_key("onebox v2 responder to initiator", &split);
 
     let plaintext = written(&[
         Frame::Ping { sent: 0x0a0b_0c0d },
@@ -155,6 +171,9 @@ fn computed() -> Vec<Section> {
                 ("responder_instance", RESPONDER_INSTANCE.to_le_bytes().to_vec()),
                 ("initiator_index", INITIATOR_INDEX.to_le_bytes().to_vec()),
                 ("responder_index", RESPONDER_INDEX.to_le_bytes().to_vec()),
+                ("initiator_capabilities", 0x0102u16.to_le_bytes().to_vec()),
+                ("responder_capabilities", 0x0302u16.to_le_bytes().to_vec()),
+                ("fresh", FRESH.to_vec()),
                 ("plaintext", plaintext.clone()),
             ],
         ),
@@ -174,17 +193,28 @@ fn computed() -> Vec<Section> {
             vec![
                 ("psk_proof", proof),
                 ("init_payload", init_payload.to_vec()),
-                ("init_mac1", short_mac("onebox mac1 v1", remote.as_bytes(), &[&init[..152]])),
+                ("init_mac1", short_mac("onebox v2 mac1", remote.as_bytes(), &[&init[..152]])),
                 ("init", init.to_vec()),
                 ("response_payload", response_payload),
                 (
                     "response_mac1",
-                    short_mac("onebox mac1 v1", local.as_bytes(), &[&response[..76]]),
+                    short_mac("onebox v2 mac1", local.as_bytes(), &[&response[..76]]),
                 ),
                 ("response", response.to_vec()),
                 ("noise_split", split),
                 ("key_to_responder", to_responder.to_vec()),
                 ("key_to_initiator", to_initiator.to_vec()),
+            ],
+        ),
+        (
+            "What a busy server answers, and one that has seen a later INIT",
+            vec![
+                ("cookie_key", cookie_key.to_vec()),
+                ("cookie", cookie.to_vec()),
+                ("cookie_reply", cookie_reply.to_vec()),
+                ("init_with_cookie", with_cookie.to_vec()),
+                ("retry_key", retry_key.to_vec()),
+                ("retry", retry.to_vec()),
             ],
         ),
         (
@@ -303,7 +333,7 @@ fn every_vector_stands_in_the_protocol() {
 #[test]
 #[ignore = "prints the file anew, after a change of the protocol that is wanted"]
 fn print() {
-    println!("# Test vectors of the onebox protocol, version 1; see PROTOCOL.md.");
+    println!("# Test vectors of the onebox protocol, version 2; see PROTOCOL.md.");
     println!(
         "# A vector a line, in hexadecimal, indented lines go on. Integers are little-endian."
     );

@@ -17,7 +17,7 @@
 use core::ops::Range;
 
 use super::directory::Indices;
-use crate::crypto::handshake::Initiator;
+use crate::crypto::handshake::{INIT_LEN, Initiator};
 use crate::crypto::rng::Dice;
 use crate::time::{MS, SEC, Time};
 
@@ -124,6 +124,11 @@ impl Attempts {
         self.next = now + URGENT_GAP_US.end;
     }
 
+    /// The one that is called wants to hear again, and says what: now.
+    pub fn at_once(&mut self, now: Time) {
+        self.next = now;
+    }
+
     /// An attempt was made: when is the next?
     pub fn attempted(&mut self, now: Time, dice: &mut Dice) {
         self.last = Some(now);
@@ -167,6 +172,12 @@ fn between(range: Range<u64>, dice: &mut Dice) -> u64 {
 #[derive(Debug)]
 pub(super) struct Flight {
     pub initiator: Initiator,
+    /// As it was sent, but for cookies.
+    pub init: [u8; INIT_LEN],
+    /// Whether it says that it is fresh.
+    pub fresh: bool,
+    /// How often it was sent again with a cookie.
+    pub again: u32,
     pub index: u32,
     pub attempt: u64,
     pub sent: Time,
@@ -188,6 +199,11 @@ impl Flights {
     /// The one with our index `index`.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Flight> {
         self.0.iter_mut().find(|flight| flight.index == index)
+    }
+
+    /// Whether no later one than this is under way.
+    pub fn is_last(&self, index: u32) -> bool {
+        self.0.last().is_some_and(|flight| flight.index == index)
     }
 
     /// The one with this index has become a session, which takes the index over: it and the

@@ -60,13 +60,14 @@ pub use transmit::{BATCH_BYTES, BATCH_DATAGRAMS, DATAGRAM_MAX, Datagram, Transmi
 pub use via::{SocketId, Udp, Via};
 
 use crate::buffer::{Buf, Pool};
-use crate::crypto::handshake::Initiator;
+use crate::crypto::cookie::{self, Secrets};
+use crate::crypto::handshake::{CAPABILITIES, Hello, Initiator};
 use crate::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::crypto::rng::{Dice, SecretRng};
 use crate::engine::{self, Mode, PathSettings, PathState, Reason, Side, SpeedTestPlan};
 use crate::time::Time;
 use crate::wire::{PATHS_MAX, PathId, ip};
-use accept::{Answers, Bucket};
+use accept::{Answers, Lanes, Seen};
 use address::Addresses;
 use attempts::{Attempts, Cause, Flight};
 use budget::Budget;
@@ -181,7 +182,12 @@ pub struct Endpoint {
     next_peer: u32,
     directory: Directory,
     answers: Answers,
-    bucket: Bucket,
+    retries: Answers,
+    lanes: Lanes,
+    seen: Seen,
+    secrets: Secrets,
+    /// What cookies are sealed with.
+    cookie_key: [u8; 32],
     drops: Drops,
 
     outbox: VecDeque<Handshake>,
@@ -207,6 +213,8 @@ impl Endpoint {
     pub fn new(settings: Settings, now: Time) -> Endpoint {
         let Settings { private_key, seed, memory, engine } = settings;
         let mut rng = SecretRng::new(seed);
+        let secrets = Secrets::new(now, &mut rng);
+        let cookie_key = cookie::cookie_key(&private_key.public());
         Endpoint {
             private_key,
             budget: Budget::new(memory, engine.memory),
@@ -220,7 +228,11 @@ impl Endpoint {
             next_peer: 0,
             directory: Directory::default(),
             answers: Answers::default(),
-            bucket: Bucket::new(now),
+            retries: Answers::default(),
+            lanes: Lanes::new(now),
+            seen: Seen::default(),
+            secrets,
+            cookie_key,
             drops: Drops::default(),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -278,6 +290,7 @@ impl Endpoint {
         self.timers.remove(&(peer.wake, id));
         self.directory.remove(id, &peer.key, peer.side);
         self.answers.remove(id);
+        self.retries.remove(id);
     }
 
     /// The peer with this key.
@@ -555,20 +568,24 @@ impl Endpoint {
         self.timestamp_us = unix_us.max(self.timestamp_us + 1);
         self.attempt += 1;
         let index = self.directory.indices.draw(&mut self.rng, id);
-        let initiator = Initiator::new(
-            &self.private_key,
-            &peer.key,
-            &peer.psk,
-            index,
-            self.timestamp_us,
-            peer.instance,
-            self.rng.seed(),
-        );
-        match initiator {
+        let hello = Hello { index, instance: peer.instance, capabilities: CAPABILITIES };
+        let fresh = peer.fresh;
+        let (when, seed) = ((self.timestamp_us, fresh), self.rng.seed());
+        match Initiator::new(&self.private_key, &peer.key, &peer.psk, hello, when, seed) {
             Ok((initiator, init)) => {
-                let flight = Flight { initiator, index, attempt: self.attempt, sent: now };
+                let (attempt, sent, fresh) = (self.attempt, now, fresh.is_some());
+                let flight = Flight { initiator, init, fresh, again: 0, index, attempt, sent };
                 peer.flights.push(flight, &mut self.directory.indices);
-                self.send_handshake(Handshake::init(init, ways));
+                let shown = |way: &Via| Some((*way, peer.cookie(now, way)?));
+                let shown: Vec<_> = ways.iter().filter_map(shown).collect();
+                ways.retain(|way| shown.iter().all(|(with, _)| with != way));
+                for (way, cookie) in shown {
+                    let init = cookie::with_cookie(&init, &cookie);
+                    self.send_handshake(Handshake::init(init, vec![way]));
+                }
+                if !ways.is_empty() {
+                    self.send_handshake(Handshake::init(init, ways));
+                }
             }
             Err(error) => {
                 self.directory.indices.free(index);

@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 
-use super::address::{Addresses, Validated};
+use super::address::{Addresses, CANDIDATES_MAX, Validated};
 use super::attempts::{Attempts, Cause, Flights};
 use super::budget::Budget;
 use super::directory::Indices;
@@ -24,9 +24,11 @@ use super::session::{LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
 use super::via::Via;
 use super::{Event, PeerId, PeerState};
 use crate::buffer::Pool;
+use crate::crypto::cookie::{Cookie, SECRET_US};
 use crate::crypto::guard::InitGuard;
 use crate::crypto::keys::{PresharedKey, PublicKey};
 use crate::crypto::replay::ReplayWindow;
+use crate::crypto::retry::Fresh;
 use crate::crypto::rng::{Dice, SecretRng};
 use crate::engine::{self, Engine, PathSettings, PathState, Reason, Side};
 use crate::time::{SEC, Time};
@@ -39,6 +41,8 @@ pub(super) const EVENTS_MAX: usize = 1024;
 /// What a path that the other side has opened is taken to carry until the path MTU is known, bytes
 /// (Ethernet).
 const MTU_UNKNOWN: u16 = 1500;
+/// Cookies that are kept: as many as an INIT has ways.
+const COOKIES_MAX: usize = PATHS_MAX * CANDIDATES_MAX;
 /// From one word that a peer's handshakes are refused to the next, microseconds.
 const REFUSED_GAP_US: u64 = 60 * SEC;
 /// How long packets to a peer that calls are kept after it was last heard, microseconds: a router
@@ -118,6 +122,10 @@ pub(super) struct Peer {
     pub flights: Flights,
     pub attempts: Attempts,
     pub guard: InitGuard,
+    /// What the server wants to read in our next INIT.
+    pub fresh: Option<Fresh>,
+    /// Cookies that the server has given our addresses, and when.
+    pub cookies: Vec<(Via, Cookie, Time)>,
     pub paths: [Option<Box<PathSlot>>; PATHS_MAX],
     /// The last authentic datagram.
     pub heard: Option<Time>,
@@ -167,6 +175,8 @@ impl Peer {
             flights: Flights::default(),
             attempts,
             guard: InitGuard::new(),
+            fresh: None,
+            cookies: Vec::new(),
             paths: [const { None }; PATHS_MAX],
             heard: None,
             handshake: None,
@@ -269,10 +279,10 @@ impl Peer {
         self.attempts.begin(now, Cause::Connect);
     }
 
-    /// The first datagram under the next session has been opened: the initiator has it, so it is
+    /// The first datagram under a next session has been opened: the initiator has it, so it is
     /// the current one from now on. Of another run of its program, nothing else is left then.
-    pub fn promote(&mut self, now: Time, indices: &mut Indices) {
-        let Some(next) = self.sessions.get(Slot::Next) else { return };
+    pub fn promote(&mut self, now: Time, place: usize, indices: &mut Indices) {
+        let Some(next) = self.sessions.get(Slot::Next(place)) else { return };
         let remote_instance = next.remote_instance;
         if self.remote_instance != Some(remote_instance) {
             self.sessions.drop_used(indices);
@@ -280,7 +290,7 @@ impl Peer {
                 self.rebuild();
             }
         }
-        self.sessions.promote(now, now + LIFE_US, indices);
+        self.sessions.promote(now, place, now + LIFE_US, indices);
         self.handshake = Some(now);
         self.refused = None;
         self.connection(now);
@@ -375,6 +385,23 @@ impl Peer {
             }
             push(events, self.id, Event::AddressChanged(id, via));
         }
+    }
+
+    /// The server has given a cookie to what it sees of one of our ways. Returns that way.
+    pub fn take_cookie(&mut self, now: Time, from: &Via, cookie: Cookie) -> Option<Via> {
+        let way = self.paths().find_map(|(_, slot)| slot.addresses.known().find(|w| w.is(from)))?;
+        self.cookies.retain(|(w, _, at)| *w != way && now.since(*at) < SECRET_US);
+        if self.cookies.len() >= COOKIES_MAX {
+            self.cookies.remove(0);
+        }
+        self.cookies.push((way, cookie, now));
+        Some(way)
+    }
+
+    /// The cookie of a way, if it is good still.
+    pub fn cookie(&self, now: Time, way: &Via) -> Option<Cookie> {
+        let of_way = |(w, _, at): &&(Via, Cookie, Time)| w == way && now.since(*at) < SECRET_US;
+        self.cookies.iter().find(of_way).map(|(_, cookie, _)| *cookie)
     }
 
     /// Tells a change of state, once.

@@ -7,7 +7,7 @@
 //! give the packet number, the replay window is asked, the datagram is opened where it lies, the
 //! number is remembered, and the engine gets the payload.
 
-use super::accept::Again;
+use super::accept::{Again, Reply};
 use super::drops::Drop;
 use super::peer::{PathSlot, Received, settings_for};
 use super::session::{LIFE_US, NEXT_LIFE_US, Session, Slot};
@@ -16,15 +16,16 @@ use super::via::Via;
 use super::{Endpoint, PeerId};
 use crate::buffer::Pool;
 use crate::crypto::guard::Verdict;
-use crate::crypto::handshake::{self, INIT_LEN, Incoming};
-use crate::time::{SEC, Time};
+use crate::crypto::handshake::{self, CAPABILITIES, Hello, INIT_LEN, Incoming};
+use crate::crypto::retry::{self, Fresh};
+use crate::crypto::{Error, cookie};
+use crate::time::Time;
 use crate::wire::TAG_LEN;
 use crate::wire::header::{self, DataHeader};
+use subtle::ConstantTimeEq;
 
-/// After this time without an authentic datagram, microseconds, an initiation with an old
-/// timestamp is taken for a router that has lost its clock, not for a recording: longer than any
-/// outage that does not restart something, shorter than a router boots.
-const DEAD_AFTER_US: u64 = 15 * SEC;
+/// How often an INIT is sent again with a cookie: over each way once, and some are lost.
+const COOKIE_RESENDS_MAX: u32 = 64;
 
 impl Endpoint {
     /// Takes a datagram that has come. It is opened in place, so its bytes are of no use
@@ -35,6 +36,8 @@ impl Endpoint {
             Some(&header::TYPE_DATA) => self.handle_data(now, pool, from, datagram),
             Some(&handshake::TYPE_INIT) => self.handle_init(now, from, datagram),
             Some(&handshake::TYPE_RESPONSE) => self.handle_response(now, from, datagram),
+            Some(&handshake::TYPE_COOKIE) => self.handle_cookie(now, from, datagram),
+            Some(&handshake::TYPE_RETRY) => self.handle_retry(now, datagram),
             _ => Err(Drop::Malformed),
         };
         if let Err(reason) = result {
@@ -82,7 +85,7 @@ impl Endpoint {
 
         // Authentic from here on.
         match slot {
-            Slot::Next => peer.promote(now, &mut self.directory.indices),
+            Slot::Next(place) => peer.promote(now, place, &mut self.directory.indices),
             Slot::Current => peer.confirm(now, &mut self.dice),
             Slot::Old(_) => {}
         }
@@ -116,40 +119,77 @@ impl Endpoint {
             return Err(Drop::Unexpected);
         }
         let init: &[u8; INIT_LEN] = datagram.try_into().map_err(|_| Drop::Malformed)?;
-        match self.answers.again(now, init) {
+        let again = match self.answers.again(now, init) {
+            Again::New => self.retries.again(now, init),
+            known => known,
+        };
+        match again {
             Again::New => {}
             Again::Enough => return Err(Drop::StaleInitiation),
-            Again::Answer(response) => {
-                self.send_handshake(Handshake::response(response, from));
+            Again::Answer(reply) => {
+                self.send_handshake(Handshake::answer(reply.bytes(), from));
                 return Ok(());
             }
         }
-        if !self.bucket.ready(now) {
+        // What was not made for our public key costs next to nothing, and must not take the
+        // place of what was; nor must what was computed before.
+        let init = handshake::check_init(&self.private_key.public(), init)?;
+        if self.seen.contains(init) {
+            return Err(Drop::StaleInitiation);
+        }
+        self.secrets.renew(now, &mut self.rng);
+        if cookie::shows_cookie(&self.secrets, init, &from.remote()) {
+            if !self.lanes.take_shown(now, &from.remote()) {
+                return Err(Drop::InitiationRate);
+            }
+        } else if !self.lanes.take_claimed(now) {
+            let (key, source) = (&self.cookie_key, from.remote());
+            let reply = cookie::reply(key, &self.secrets, init, &source, &mut self.rng);
+            self.send_handshake(Handshake::answer(&reply, from));
             return Err(Drop::InitiationRate);
         }
-        let incoming = Incoming::read(&self.private_key, init);
-        // What was not made for our public key costs next to nothing, and must not take the
-        // place of what was.
-        if !matches!(
-            incoming,
-            Err(crate::crypto::Error::WrongMac | crate::crypto::Error::Malformed)
-        ) {
-            self.bucket.take();
-        }
-        let incoming = incoming?;
+        self.seen.insert(init);
+        let incoming = Incoming::read(&self.private_key, init)?;
         let id = self.directory.by_key(&incoming.remote).ok_or(Drop::UnknownKey)?;
         let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownKey)?;
         if peer.side.opens() {
             return Err(Drop::Unexpected);
         }
-        let dead = peer.heard.is_none_or(|at| now.since(at) > DEAD_AFTER_US);
+        self.answer(now, id, incoming, init, from)
+    }
+
+    /// Answers what is authentic, but may be a recording.
+    fn answer(
+        &mut self,
+        now: Time,
+        id: PeerId,
+        mut incoming: Incoming,
+        init: &[u8; INIT_LEN],
+        from: Via,
+    ) -> Result<(), Drop> {
+        let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownKey)?;
         let stamp = incoming.stamp;
-        if peer.guard.judge(&stamp, dead) != Verdict::Accept {
-            return Err(Drop::StaleInitiation);
+        let asked = [&peer.key.as_bytes()[..], &peer.guard.state()].concat();
+        let fresh = incoming.fresh.is_some_and(|fresh| {
+            self.secrets.hashes(&asked).iter().any(|hash| hash[..fresh.len()].ct_eq(&fresh).into())
+        });
+        match peer.guard.judge(&stamp, fresh) {
+            Verdict::Accept => {}
+            Verdict::Old => {
+                incoming.check_psk(&peer.psk).map_err(|_| Drop::StaleInitiation)?;
+                let hash = self.secrets.hash(&asked);
+                let fresh: Fresh = core::array::from_fn(|place| hash[place]);
+                let reply = Reply::Retry(incoming.retry(fresh, &mut self.rng));
+                self.retries.insert(now, id, init, reply);
+                self.send_handshake(Handshake::answer(reply.bytes(), from));
+                return Err(Drop::StaleInitiation);
+            }
+            Verdict::Duplicate | Verdict::Stale => return Err(Drop::StaleInitiation),
         }
+        let other_version = incoming.other_version().is_some();
         let index = self.directory.indices.draw(&mut self.rng, id);
-        let answer = incoming.respond(&peer.psk, index, peer.instance, self.rng.seed());
-        let (keys, response) = match answer {
+        let hello = Hello { index, instance: peer.instance, capabilities: CAPABILITIES };
+        let (keys, response) = match incoming.respond(&peer.psk, hello, self.rng.seed()) {
             Ok(answer) => answer,
             Err(error) => {
                 self.directory.indices.free(index);
@@ -158,11 +198,54 @@ impl Endpoint {
                 return Err(why);
             }
         };
+        let reply = Reply::Response(response);
+        self.answers.insert(now, id, init, reply);
+        if other_version {
+            // It is told which one we have, and that is all.
+            self.directory.indices.free(index);
+            peer.refuse(now, Drop::WrongVersion, &mut self.events);
+            self.send_handshake(Handshake::answer(reply.bytes(), from));
+            return Err(Drop::WrongVersion);
+        }
         peer.guard.answered(&stamp);
         let session = Session::new(index, 0, keys, now + NEXT_LIFE_US);
         peer.sessions.expect(session, &mut self.directory.indices);
-        self.answers.insert(now, id, init, response);
-        self.send_handshake(Handshake::response(response, from));
+        self.send_handshake(Handshake::answer(reply.bytes(), from));
+        self.touch(now, id);
+        Ok(())
+    }
+
+    /// The server is busy, and wants to see that we are where we say: the same INIT again, with what it
+    /// has sent there.
+    fn handle_cookie(&mut self, now: Time, from: Via, datagram: &[u8]) -> Result<(), Drop> {
+        let index = cookie::reply_receiver(datagram).ok_or(Drop::Malformed)?;
+        let id = self.directory.indices.get(index).ok_or(Drop::UnknownSession)?;
+        let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownSession)?;
+        let flight = peer.flights.get_mut(index).ok_or(Drop::UnknownSession)?;
+        let cookie = cookie::open_reply(&peer.key, &flight.init, datagram)?;
+        if flight.again >= COOKIE_RESENDS_MAX {
+            return Err(Drop::Unexpected);
+        }
+        flight.again += 1;
+        let init = cookie::with_cookie(&flight.init, &cookie);
+        let way = peer.take_cookie(now, &from, cookie).ok_or(Drop::Unexpected)?;
+        self.send_handshake(Handshake::init(init, vec![way]));
+        Ok(())
+    }
+
+    /// The server has seen a later INIT than ours, and wants to see that ours is no recording.
+    fn handle_retry(&mut self, now: Time, datagram: &[u8]) -> Result<(), Drop> {
+        let index = retry::receiver(datagram).ok_or(Drop::Malformed)?;
+        let id = self.directory.indices.get(index).ok_or(Drop::UnknownSession)?;
+        let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownSession)?;
+        let flight = peer.flights.get_mut(index).ok_or(Drop::UnknownSession)?;
+        let fresh = flight.initiator.retry(datagram)?;
+        // An answer to a later one, or a session, has come meanwhile; or it is asked in a circle.
+        if flight.fresh || !peer.flights.is_last(index) {
+            return Err(Drop::StaleInitiation);
+        }
+        peer.fresh = Some(fresh);
+        peer.attempts.at_once(now);
         self.touch(now, id);
         Ok(())
     }
@@ -173,7 +256,15 @@ impl Endpoint {
         let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownSession)?;
         let flight = peer.flights.get_mut(index).ok_or(Drop::UnknownSession)?;
         let attempt = flight.attempt;
-        let keys = flight.initiator.finish(datagram)?;
+        let keys = match flight.initiator.finish(datagram) {
+            Ok(keys) => keys,
+            Err(error) => {
+                if matches!(error, Error::WrongVersion(_)) {
+                    peer.refuse(now, Drop::WrongVersion, &mut self.events);
+                }
+                return Err(error.into());
+            }
+        };
 
         peer.flights.finished(index, &mut self.directory.indices);
         if peer.sessions.current().is_some_and(|current| current.attempt > attempt) {
@@ -191,10 +282,11 @@ impl Endpoint {
         }
         let session = Session::new(index, attempt, keys, now + LIFE_US);
         peer.sessions.replace(now, session, &mut self.directory.indices);
-        peer.connection(now);
+        peer.connection(now).ping(now);
         peer.handshake = Some(now);
         peer.heard = Some(now);
         peer.attempts.answered(now);
+        peer.fresh = None;
         for path in peer.paths.iter_mut().flatten() {
             if path.addresses.answered(&from) {
                 break;

@@ -3,15 +3,15 @@
 //! Why: keys are changed every two minutes, so that who takes a device reads little, and nobody
 //! may notice it: no packet is lost at a change, and packets that were under way arrive.
 //!
-//! How: the initiator seals with a new session from the RESPONSE on. The responder keeps it as
-//! *next* until a datagram under it has been opened, because only that shows that the initiator
+//! How: the initiator seals with a new session from the RESPONSE on. The responder keeps it among the
+//! *next* ones until a datagram under it has been opened, because only that shows that the initiator
 //! is alive and has the answer, and goes on sealing with the *current* one until then. A session
 //! that was replaced opens for [`GRACE_US`] more.
 //!
 //! Packet numbers and replay windows are not the session's: they belong to the connection and
 //! go on. So 2^60 packets end a connection, not a session (`crypto::packet`).
 //!
-//! Limits: [`OLD_MAX`] replaced sessions, one next.
+//! Limits: [`OLD_MAX`] replaced sessions, [`NEXT_MAX`] next ones.
 
 use super::directory::Indices;
 use crate::crypto::handshake::Established;
@@ -38,6 +38,9 @@ pub const NEXT_LIFE_US: u64 = 30 * SEC;
 pub const LEAVE_US: u64 = SEC;
 /// Replaced sessions at most: several handshakes of a slow link may end within one grace time.
 const OLD_MAX: usize = 3;
+/// Sessions that wait for their first datagram at most: an INIT that somebody has kept back does not push
+/// out the session of the one that was made after it.
+const NEXT_MAX: usize = 4;
 
 /// The keys of one handshake.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(index: u32, attempt: u64, keys: Established, ends: Time) -> Session {
-        let Established { seal, open, remote_index, remote_instance } = keys;
+        let Established { seal, open, remote_index, remote_instance, .. } = keys;
         Session { index, remote_index, remote_instance, seal, open, attempt, ends }
     }
 }
@@ -68,7 +71,7 @@ impl Session {
 pub(super) enum Slot {
     Old(usize),
     Current,
-    Next,
+    Next(usize),
 }
 
 /// The sessions of one peer.
@@ -76,7 +79,8 @@ pub(super) enum Slot {
 pub(super) struct Sessions {
     old: Vec<Session>,
     current: Option<Session>,
-    next: Option<Session>,
+    /// In the order of their INITs.
+    next: Vec<Session>,
 }
 
 impl Sessions {
@@ -91,8 +95,8 @@ impl Sessions {
         if self.current.as_ref().is_some_and(is) {
             return Some(Slot::Current);
         }
-        if self.next.as_ref().is_some_and(is) {
-            return Some(Slot::Next);
+        if let Some(place) = self.next.iter().position(is) {
+            return Some(Slot::Next(place));
         }
         self.old.iter().position(is).map(Slot::Old)
     }
@@ -102,7 +106,7 @@ impl Sessions {
         match slot {
             Slot::Old(place) => self.old.get(place),
             Slot::Current => self.current.as_ref(),
-            Slot::Next => self.next.as_ref(),
+            Slot::Next(place) => self.next.get(place),
         }
     }
 
@@ -117,20 +121,27 @@ impl Sessions {
         }
     }
 
-    /// Keeps `session` until its first datagram shows that the initiator has it. There is one
-    /// such session: an earlier one goes.
+    /// Keeps `session` until its first datagram shows that the initiator has it. The earliest such
+    /// session makes room: INITs are answered only in their order, or with a nonce.
     pub fn expect(&mut self, session: Session, indices: &mut Indices) {
-        if let Some(before) = self.next.replace(session) {
-            indices.free(before.index);
+        if self.next.len() >= NEXT_MAX {
+            indices.free(self.next.remove(0).index);
         }
+        self.next.push(session);
     }
 
-    /// The first datagram under the next session has come: seal with it.
-    pub fn promote(&mut self, now: Time, ends: Time, indices: &mut Indices) {
-        if let Some(mut session) = self.next.take() {
-            session.ends = ends;
-            self.replace(now, session, indices);
+    /// The first datagram under a next session has come: seal with it. Earlier ones are of no use any
+    /// more.
+    pub fn promote(&mut self, now: Time, place: usize, ends: Time, indices: &mut Indices) {
+        if place >= self.next.len() {
+            return;
         }
+        for earlier in self.next.drain(..place) {
+            indices.free(earlier.index);
+        }
+        let mut session = self.next.remove(0);
+        session.ends = ends;
+        self.replace(now, session, indices);
     }
 
     /// Drops what has ended. Returns whether the current session was among it.
@@ -147,7 +158,7 @@ impl Sessions {
             }
             session.ends <= now
         };
-        self.next.take_if(&mut ended);
+        self.next.retain_mut(|session| !ended(session));
         self.current.take_if(&mut ended).is_some()
     }
 
@@ -158,7 +169,7 @@ impl Sessions {
         }
     }
 
-    /// Drops all sessions but the next one.
+    /// Drops all sessions but the next ones.
     pub fn drop_used(&mut self, indices: &mut Indices) {
         for session in self.old.drain(..).chain(self.current.take()) {
             indices.free(session.index);
@@ -168,7 +179,7 @@ impl Sessions {
     /// Drops all sessions.
     pub fn clear(&mut self, indices: &mut Indices) {
         self.drop_used(indices);
-        if let Some(session) = self.next.take() {
+        for session in self.next.drain(..) {
             indices.free(session.index);
         }
     }

@@ -20,7 +20,7 @@ use super::session::Session;
 use super::via::Via;
 use super::{Endpoint, address};
 use crate::buffer::Pool;
-use crate::crypto::handshake::{INIT_LEN, RESPONSE_LEN};
+use crate::crypto::handshake::INIT_LEN;
 use crate::engine::{Target, Transmit};
 use crate::time::Time;
 use crate::wire::TAG_LEN;
@@ -135,11 +135,12 @@ impl Handshake {
         Handshake { bytes, len: INIT_LEN, to }
     }
 
-    /// A RESPONSE.
-    pub fn response(response: [u8; RESPONSE_LEN], to: Via) -> Handshake {
+    /// An answer to one, which is never longer.
+    pub fn answer(answer: &[u8], to: Via) -> Handshake {
         let mut bytes = [0; INIT_LEN];
-        bytes[..RESPONSE_LEN].copy_from_slice(&response);
-        Handshake { bytes, len: RESPONSE_LEN, to: vec![to] }
+        let len = answer.len().min(INIT_LEN);
+        bytes[..len].copy_from_slice(&answer[..len]);
+        Handshake { bytes, len, to: vec![to] }
     }
 }
 

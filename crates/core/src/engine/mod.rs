@@ -279,6 +279,14 @@ impl Engine {
         self.prove(now, id);
     }
 
+    /// Asks the peer for a word on each path in use: there are new keys, and only a datagram under them
+    /// shows that it has them.
+    pub fn ping(&mut self, now: Time) {
+        for index in 0..self.paths.len() {
+            self.change(now, PathId(index as u8), |path| path.ping_now = path.health.is_usable());
+        }
+    }
+
     /// The peer seems to have another address on a path: prove it. Until then all goes on as it was.
     pub fn prove(&mut self, now: Time, id: PathId) {
         self.change(now, id, |path| {

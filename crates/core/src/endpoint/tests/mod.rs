@@ -2,6 +2,7 @@
 
 mod addresses;
 mod connect;
+mod flood;
 mod hostile;
 mod observer;
 mod restart;
@@ -18,6 +19,8 @@ const DELAY_US: u64 = 10 * MS;
 const UNIX_US: u64 = 1_800_000_000_000_000;
 /// The server's only socket.
 const SERVER: &str = "203.0.113.1:51830";
+/// The first client's only socket.
+const HOME: &str = "198.51.100.1:1000";
 const SERVER_V6: &str = "[2001:db8::1]:51830";
 
 /// Bound of the packets of all peers, bytes.
@@ -165,6 +168,19 @@ impl World {
         world.run(SEC);
         assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
         world
+    }
+
+    /// The client's program starts again, and its clock says less than the server has seen of it. The wall
+    /// clock of this world is `UNIX_US` plus the time, so the server's memory is set ahead.
+    fn boot_in_the_past(&mut self) {
+        let mut later = crate::crypto::guard::InitGuard::new();
+        later.answered(&crate::crypto::guard::Stamp {
+            ephemeral: [9; 32],
+            timestamp_us: u64::MAX,
+            instance: 1,
+        });
+        self.endpoint(0).peers.get_mut(&PeerId(0)).unwrap().guard = later;
+        self.nodes[1].endpoint = self.client(1, 1, 77);
     }
 
     fn server(&self, seed: u8) -> Endpoint {

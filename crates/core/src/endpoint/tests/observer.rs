@@ -4,7 +4,7 @@
 use super::*;
 use crate::crypto::rng::Dice;
 
-const REAL: &str = "198.51.100.1:1000";
+const REAL: &str = HOME;
 /// Addresses of the observer, where it hears.
 const OWN: [&str; 2] = ["198.51.100.66:6", "198.51.100.67:7"];
 /// Addresses of others: nothing comes back from them.

@@ -35,22 +35,31 @@ fn a_restarted_client_is_taken_at_once() {
 }
 
 #[test]
-fn a_client_that_lost_its_clock_is_taken_when_it_was_silent() {
+fn a_client_that_lost_its_clock_is_taken_within_two_round_trips() {
     let mut world = World::connected();
     world.traffic(10, 10 * MS);
-    world.run(30 * SEC);
-    // The wall clock of this world is `UNIX_US` plus the time: a client that starts again says
-    // an earlier one only if its timestamps are set back, so the server's memory is set ahead.
-    let mut later = crate::crypto::guard::InitGuard::new();
-    later.answered(&crate::crypto::guard::Stamp {
-        ephemeral: [9; 32],
-        timestamp_us: u64::MAX,
-        instance: 1,
-    });
-    world.endpoint(0).peers.get_mut(&PeerId(0)).unwrap().guard = later;
-    world.nodes[1].endpoint = world.client(1, 1, 77);
-    world.run(14 * SEC);
-    assert_eq!(world.states().0, PeerState::Connecting);
+    world.boot_in_the_past();
+    // INIT, RETRY, INIT, RESPONSE, and the first datagram each way.
+    world.run(6 * DELAY_US + 5 * MS);
+    assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
+    assert_eq!(world.traffic(20, 10 * MS), (20, 20));
+    // The next one is newer than the last of this run.
+    world.run(150 * SEC);
+    assert_eq!(world.sent(5, address(HOME)).len(), 1);
+    assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
+}
+
+#[test]
+fn a_client_that_lost_its_clock_is_taken_when_answers_get_lost() {
+    let mut world = World::connected();
+    world.boot_in_the_past();
+    // The first RETRY is lost, and so is the INIT that follows the second.
+    let mut seen = [0; 6];
+    world.observer = Some(Box::new(move |parcel, _| {
+        let kind = usize::from(parcel.bytes[0]);
+        seen[kind] += 1;
+        !matches!((kind, seen[kind]), (5, 1) | (1, 3))
+    }));
     world.run(4 * SEC);
     assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
 }

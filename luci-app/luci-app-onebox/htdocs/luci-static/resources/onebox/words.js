@@ -90,7 +90,8 @@ const PROBLEMS = {
 	server_unreachable: _('There is no way to the server: does the connection work, is the address right?'),
 	server_silent: _('The server does not answer: does the program run there, is its UDP port open in its firewall and at its provider, is the code the last one?'),
 	path_silent: _('The server does not answer over this connection: does it have internet, and let UDP pass?'),
-	wrong_preshared_key: _('The router calls with another preshared key: join with a new code.')
+	wrong_preshared_key: _('The router calls with another preshared key: join with a new code.'),
+	wrong_version: _('The other end has another version: install the same one on both.')
 };
 
 /* Why a speed test gave nothing, by the program's code. */
