@@ -157,7 +157,7 @@ impl Node for Bare {
             let (valid, seen) = self.ports[link];
             let current = if valid == 0 { seen } else { valid };
             self.send(link, current, number, transmit.len);
-            if let Target::Challenge(_) = transmit.target
+            if let Target::Proof { challenge: Some(_), .. } = transmit.target
                 && self.side == Side::Server
                 && seen != current
                 && let Some(further) =

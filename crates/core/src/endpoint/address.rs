@@ -266,11 +266,16 @@ impl Addresses {
         {
             return Err(());
         }
+        self.note_challenge(now, data, via);
+        Ok(Some(via))
+    }
+
+    /// A challenge with this data goes to `via` along with something that was accounted for.
+    pub fn note_challenge(&mut self, now: Time, data: u64, via: Via) {
         if self.asked.len() == ASKED_MAX {
             self.asked.pop_front();
         }
         self.asked.push_back(Asked { data, via, sent: now });
-        Ok(Some(via))
     }
 
     /// The other side has sent a challenge, from `from`.

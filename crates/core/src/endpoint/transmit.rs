@@ -200,26 +200,30 @@ impl Peer {
             let (path, target) = (transmit.path, transmit.target);
             let Some(len) = seal(session, transmit, place) else { continue };
             let Some(slot) = paths[path.index()].as_deref_mut() else { continue };
-            let data = match target {
+            let (answer, challenge) = match target {
                 Target::Current => {
                     let to = slot.addresses.data(len);
                     out.send(slot, len, to, drops);
                     continue;
                 }
-                Target::Answer(data) => {
-                    let to = slot.addresses.answer(data, len);
-                    out.send(slot, len, to, drops);
-                    continue;
-                }
-                Target::Challenge(data) => data,
+                Target::Proof { answer, challenge } => (answer, challenge),
             };
-            let ways: Vec<_> = slot.addresses.to_challenge().collect();
-            let mut ways = ways.into_iter();
-            let Some((first, _)) = ways.next() else {
-                drops.count(Drop::NoAddress);
+            let mut to = match answer {
+                Some(data) => slot.addresses.answer(data, len),
+                None => Ok(None),
+            };
+            let Some(data) = challenge else {
+                out.send(slot, len, to, drops);
                 continue;
             };
-            let to = slot.addresses.challenge(now, data, len, first);
+            let mut ways: Vec<_> = slot.addresses.to_challenge().collect();
+            if let Ok(Some(way)) = to {
+                // The answer is a challenge as well, to where it goes.
+                slot.addresses.note_challenge(now, data, way);
+                ways.retain(|(other, _)| *other != way);
+            } else if !ways.is_empty() {
+                to = slot.addresses.challenge(now, data, len, ways.remove(0).0);
+            }
             out.send(slot, len, to, drops);
             // Each further address has a datagram of its own.
             for (way, may) in ways {
@@ -231,7 +235,7 @@ impl Peer {
                 let place = out.place();
                 let payload = &mut place[header::LEN..DATAGRAM_MAX - TAG_LEN];
                 let Some(transmit) = engine.challenge(now, path, least, payload) else { break };
-                let Target::Challenge(data) = transmit.target else { break };
+                let Target::Proof { challenge: Some(data), .. } = transmit.target else { break };
                 let Some(len) = seal(session, transmit, place) else { break };
                 let to = slot.addresses.challenge(now, data, len, way);
                 out.send(slot, len, to, drops);

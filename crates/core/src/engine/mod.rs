@@ -76,11 +76,14 @@ const EVENTS_MAX: usize = 64;
 pub enum Target {
     /// To the path's validated address.
     Current,
-    /// It holds a challenge with this data: to one address that is to be proved by it. For each further
-    /// address there is [`challenge`](Engine::challenge).
-    Challenge(u64),
-    /// It answers the challenge with this data: to where that came from.
-    Answer(u64),
+    /// It proves addresses: to one only.
+    Proof {
+        /// It answers the challenge with this data: to where that came from.
+        answer: Option<u64>,
+        /// It holds a challenge with this data: to an address that is to be proved by it. For each
+        /// further one there is [`challenge`](Engine::challenge).
+        challenge: Option<u64>,
+    },
 }
 
 /// A payload to seal and send.

@@ -82,21 +82,22 @@ impl Engine {
     fn transmit_proof(&mut self, now: Time, id: PathId, out: &mut [u8]) -> Option<Transmit> {
         let path = self.path_mut(id)?;
         let mut w = control(out);
-        if let Some(data) = path.respond.pop_front() {
-            Frame::Response { data }.write(&mut w);
-            self.write_acks(now, id, &mut w);
-            let len = w.len();
-            return self.finish(now, id, len, false, NOTHING, Target::Answer(data));
-        }
-        if path.health.probe_due() > now {
+        let due = path.health.probe_due() <= now;
+        let answer = path.respond.pop_front();
+        if !due && answer.is_none() {
             return None;
         }
-        // It may be called down by it.
-        self.change(now, id, |path| path.health.on_probe(now));
-        let data = self.write_challenge(now, id, &mut w)?;
+        if let Some(data) = answer {
+            Frame::Response { data }.write(&mut w);
+        }
+        let challenge = if due { self.write_challenge(now, id, &mut w) } else { None };
+        if due {
+            // It may be called down by it.
+            self.change(now, id, |path| path.health.on_probe(now));
+        }
         self.write_acks(now, id, &mut w);
         let len = w.len();
-        self.finish(now, id, len, false, NOTHING, Target::Challenge(data))
+        self.finish(now, id, len, false, NOTHING, Target::Proof { answer, challenge })
     }
 
     /// Another challenge of a path, to another address than the one before: with data of its own, since
@@ -113,7 +114,8 @@ impl Engine {
         let padding = least.saturating_sub(w.len()).min(w.room());
         frame::pad(&mut w, padding);
         let len = w.len();
-        self.finish(now, id, len, false, NOTHING, Target::Challenge(data))
+        let target = Target::Proof { answer: None, challenge: Some(data) };
+        self.finish(now, id, len, false, NOTHING, target)
     }
 
     fn write_challenge(&mut self, now: Time, id: PathId, w: &mut Writer<'_>) -> Option<u64> {
