@@ -49,6 +49,7 @@ mod cases_harm;
 mod cases_links;
 mod cases_measure;
 mod cases_memory;
+mod cases_moments;
 mod cases_mtu;
 mod cases_outage;
 mod cases_parity;

@@ -35,6 +35,15 @@ pub struct Wan {
     pub nat_port: u16,
 }
 
+/// What has arrived for an end that gets no processor time.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// With the number of the link.
+    datagrams: Vec<(usize, Datagram)>,
+    /// Room that is left in the socket's buffer, bytes.
+    room: usize,
+}
+
 /// A change of the world.
 pub type Change = Box<dyn Fn(&mut World)>;
 
@@ -92,6 +101,8 @@ pub struct World {
     pub history: History,
     /// How late a timer of an end may fire, microseconds.
     pub slack_us: u64,
+    /// What waits for an end that is stopped, by side.
+    stopped: [Option<Waiting>; 2],
     factory: Factory,
     starts: [u32; 2],
     seed: u64,
@@ -113,6 +124,7 @@ impl World {
             oracle: Oracle::default(),
             history: History::default(),
             slack_us: 0,
+            stopped: [None, None],
             factory,
             starts: [0; 2],
             seed,
@@ -168,6 +180,31 @@ impl World {
         }
     }
 
+    /// An end and its host get no processor time from now on: what arrives waits, up to `buffer` bytes,
+    /// the rest is dropped.
+    pub fn stop(&mut self, side: Side, buffer: usize) {
+        self.stopped[side as usize] = Some(Waiting { room: buffer, ..Waiting::default() });
+    }
+
+    /// An end that was stopped goes on, with all that waits for it at once.
+    pub fn go_on(&mut self, side: Side) {
+        let Some(waiting) = self.stopped[side as usize].take() else { return };
+        for (link, datagram) in waiting.datagrams {
+            self.oracle.datagram(side);
+            self.nodes[side as usize].receive(self.now, link, &datagram);
+            self.settle(side);
+        }
+        self.settle(side);
+    }
+
+    /// When the host of a side wants to be asked.
+    fn host_timeout(&self, side: Side) -> Time {
+        match self.stopped[side as usize] {
+            Some(_) => Time::FAR,
+            None => self.hosts[side as usize].poll_timeout(),
+        }
+    }
+
     /// Makes a change later.
     pub fn at(&mut self, at: Time, change: Change) {
         self.queue(at, Event::Change(change));
@@ -183,7 +220,7 @@ impl World {
         SIDES.iter().for_each(|&side| self.settle(side));
         loop {
             let event = self.events.peek().map_or(Time::FAR, |Reverse(e)| e.at);
-            let hosts = self.hosts[0].poll_timeout().min(self.hosts[1].poll_timeout());
+            let hosts = self.host_timeout(Side::Client).min(self.host_timeout(Side::Server));
             let outside = self.outside.poll_timeout();
             let next = event.min(hosts).min(outside).min(self.wakes[0]).min(self.wakes[1]);
             self.record(next.min(end));
@@ -199,9 +236,7 @@ impl World {
                 self.drain_outside();
             }
             for side in SIDES {
-                if self.wakes[side as usize] <= next
-                    || self.hosts[side as usize].poll_timeout() <= next
-                {
+                if self.wakes[side as usize] <= next || self.host_timeout(side) <= next {
                     self.settle(side);
                 }
             }
@@ -242,6 +277,13 @@ impl World {
                     self.drain_outside();
                     return;
                 }
+                if let Some(waiting) = &mut self.stopped[side as usize] {
+                    if let Some(room) = waiting.room.checked_sub(datagram.ip_len) {
+                        waiting.room = room;
+                        waiting.datagrams.push((link, datagram));
+                    }
+                    return;
+                }
                 self.oracle.datagram(side);
                 self.nodes[side as usize].receive(self.now, link, &datagram);
                 self.settle(side);
@@ -257,6 +299,10 @@ impl World {
     fn settle(&mut self, side: Side) {
         let i = side as usize;
         let now = self.now;
+        if self.stopped[i].is_some() {
+            self.wakes[i] = Time::FAR;
+            return;
+        }
         if self.wakes[i] <= now {
             self.oracle.woken(now, side);
             self.nodes[i].timeout(now);

@@ -423,7 +423,7 @@ impl Path {
     pub fn brown_out(&mut self, now: Time) -> Option<u64> {
         let useless = self.rate.useless_us(now) >= USELESS_US;
         self.brown_out
-            .judge(now, self.rate.is_searching())
+            .judge(now, self.rate.is_searching() || self.rate.is_raising(now))
             .or_else(|| useless.then_some(self.rate.loss().0))
     }
 

@@ -5,12 +5,16 @@
 //!
 //! How: losses are counted over windows of some round trips. When a large part is lost while no
 //! queue stands, the rate at which the rest arrived becomes an upper bound. If that ends the loss, it
-//! was a policer: the bound stays, and is raised by a step after a wait, which doubles each time that
-//! the step is lost again. If it does not, the medium loses, whatever is sent: the bound is
-//! taken off, the former estimate comes back, and the question rests for a wait.
+//! was a policer, or a bad moment that is over: a machine that gets no processor time drops what
+//! arrives, too. So the bound is soon tried: it is raised by a step, and by larger ones as long as they
+//! go well, each for a window that uses it. Only a raise that is lost says that there is a policer: then
+//! the bound rests, for twice as long each time. If the bound does not end the loss, the medium loses,
+//! whatever is sent: the bound is taken off, the former estimate comes back, and the question rests for
+//! a wait of its own.
 //!
 //! Limits: where a queue stands, overflow is no policer. A policer that takes less than
-//! [`LOSS_PERCENT`] goes unnoticed: the estimate itself follows what arrives.
+//! [`LOSS_PERCENT`] goes unnoticed: the estimate itself follows what arrives. A bad moment in which
+//! several raises are lost makes the bound rest for seconds after it.
 
 use super::Rate;
 use super::params::*;
@@ -31,15 +35,22 @@ pub(super) struct Policed {
     useless_since: Option<Time>,
     /// Upper bound of the rate, bytes per second; 0 for none.
     cap: u64,
-    /// The bound before a raise that is being tried, or 0.
+    /// The bound before a raise that is being tried, or 0; how many in a row have gone well, and the
+    /// bound before those.
     raised_from: u64,
+    raises: u32,
+    base: u64,
+    raised_at: Time,
     /// How often in a row the bound was lowered, the loss before, and the estimate then.
     lowered: u32,
     percent_before: u64,
     rate_before: u64,
-    /// When the bound has changed or was taken off, and how long that rests.
+    /// When the bound was set or a raise was lost, and how long it is not raised then.
     changed_at: Time,
     wait_us: u64,
+    /// When a bound was taken off as of no use, and how long none is set then.
+    lifted_at: Option<Time>,
+    rest_us: u64,
 }
 
 impl Policed {
@@ -54,11 +65,16 @@ impl Policed {
             useless_since: None,
             cap: 0,
             raised_from: 0,
+            raises: 0,
+            base: 0,
+            raised_at: Time::ZERO,
             lowered: 0,
             percent_before: 0,
             rate_before: 0,
             changed_at: Time::ZERO,
-            wait_us: RAISE_FIRST_US,
+            wait_us: RAISE_SOON_US,
+            lifted_at: None,
+            rest_us: ASK_FIRST_US,
         }
     }
 
@@ -77,8 +93,9 @@ impl Policed {
         (self.since, self.begin, self.lost, self.queued) = (since, delivered, 0, false);
     }
 
+    /// A raise was lost: the next one waits longer.
     fn fail(&mut self) {
-        self.raised_from = 0;
+        (self.raised_from, self.raises) = (0, 0);
         self.wait_us = (2 * self.wait_us).min(RAISE_LAST_US);
     }
 }
@@ -113,6 +130,11 @@ impl Rate {
         self.policed.useless_since.map_or(0, |t| now.since(t))
     }
 
+    /// Whether more than the bound is being tried: what is lost then may have been too much.
+    pub fn is_raising(&self, now: Time) -> bool {
+        self.policed.raised_from > 0 && now.since(self.policed.raised_at) < WINDOW_LAST_US
+    }
+
     /// Looks at the losses of the window when it is over. `queued` says whether a queue stands.
     pub(super) fn watch_policer(&mut self, now: Time, rtt_us: u64, queued: bool) {
         let (delivered, policed) = (self.delivered, &mut self.policed);
@@ -126,8 +148,15 @@ impl Rate {
         }
         let arrived = delivered - policed.begin;
         let sum = arrived + policed.lost;
+        let rate = arrived * 1_000_000 / span;
+        let rested = now.since(policed.changed_at) > policed.wait_us;
+        let raise =
+            policed.cap > 0 && rested && !self.limited && rate * 100 > policed.cap * BINDS_PERCENT;
         if sum < WINDOW_BYTES {
-            if span > WINDOW_LAST_US {
+            if raise && policed.lost == 0 {
+                // A low bound lets through no more.
+                self.raise_cap(now, rtt_us);
+            } else if span > WINDOW_LAST_US {
                 policed.percent = 0;
                 policed.renew(now, delivered);
             }
@@ -145,17 +174,13 @@ impl Rate {
         if queued && policed.cap == 0 {
             return;
         }
-        let rested = now.since(policed.changed_at) > policed.wait_us;
+        let asks = policed.lifted_at.is_none_or(|t| now.since(t) > policed.rest_us);
         let most = if policed.cap > 0 { RELAPSE_PERCENT } else { LOSS_PERCENT };
-        if percent >= most && (policed.cap > 0 || rested) {
-            self.lower_cap(now, rtt_us, percent, arrived * 1_000_000 / span);
+        if percent >= most && (policed.cap > 0 || asks) {
+            self.lower_cap(now, rtt_us, percent, rate);
         } else if self.policed.cap > 0 {
             self.policed.lowered = 0;
-            if self.policed.raised_from > 0 {
-                self.policed.raised_from = 0;
-                self.policed.wait_us = (self.policed.wait_us / 2).max(RAISE_FIRST_US / 4);
-            }
-            if rested && !self.limited {
+            if raise {
                 self.raise_cap(now, rtt_us);
             }
         }
@@ -171,17 +196,15 @@ impl Rate {
             (policed.percent_before, policed.rate_before) = (percent, bandwidth);
         }
         if policed.raised_from > 0 {
-            policed.cap = policed.raised_from;
+            policed.cap = rate.clamp(policed.base, policed.raised_from);
             policed.fail();
         } else if policed.lowered >= LOWERED_MAX && 2 * percent > policed.percent_before {
             // Sending less does not help.
-            policed.fail();
+            policed.rest_us = (2 * policed.rest_us).min(ASK_LAST_US);
+            policed.lifted_at = Some(now);
             self.lift_cap(now);
             return;
         } else {
-            if policed.cap > 0 && policed.lowered == 0 {
-                policed.fail();
-            }
             policed.lowered += 1;
             policed.cap = rate.max(MIN_WINDOW);
         }
@@ -195,13 +218,24 @@ impl Rate {
         self.filter = [self.policed.rate_before, 0];
         self.filter_since = now;
         (self.policed.cap, self.policed.lowered) = (0, 0);
+        (self.policed.raised_from, self.policed.raises) = (0, 0);
     }
 
     fn raise_cap(&mut self, now: Time, rtt_us: u64) {
         let policed = &mut self.policed;
-        policed.raised_from = policed.cap;
-        policed.cap = policed.cap * RAISE_PERCENT / 100;
-        policed.changed_at = now;
+        if policed.raised_from > 0 {
+            policed.raises += 1;
+            policed.wait_us = (policed.wait_us / 2).max(RAISE_SOON_US);
+        } else {
+            policed.base = policed.cap;
+        }
+        (policed.raised_from, policed.raised_at) = (policed.cap, now);
+        let percent = match policed.raises {
+            0 => RAISE_PERCENT,
+            1 => RAISE_AGAIN_PERCENT,
+            _ => RAISE_MORE_PERCENT,
+        };
+        policed.cap = policed.cap * percent / 100;
         policed.renew(now + rtt_us, self.delivered);
     }
 }
