@@ -1,6 +1,6 @@
 """What is in a package.
 
-OpenWrt's has the program and everything below `openwrt/files` and `init.d`, Debian's the program, the systemd unit,
+OpenWrt's has the program and everything below `openwrt/files` and `init.d`, Debian's the program, the systemd units,
 a server's configuration and what Debian asks for below `/usr/share/doc`. Configuration may hold
 secrets and the directory of keys does: both are root's alone. The pages for LuCI are a package of
 their own, for every architecture, each of their languages is one, and so is the protocol on LuCI's page of
@@ -20,7 +20,7 @@ from .tree import Tree
 PROGRAM = "usr/sbin/onebox"
 CONFIG = "etc/config/onebox"
 KEYS = "etc/onebox"
-UNIT = "lib/systemd/system/onebox.service"
+UNITS = "lib/systemd/system"
 LUCI = "luci-app-onebox"
 PROTO = "luci-proto-onebox"
 # LuCI's name of each language that its pages can be shown in.
@@ -110,7 +110,8 @@ def debian(project, program):
     tree = Tree()
     source = project.root / "cross/debian"
     tree.add(CONFIG, (source / "onebox.config").read_bytes())
-    tree.add(UNIT, (source / "onebox.service").read_bytes())
+    for unit in ["onebox.service", "onebox-stop.service"]:
+        tree.add(f"{UNITS}/{unit}", (source / unit).read_bytes())
     doc = "usr/share/doc/onebox"
     tree.add(f"{doc}/copyright", copyright_file(project))
     texts = {"changelog.Debian": debian_changelog(project)}

@@ -4,6 +4,9 @@
 //! a user cares about; debug, decisions; trace, packets. No key at any level, and no address of a
 //! client above debug.
 //!
+//! systemd's journal takes the level of a line from a number before it (sd-daemon(3)); without one all
+//! would be "info" there, and `journalctl -p warning` empty.
+//!
 //! Limits: stderr gets no time; whoever collects the lines adds it. A line that cannot be written
 //! is lost: there is nobody left to tell. Syslog gets no time either: every collector notes when a
 //! line came, and the crate's own format brings 60 KB of calendar.
@@ -11,6 +14,7 @@
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Display;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
@@ -34,7 +38,28 @@ pub enum LoggingError {
     Twice,
 }
 
-struct Stderr;
+/// Whether it is the journal, which wants a number before each line.
+struct Stderr {
+    journal: bool,
+}
+
+/// Whether stderr is the journal, by the numbers of its socket that systemd gives (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Ok(told) = std::env::var("JOURNAL_STREAM") else { return false };
+    std::fs::metadata("/proc/self/fd/2")
+        .is_ok_and(|stderr| told == format!("{}:{}", stderr.dev(), stderr.ino()))
+}
+
+/// Text as the journal reads it: each line is an entry of its own, with its level (RFC 5424 §6.2.1).
+fn for_journal(level: Level, text: &str) -> String {
+    let severity = match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    };
+    text.lines().map(|line| format!("<{severity}>{line}\n")).collect()
+}
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata) -> bool {
@@ -48,7 +73,10 @@ impl Log for Stderr {
                 .iter()
                 .find_map(|package| target.strip_prefix(package))
                 .unwrap_or(target);
-            let line = format!("{:<5} {module}: {}\n", record.level().as_str(), record.args());
+            let mut line = format!("{:<5} {module}: {}\n", record.level().as_str(), record.args());
+            if self.journal {
+                line = for_journal(record.level(), &line);
+            }
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
@@ -99,7 +127,7 @@ impl Log for Syslog {
 /// Syslog is asked for and not there, or logging was set up before.
 pub fn init(target: Target, level: LevelFilter) -> Result<(), LoggingError> {
     let logger: Box<dyn Log> = match target {
-        Target::Stderr => Box::new(Stderr),
+        Target::Stderr => Box::new(Stderr { journal: is_journal() }),
         Target::Syslog => {
             let logger = syslog::unix(Format { pid: std::process::id() })
                 .map_err(|error| LoggingError::Syslog(error.to_string()))?;
@@ -119,6 +147,12 @@ pub fn set_level(level: LevelFilter) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_line_for_the_journal_has_its_level() {
+        let text = for_journal(Level::Error, "ERROR daemon: not taken over:\nline 2\n");
+        assert_eq!(text, "<3>ERROR daemon: not taken over:\n<3>line 2\n");
+    }
 
     #[test]
     fn a_line_for_syslog_has_priority_name_and_process() {

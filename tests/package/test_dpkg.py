@@ -8,7 +8,7 @@ from test_feed import real_program
 
 # Of a service that is well protected; what listens on the network and routes cannot have 0.
 EXPOSURE_MAX = 3.0
-UNIT = ROOT / "cross/debian/onebox.service"
+UNITS = [ROOT / "cross/debian" / name for name in ["onebox.service", "onebox-stop.service"]]
 KEY = "/etc/onebox/private.key"
 CONFIG = "/etc/config/onebox"
 # What has changed outside of what dpkg and systemctl keep for themselves.
@@ -68,15 +68,19 @@ class Dpkg(SystemCase):
         said = self.inside(f"""
             dpkg --force-depends -i {deb.name} > /dev/null 2>&1
             systemctl --quiet enable onebox.service
+            echo key > {KEY}.old
+            mkdir /var/lib/onebox
+            touch /var/lib/onebox/quota.json /run/onebox.history
             dpkg -r onebox > /dev/null 2>&1
             echo removed
             {SHOW}
             dpkg -P onebox > /dev/null 2>&1
             echo purged
             {SHOW}
-            ls -d /etc/onebox 2> /dev/null || true
+            ls -d /etc/onebox /var/lib/onebox /run/onebox* 2> /dev/null || true
         """, deb)
-        self.assertEqual(said.splitlines(), ["removed", f"{CONFIG} 600", f"{KEY} 600", "purged"])
+        self.assertEqual(said.splitlines(), ["removed", f"{CONFIG} 600", f"{KEY} 600",
+                                             f"{KEY}.old 644", "purged"])
 
     def test_purge_leaves_what_is_not_the_package_s(self):
         deb = self.deb()
@@ -123,14 +127,24 @@ class Server(SystemCase):
 class Unit(Case):
     def test_exposure(self):
         self.need("systemd-analyze", root=False)
-        status, said = self.call("systemd-analyze", "security", "--offline=true", UNIT)
-        found = re.search(r"Overall exposure level for onebox.service: ([\d.]+)", said)
-        self.assertTrue(found, said)
-        self.assertLessEqual(float(found[1]), EXPOSURE_MAX, said)
+        for unit in UNITS:
+            status, said = self.call("systemd-analyze", "security", "--offline=true", unit)
+            found = re.search(rf"Overall exposure level for {unit.name}: ([\d.]+)", said)
+            self.assertTrue(found, said)
+            self.assertLessEqual(float(found[1]), EXPOSURE_MAX, said)
 
     def test_nothing_is_wrong(self):
         self.need("systemd-analyze", root=False)
-        # The program has to be there, so the unit is shown one that is.
-        unit = self.dir / "onebox.service"
-        unit.write_text(UNIT.read_text().replace("/usr/sbin/onebox", shutil.which("true")))
-        self.assertEqual(self.run_ok("systemd-analyze", "verify", "--man=no", unit), "")
+        # The program has to be there, so the units are shown one that is.
+        copies = [self.dir / unit.name for unit in UNITS]
+        for unit, copy in zip(UNITS, copies):
+            copy.write_text(unit.read_text().replace("/usr/sbin/onebox", shutil.which("true")))
+        self.assertEqual(self.run_ok("systemd-analyze", "verify", "--man=no", *copies), "")
+
+    def test_the_stop_may_do_no_more_than_the_service(self):
+        def confinement(unit):
+            service = unit.read_text().split("[Service]")[1].split("[Install]")[0]
+            own = ("#", "Type", "RemainAfterExit", "Exec", "Restart=", "RestartSec", "StateDirectory")
+            return [line for line in service.splitlines() if line and not line.startswith(own)]
+
+        self.assertEqual(confinement(UNITS[0]), confinement(UNITS[1]))

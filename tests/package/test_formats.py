@@ -137,8 +137,9 @@ class Debian(Case):
                 self.assertEqual((member.uid, member.gid, member.mtime), (0, 0, EPOCH), name)
             modes = {name: data[f"./{name}"][0].mode for name in
                      ["etc/config/onebox", "etc/onebox", "usr/sbin/onebox",
-                      "lib/systemd/system/onebox.service"]}
-            self.assertEqual(list(modes.values()), [0o600, 0o700, 0o755, 0o644])
+                      "lib/systemd/system/onebox.service",
+                      "lib/systemd/system/onebox-stop.service"]}
+            self.assertEqual(list(modes.values()), [0o600, 0o700, 0o755, 0o644, 0o644])
             for line in control["./md5sums"][1].decode().splitlines():
                 digest, name = line.split("  ")
                 self.assertEqual(hashlib.md5(data[f"./{name}"][1]).hexdigest(), digest)
