@@ -13,6 +13,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const KILL_WAIT: Duration = Duration::from_secs(1);
 /// Time between two looks whether the program has ended, once it has closed its output.
 const END_POLL: Duration = Duration::from_millis(5);
+/// Where it is looked for if the environment does not say where programs are.
+const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Bytes of complaints that are kept; what follows is read and dropped.
 const COMPLAINT_MAX: usize = 4096;
 
@@ -83,9 +86,17 @@ pub(super) struct Program {
     pub(super) deadline: Duration,
 }
 
+/// What starts it. In OpenWrt's jail there is no PATH, and what execvp(3) takes instead has no `/usr/sbin`.
+fn name(path: Option<OsString>, folders: &[&str]) -> OsString {
+    let somewhere =
+        path.is_none().then(|| folders.iter().map(|folder| Path::new(folder).join("nft")));
+    let found = somewhere.and_then(|mut files| files.find(|file| file.exists()));
+    found.map_or_else(|| "nft".into(), OsString::from)
+}
+
 impl Default for Program {
     fn default() -> Program {
-        Program { name: "nft".into(), deadline: DEADLINE }
+        Program { name: name(std::env::var_os("PATH"), &FOLDERS), deadline: DEADLINE }
     }
 }
 
@@ -259,6 +270,15 @@ pub(super) mod tests {
         run(&script, &input).unwrap();
         assert_eq!(script.read("arguments"), "-f -\n");
         assert!(script.read("input") == input);
+    }
+
+    #[test]
+    fn it_is_found_without_a_path() {
+        let script = Script::new("found", "");
+        let folder = script.0.to_str().unwrap();
+        assert_eq!(name(None, &["/nowhere", folder]), script.0.join("nft"));
+        assert_eq!(name(None, &["/nowhere"]), "nft");
+        assert_eq!(name(Some("/usr/bin".into()), &[folder]), "nft");
     }
 
     #[test]
