@@ -42,12 +42,19 @@ pub(super) fn fingerprint() -> io::Result<u64> {
     for question in [GET_CHAIN, GET_RULE] {
         socket.dump(&message(question, DUMP, FAMILY, &[]), |_, body| {
             if is_ours(body) {
-                let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
-                number = body.iter().fold(if number == 0 { FNV_BASIS } else { number }, hash);
+                number = with(number, body);
             }
         })?;
     }
     Ok(number)
+}
+
+/// The number of one message more. What comes before its attributes counts the changes of all tables,
+/// of whomever, and is left out.
+fn with(number: u64, body: &[u8]) -> u64 {
+    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
+    let start = if number == 0 { FNV_BASIS } else { number };
+    body.get(GENERIC..).unwrap_or_default().iter().fold(start, hash)
 }
 
 /// Whether a message says that a table, chain or rule was removed.
@@ -84,6 +91,11 @@ mod tests {
         assert!(is_ours(&body(FAMILY, TABLE)));
         assert!(!is_ours(&body(2, TABLE)));
         assert!(!is_ours(&body(FAMILY, "fw4")));
+        // `res_id` of linux/netfilter/nfnetlink.h: other tables have changed.
+        let mut later = body(FAMILY, TABLE);
+        later[3] = 7;
+        assert_eq!(with(0, &later), with(0, &body(FAMILY, TABLE)));
+        assert_ne!(with(0, &later), with(0, &body(FAMILY, "other")));
         (0..9).for_each(|length| assert!(!is_ours(&body(FAMILY, TABLE)[..length])));
     }
 }
