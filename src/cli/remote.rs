@@ -1,6 +1,7 @@
 //! `stop` and `reload`: what is asked of the running program.
 
 use super::args::{Reload, Stop, control_path};
+use super::service::Service;
 use super::{Exit, complain, fail, fail_io, fail_start, print};
 use crate::control::client::{self, ClientError};
 use crate::control::{Reloaded, Request};
@@ -20,7 +21,14 @@ pub(super) fn stop(options: &Stop) -> Exit {
         return fail_start(&error);
     }
     match stopped {
-        Ok(()) => Exit::Done,
+        Ok(()) => {
+            // procd starts whatever ends, for what reason ever; its script asks with an option.
+            let asked_by_script = options.clean || options.restart;
+            if !asked_by_script && Service::of(&options.config) == Some(Service::Procd) {
+                complain("the service starts it again in some seconds: /etc/init.d/onebox stop");
+            }
+            Exit::Done
+        }
         Err(error) => failed(&path, &error),
     }
 }

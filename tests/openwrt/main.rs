@@ -178,6 +178,12 @@ fn a_router_is_installed_used_changed_and_left_as_it_was() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
         poll_until(SOON, "another process", || (daemon(&machine) != pid).then_some(()));
         wait_active(&machine, &["dsl"]);
+        // After its own command as well, which says so.
+        let pid = daemon(&machine);
+        let stopped = machine.try_run("onebox stop");
+        assert!(String::from_utf8_lossy(&stopped.stderr).contains("/etc/init.d/onebox stop"));
+        poll_until(SOON, "one more process", || (daemon(&machine) != pid).then_some(()));
+        wait_active(&machine, &["dsl"]);
         config(&[wan("dsl", "wan1"), wan("lte", "wan2")]);
         machine.run("/etc/init.d/onebox restart");
         wait_active(&machine, &["dsl", "lte"]);
