@@ -277,6 +277,16 @@ fn wire() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("load", one(Frame::Load { id: 0x0403_0201, paths: 3, ms: 5000, kbytes: 256_000 })),
         ("load_state", one(Frame::LoadState { id: 0x0403_0201, state: 3, wait_s: 600 })),
+        (
+            "observed_address_v4",
+            one(Frame::ObservedAddress { address: ([203, 0, 113, 7], 40_001).into() }),
+        ),
+        (
+            "observed_address_v6",
+            one(Frame::ObservedAddress {
+                address: ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7], 40_001).into(),
+            }),
+        ),
         ("packet_sized", sized.to_vec()),
         (
             "packet_to_the_end",

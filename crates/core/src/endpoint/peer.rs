@@ -369,7 +369,15 @@ impl Peer {
         let (Some(from), Some(slot)) = (from, self.paths[id.index()].as_deref_mut()) else {
             return;
         };
-        if let Validated::Moved(before, via) = slot.addresses.validated(now, data, from) {
+        let validated = slot.addresses.validated(now, data, from);
+        if validated != Validated::Elsewhere
+            && !self.side.opens()
+            && let Some(engine) = &mut self.engine
+        {
+            // Who calls knows where it called; who was called tells where from.
+            engine.see(id, from.remote());
+        }
+        if let Validated::Moved(before, via) = validated {
             // Another port is the same way behind another NAT entry (RFC 9000 §9.4).
             if before.is_some_and(|before| before.remote().ip() != via.remote().ip())
                 && let Some(engine) = &mut self.engine

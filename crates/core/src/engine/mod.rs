@@ -54,6 +54,7 @@ use crate::crypto::packet::{PacketNumber, PacketNumbers};
 use crate::crypto::rng::SecretRng;
 use crate::time::{MS, SEC, Time};
 use crate::wire::{PATHS_MAX, PathId, ip};
+use core::net::SocketAddr;
 use path::{Meter, Path};
 use queue::Queue;
 use resequence::Resequencer;
@@ -308,6 +309,13 @@ impl Engine {
         self.update_mtu(now);
     }
 
+    /// The peer's datagrams on a path come from `address`, which has been proved: it is told so.
+    pub fn see(&mut self, id: PathId, address: SocketAddr) {
+        if let Some(path) = self.path_mut(id) {
+            path.see(address);
+        }
+    }
+
     /// Forgets a path.
     pub fn close_path(&mut self, now: Time, id: PathId) {
         self.path_lost(now, id, Reason::SwitchedOff);
@@ -348,6 +356,7 @@ impl Engine {
             if !path.health.is_held() {
                 path.exclusion = path::exclusion::Exclusion::new(now);
             }
+            path.ping_now |= path.observed.again();
         }
         if was != is {
             if events.len() == EVENTS_MAX {

@@ -37,6 +37,11 @@ impl Engine {
                         Frame::Repair(repair) => {
                             self.handle_repair(now, pool, path, number, &repair);
                         }
+                        Frame::ObservedAddress { address } => {
+                            if let Some(path) = self.path_mut(path) {
+                                path.observed.heard(number, address);
+                            }
+                        }
                         // Overtaken by its parity: they have been delivered.
                         Frame::Packet { .. } if rebuilt => {}
                         frame => self.handle_frame(now, pool, path, frame),
@@ -107,8 +112,8 @@ impl Engine {
                     self.drive_speed_test(now);
                 }
             }
-            // Needs the number of its datagram.
-            Frame::Repair(_) => {}
+            // They need the number of their datagram.
+            Frame::Repair(_) | Frame::ObservedAddress { .. } => {}
         }
     }
 

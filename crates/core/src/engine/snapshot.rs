@@ -5,6 +5,7 @@ use super::path::rate::Phase;
 use super::{Engine, PathState, Reason, SpeedTestSnapshot};
 use crate::time::Time;
 use crate::wire::PathId;
+use core::net::SocketAddr;
 
 /// One path as seen from this end.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ pub struct PathSnapshot {
     pub delay_us: i64,
     /// Whether what sparse flows send on it can be rebuilt from parity.
     pub protected: bool,
+    /// Where our datagrams come from, says the peer; `None` until it has said so.
+    pub observed: Option<SocketAddr>,
 }
 
 /// What is kept in memory: bytes of buffers, each with the most that may be, and the sizes of
@@ -222,5 +225,6 @@ fn snapshot_path(p: &Path, now: Time, zero: i64) -> PathSnapshot {
         spread_us: p.owd.spread(),
         delay_us: p.delay(now, zero) - zero,
         protected: p.protect.is_on(),
+        observed: p.observed.own(),
     }
 }

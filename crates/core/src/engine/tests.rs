@@ -2,6 +2,7 @@
 //! together. The large one is tests/sim.
 
 use super::*;
+use crate::wire::Writer;
 use crate::wire::frame::{Frame, Frames};
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -312,4 +313,39 @@ fn a_server_that_does_not_know_speed_tests_is_told_and_the_way_up_measured() {
     let up = test.results[1].rate.expect("it was measured");
     assert!(up.abs_diff(1_250_000) < 60_000, "{up}");
     assert!(world.got[1].is_empty(), "padding is nobody's packet");
+}
+
+#[test]
+fn a_flood_of_observed_addresses_costs_nothing_but_its_acknowledgement() {
+    let mut world = World::new(&[(FIFTY, 10_000, 0)]);
+    let mut next = 0;
+    world.run(Time(2 * SEC), 0, 0, &mut next);
+    let now = world.now;
+    let router = &mut world.ends[0];
+    while router.poll_event().is_some() {}
+    let (before, mut out) = (router.paths[0].as_ref().unwrap().sent.packets_sent, [0; 1400]);
+    let mut last = None;
+    for number in 1000..2000 {
+        let mut w = Writer::new(&mut out);
+        for port in 0..50 {
+            last = Some(([192, 0, (number % 256) as u8, 1], port).into());
+            Frame::ObservedAddress { address: last.unwrap() }.write(&mut w);
+        }
+        let len = w.len();
+        let read = router.handle_payload(now, &mut world.pool, PathId(0), number, &out[..len], len);
+        assert_eq!((read, router.poll_event()), (Ok(()), None));
+    }
+    // The first of a datagram holds: it says the others in the same breath.
+    let first = last.map(|a: SocketAddr| SocketAddr::new(a.ip(), 0));
+    assert_eq!(router.snapshot(now).paths[0].observed, first);
+    assert_eq!(router.buffered(), 0);
+    let mut datagrams = 0;
+    while router.poll_transmit(now, &mut world.pool, &mut out).is_some() {
+        datagrams += 1;
+    }
+    let sent = router.paths[0].as_ref().unwrap().sent.packets_sent;
+    assert!(datagrams <= 2 && sent - before <= 1, "{datagrams} datagrams, {sent}");
+    // A path that is not open is nobody's.
+    let read = router.handle_payload(now, &mut world.pool, PathId(9), 1, &out[..0], 0);
+    assert_eq!(read, Ok(()));
 }

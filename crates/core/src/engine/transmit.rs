@@ -176,6 +176,11 @@ impl Engine {
             path.last_ping = now;
             path.ping_now = false;
             Frame::Ping { sent: path.stamp(now) }.write(&mut w);
+            if let Some(address) = path.observed.due()
+                && (Frame::ObservedAddress { address }).write(&mut w)
+            {
+                path.observed.told(now);
+            }
         }
         // What came over a path that cannot send back is acknowledged over the best one.
         let carrier = if usable || pong { id } else { self.order(now).first().unwrap_or(id) };

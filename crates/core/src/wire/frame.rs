@@ -14,6 +14,7 @@
 //! agreement.
 
 use super::{Malformed, PathId, Reader, Writer};
+use core::net::{IpAddr, SocketAddr};
 
 const PADDING: u8 = 0x00;
 const PING: u8 = 0x01;
@@ -29,9 +30,13 @@ const CLOSE: u8 = 0x0a;
 const REPAIR: u8 = 0x0b;
 const LOAD: u8 = 0x0c;
 const LOAD_STATE: u8 = 0x0d;
+const OBSERVED_ADDRESS: u8 = 0x0e;
 const PACKET: u8 = 0x40;
 const ORDERED: u8 = 0x01;
 const SIZED: u8 = 0x02;
+/// Families of an address, as IP numbers its versions.
+const V4: u8 = 4;
+const V6: u8 = 6;
 
 /// Bytes of a packet frame in front of the packet, without the length field.
 pub const PACKET_HEAD: usize = 6;
@@ -132,6 +137,11 @@ pub enum Frame<'a> {
         state: u8,
         /// Seconds after which to ask again, where that helps.
         wait_s: u16,
+    },
+    /// Where the receiver's datagrams on this path come from.
+    ObservedAddress {
+        /// Address and port, as the sender of the frame sees them.
+        address: SocketAddr,
     },
     /// Parity of datagrams of this path, from which a lost one can be rebuilt.
     Repair(Repair<'a>),
@@ -320,6 +330,7 @@ impl<'a> Frame<'a> {
             Frame::LoadState { id, state, wait_s } => {
                 (LOAD_STATE, b.u32(id) && b.u8(state) && b.u16(wait_s))
             }
+            Frame::ObservedAddress { address } => (OBSERVED_ADDRESS, write_address(b, address)),
             Frame::Repair(_) => (REPAIR, false),
             Frame::Packet { .. } => (PACKET, false),
         }
@@ -399,6 +410,25 @@ impl<'a> Frames<'a> {
     }
 }
 
+/// An IPv4 address in IPv6 clothes is written, and read, as what it is.
+fn write_address(b: &mut Writer<'_>, address: SocketAddr) -> bool {
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => b.u8(V4) && b.u16(address.port()) && b.bytes(&v4.octets()),
+        IpAddr::V6(v6) => b.u8(V6) && b.u16(address.port()) && b.bytes(&v6.octets()),
+    }
+}
+
+/// `None` for one of a family that is not known.
+fn read_address(b: &mut Reader<'_>) -> Result<Option<SocketAddr>, Malformed> {
+    let (family, port) = (b.u8()?, b.u16()?);
+    let ip = match family {
+        V4 => IpAddr::from(b.array::<4>()?),
+        V6 => IpAddr::from(b.array::<16>()?).to_canonical(),
+        _ => return Ok(None),
+    };
+    Ok(Some(SocketAddr::new(ip, port)))
+}
+
 fn read_control(kind: u8, mut b: Reader<'_>) -> Result<Option<Frame<'_>>, Malformed> {
     Ok(Some(match kind {
         PING => Frame::Ping { sent: b.u32()? },
@@ -429,6 +459,10 @@ fn read_control(kind: u8, mut b: Reader<'_>) -> Result<Option<Frame<'_>>, Malfor
         CLOSE => Frame::Close { reason: b.u8()? },
         LOAD => Frame::Load { id: b.u32()?, paths: b.u16()?, ms: b.u16()?, kbytes: b.u32()? },
         LOAD_STATE => Frame::LoadState { id: b.u32()?, state: b.u8()?, wait_s: b.u16()? },
+        OBSERVED_ADDRESS => match read_address(&mut b)? {
+            Some(address) => Frame::ObservedAddress { address },
+            None => return Ok(None),
+        },
         REPAIR => Frame::Repair(Repair::read(&mut b)?),
         _ => return Ok(None),
     }))
@@ -479,6 +513,8 @@ mod tests {
             Frame::Close { reason: 1 },
             Frame::Load { id: 7, paths: 0x8001, ms: 5000, kbytes: 524_288 },
             Frame::LoadState { id: 7, state: 3, wait_s: 1800 },
+            Frame::ObservedAddress { address: "203.0.113.7:40001".parse().unwrap() },
+            Frame::ObservedAddress { address: "[2001:db8::7]:1".parse().unwrap() },
             Frame::Repair(Repair {
                 first: u32::MAX,
                 members: 1 << 63 | 1,
@@ -544,7 +580,39 @@ mod tests {
         assert!(matches!(Frames::new(&bytes).next(), Some(Ok(Frame::Repair(_)))));
     }
 
+    #[test]
+    fn addresses_are_of_a_family_that_is_known_and_whole() {
+        let mapped = "[::ffff:192.0.2.1]:9".parse().unwrap();
+        let mut out = [0; 32];
+        let mut w = Writer::new(&mut out);
+        assert!(Frame::ObservedAddress { address: mapped }.write(&mut w));
+        let n = w.len();
+        assert_eq!(&out[..n], [OBSERVED_ADDRESS, 7, 4, 9, 0, 192, 0, 2, 1]);
+        fn read(bytes: &[u8]) -> Vec<Result<Frame<'_>, Malformed>> {
+            Frames::new(bytes).collect()
+        }
+        let plain = Frame::ObservedAddress { address: "192.0.2.1:9".parse().unwrap() };
+        assert_eq!(read(&out[..n]), [Ok(plain.clone())]);
+        let mut clothed = vec![OBSERVED_ADDRESS, 19, 6, 9, 0];
+        clothed.extend("::ffff:192.0.2.1".parse::<core::net::Ipv6Addr>().unwrap().octets());
+        assert_eq!(read(&clothed), [Ok(plain)]);
+        assert_eq!(read(&[OBSERVED_ADDRESS, 3, 5, 9, 0]), [], "a family to come is skipped");
+        for short in [&[OBSERVED_ADDRESS, 6, 4, 9, 0, 192, 0, 2][..], &[OBSERVED_ADDRESS, 1, 4]] {
+            assert_eq!(read(short), [Err(Malformed)]);
+        }
+        clothed[1] = 18;
+        clothed.pop();
+        assert_eq!(read(&clothed), [Err(Malformed)]);
+    }
+
     proptest! {
+        #[test]
+        fn any_address_is_read_as_it_is(v6: u128, v4: u32, port: u16) {
+            for ip in [IpAddr::from(v6.to_be_bytes()), IpAddr::from(v4.to_be_bytes())] {
+                round_trip(Frame::ObservedAddress { address: SocketAddr::new(ip.to_canonical(), port) });
+            }
+        }
+
         #[test]
         fn any_bytes_end_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), largest: u64) {
             for frame in Frames::new(&bytes).flatten() {

@@ -117,3 +117,74 @@ fn several_paths_share_one_connection() {
     world.run(SEC);
     assert_eq!(world.nodes[0].delivered.len(), 1);
 }
+
+/// Where the client's path `path` is seen, as the server has told it.
+fn observed(world: &World, path: usize) -> Option<SocketAddr> {
+    world.nodes[1].endpoint.snapshot(world.now).peers[0].engine.paths[path].observed
+}
+
+#[test]
+fn the_client_learns_where_it_is_seen_and_when_that_changes() {
+    let mut world = World::connected();
+    world.run(100 * MS);
+    assert_eq!(observed(&world, 0), Some(address("198.51.100.1:1000")));
+    for new in ["198.51.100.1:2000", "203.0.113.99:7"] {
+        world.nodes[1].sockets[0] = address(new);
+        world.push(1, &packet(INSIDE[1], INSIDE[0], 1));
+        world.run(200 * MS);
+        assert_eq!(observed(&world, 0), Some(address(new)));
+    }
+    let server = world.nodes[0].endpoint.snapshot(world.now);
+    assert_eq!(server.peers[0].engine.paths[0].observed, None, "it knows where it is");
+}
+
+#[test]
+fn what_is_told_in_a_datagram_that_is_lost_is_told_again() {
+    for lost_ms in [30, 100, 300, 3000] {
+        let mut world = World::connected();
+        world.traffic(10, 10 * MS);
+        let new = address("198.51.100.1:2000");
+        world.nodes[1].sockets[0] = new;
+        world.push(1, &packet(INSIDE[1], INSIDE[0], 1));
+        while world.seen_by_server() != Some(new) {
+            world.run(MS);
+        }
+        assert_ne!(observed(&world, 0), Some(new));
+        world.lose = |p| p.to == address("198.51.100.1:2000");
+        world.air.retain(|p| p.to != new);
+        world.run(lost_ms * MS);
+        assert_ne!(observed(&world, 0), Some(new));
+        world.lose = |_| false;
+        // A path that was silent for seconds is asked once a second.
+        world.run(3 * SEC);
+        assert_eq!(observed(&world, 0), Some(new), "after {lost_ms} ms");
+    }
+}
+
+#[test]
+fn an_idle_router_learns_its_new_address_at_its_next_keepalive() {
+    let mut world = World::connected();
+    world.run(30 * SEC);
+    let new = address("203.0.113.99:7");
+    world.nodes[1].sockets[0] = new;
+    // One comes each second.
+    world.run(1200 * MS);
+    assert_eq!(observed(&world, 0), Some(new));
+}
+
+#[test]
+fn who_comes_back_is_told_anew() {
+    let mut world = World::connected();
+    world.run(SEC);
+    let was = observed(&world, 0);
+    let now = world.now;
+    world.endpoint(1).reconnect(now, PeerId(0));
+    assert_eq!(observed(&world, 0), None, "of another connection");
+    world.run(2 * SEC);
+    assert_eq!((observed(&world, 0), was.is_some()), (was, true));
+    // The server begins anew.
+    let now = world.now;
+    world.endpoint(0).reconnect(now, PeerId(0));
+    world.run(5 * SEC);
+    assert_eq!(observed(&world, 0), was);
+}

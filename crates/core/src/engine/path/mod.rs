@@ -2,8 +2,8 @@
 //!
 //! [`sent`] and [`received`] keep the accounts, [`rtt`] the delays, [`rate`] and [`pacing`] say
 //! how fast, [`mtu`] how large, [`state`] whether at all, for which `silence`, `brown_out` and
-//! [`exclusion`] give the reasons; [`parity`] makes good what is lost. What concerns several paths is
-//! decided one level up.
+//! [`exclusion`] give the reasons; [`parity`] makes good what is lost, [`observed`] tells the other end
+//! where it is seen. What concerns several paths is decided one level up.
 //!
 //! Of numbers without a source: "simulation" means chosen with the environments of
 //! `tests/bench/bond --sim` and the scenarios of `tests/sim`; the range around them was not swept.
@@ -12,6 +12,7 @@ mod brown_out;
 pub mod exclusion;
 mod meter;
 pub mod mtu;
+pub mod observed;
 pub mod pacing;
 pub mod parity;
 pub mod rate;
@@ -26,9 +27,11 @@ use crate::time::{MS, SEC, Time};
 use crate::wire::PathId;
 use crate::wire::frame::Ack;
 use brown_out::BrownOut;
+use core::net::SocketAddr;
 use exclusion::Exclusion;
 pub use meter::Meter;
 use mtu::Mtu;
+use observed::Observed;
 use pacing::Pacer;
 use parity::{Protect, Rebuild};
 use rate::Rate;
@@ -125,6 +128,8 @@ pub struct Path {
     pub pacer: Pacer,
     /// Path MTU.
     pub mtu: Mtu,
+    /// Where each end's datagrams are seen to come from.
+    pub observed: Observed,
     /// Protection of what is sent.
     pub protect: Protect,
     /// What is needed to rebuild what was lost on the way here.
@@ -188,6 +193,7 @@ impl Path {
             rate: Rate::new(now, settings.send_rate_max),
             pacer: Pacer::default(),
             mtu: Mtu::new(now, settings.link_mtu),
+            observed: Observed::default(),
             protect: Protect::default(),
             rebuild: Rebuild::default(),
             challenges: VecDeque::new(),
@@ -447,13 +453,19 @@ impl Path {
     /// Finds what is lost. `each` sees every datagram.
     pub fn detect_lost(&mut self, now: Time, mut each: impl FnMut(&Sent)) {
         let rtt = self.feedback.smoothed().max(self.feedback.min() + self.owd.spread());
-        let (count, mtu) = (&mut self.brown_out, &mut self.mtu);
+        let Path { brown_out, mtu, observed, ping_now, .. } = self;
         let lost = self.sent.detect_lost(now, rtt, |sent| {
-            count.lost(sent.time);
+            brown_out.lost(sent.time);
             mtu.on_lost(now, sent.time, sent.size);
+            *ping_now |= observed.on_lost(sent.time);
             each(sent);
         });
         self.rate.on_lost(now, lost);
+    }
+
+    /// The peer's datagrams come from `address`: it is told so at once.
+    pub fn see(&mut self, address: SocketAddr) {
+        self.ping_now |= self.observed.see(address);
     }
 
     /// Gives up what is on its way: the path is suspect or gone.
