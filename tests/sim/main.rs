@@ -44,6 +44,7 @@ mod tcp;
 mod trace;
 mod world;
 
+mod cases_address;
 mod cases_exclusion;
 mod cases_harm;
 mod cases_links;

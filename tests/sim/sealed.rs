@@ -1,7 +1,8 @@
 //! An end of the tunnel as it is: an [`Endpoint`] with the real handshake and cryptography.
 //!
 //! How: the client has a socket per link and one address of the server; the server has one
-//! socket, and sees the client at an address per link with the port that the link's NAT shows.
+//! socket, and sees the client at an address per link with the port that the link's NAT shows; from port
+//! [`ELSEWHERE`] on, at another address.
 //! Datagrams are the real bytes, so that a flipped bit is the cryptography's to find.
 
 use crate::bare::path_settings;
@@ -28,8 +29,13 @@ fn server() -> SocketAddr {
     (Ipv4Addr::new(203, 0, 113, 1), 51_830).into()
 }
 
-fn client(link: usize, port: u16) -> SocketAddr {
-    (Ipv4Addr::new(198, 51, 100, link as u8 + 1), port).into()
+/// Ports from here on are those of another address.
+pub const ELSEWHERE: u16 = 50_000;
+
+/// Where the server sees the client.
+pub fn client(link: usize, port: u16) -> SocketAddr {
+    let [a, b, c] = if port < ELSEWHERE { [198, 51, 100] } else { [192, 0, 2] };
+    (Ipv4Addr::new(a, b, c, link as u8 + 1), port).into()
 }
 
 fn link_of(address: IpAddr) -> usize {

@@ -15,6 +15,7 @@ use crate::oracle::Oracle;
 use crate::outside::Outside;
 use crate::packet::{SIDES, Side};
 use crate::rng::Rng;
+use crate::sealed::ELSEWHERE;
 use onebox::time::Time;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,6 +24,9 @@ use std::collections::BinaryHeap;
 const ROUNDS_MAX: usize = 100_000;
 /// Wake-ups in a row at one point in time that an end may ask for.
 const AT_ONCE_MAX: usize = 4;
+
+/// The port that the NAT of the first link shows at the begin.
+pub const NAT_PORTS: u16 = 40_000;
 
 /// Both directions of a link, and what the router knows of it.
 #[derive(Debug)]
@@ -140,7 +144,7 @@ impl World {
         let id = self.wans.len();
         let link = |spec, way| Link::new(spec, self.seed, &format!("link {id} {way}"));
         let directions = [link(up, "up"), link(down, "down")];
-        self.wans.push(Wan { directions, carrier: true, nat_port: 40_000 + 100 * id as u16 });
+        self.wans.push(Wan { directions, carrier: true, nat_port: NAT_PORTS + 100 * id as u16 });
         self.nodes[0].link_event(self.now, id, LinkEvent::Up);
     }
 
@@ -160,6 +164,11 @@ impl World {
     /// to the old one is lost.
     pub fn rebind(&mut self, link: usize) {
         self.wans[link].nat_port += 1;
+    }
+
+    /// The NAT of a link has another address, and another port with it.
+    pub fn renumber(&mut self, link: usize) {
+        self.wans[link].nat_port += ELSEWHERE - NAT_PORTS;
     }
 
     /// Changes what a link is like, in both directions.
