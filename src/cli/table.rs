@@ -38,6 +38,7 @@ pub(super) fn table(status: &Status, colour: bool) -> String {
             continue;
         }
         paths(&mut out, &peer.paths, colour);
+        out.push_str(&public_addresses(&peer.paths));
         let bond = &peer.bond;
         if peer.paths.len() > 1 {
             let _ = writeln!(
@@ -145,6 +146,16 @@ fn paths(out: &mut String, paths: &[Path], colour: bool) {
         let paint = colour.then(|| Style::of_path(path.state).sequence());
         line(out, row, &widths, paint);
     }
+}
+
+/// Where the server sees the links, as far as it has said so.
+fn public_addresses(paths: &[Path]) -> String {
+    let seen = |path: &Path| Some(format!("{} {}", path.wan, path.public_words()?));
+    let seen: Vec<String> = paths.iter().filter_map(seen).collect();
+    if seen.is_empty() {
+        return String::new();
+    }
+    format!("Public addresses: {}\n", plain(&seen.join(", ")))
 }
 
 fn row(path: &Path) -> [String; 11] {
@@ -297,6 +308,19 @@ vps: up at 192.0.2.1:51830, last handshake 1 min 1 s ago, received 1.2 MB, sent 
 Together 0.0/0.0 Mbit/s up/down, best link alone not measured yet; packets wait at most 0 ms
 ";
         assert_eq!(table(&status(), false), expected);
+    }
+
+    #[test]
+    fn public_addresses_are_told_with_their_nats() {
+        let mut status = status();
+        let paths = &mut status.peers[0].paths;
+        for (path, own) in paths.iter_mut().zip(["192.0.2.1", "100.64.0.9"]) {
+            path.local = format!("{own}:7");
+            path.set_public(own.parse().ok(), "192.0.2.1".parse().unwrap());
+        }
+        let told = "Public addresses: dsl 192.0.2.1 without NAT, lte 192.0.2.1 behind the \
+                    provider's NAT (CGNAT)\nTogether ";
+        assert!(table(&status, false).contains(told));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! tunnel; one that does stops it and starts a new one. A configuration that does not parse
 //! changes nothing.
 
+mod addresses;
 mod errors;
 mod fallback;
 pub mod files;
@@ -33,6 +34,7 @@ use crate::status::events::Journal;
 use crate::status::history::{Recorder, Step};
 use crate::status::{self, Change, PathState, Problem, Problems, State, Status};
 use crate::time::{SEC, Time};
+use addresses::Addresses;
 use errors::Errors;
 use litemap::LiteMap;
 use onebox_linux::{clock, system};
@@ -213,6 +215,7 @@ struct Daemon {
     past: Past,
     recorder: Recorder,
     journal: Journal,
+    addresses: Addresses,
     errors: Errors,
     problems: Problems,
 }
@@ -258,6 +261,7 @@ impl Daemon {
             past,
             recorder,
             journal,
+            addresses: Addresses::default(),
             errors: Errors::default(),
             problems,
         })
@@ -339,6 +343,7 @@ impl Daemon {
         self.journal.settle(unix_s);
         self.quotas.update(now, unix_s, self.config.wans(), &peers);
         self.speed.update(unix_s, &peers);
+        self.addresses.note(now, &peers).iter().for_each(|line| log::info!("{line}"));
         // Also to a tunnel that has only just begun.
         tunnel.set_limited(self.quotas.full()).await;
         if self.errors.is_due(now)

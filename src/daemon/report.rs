@@ -164,6 +164,11 @@ fn path(
         last_error: last_error(p, peer, report, wans.is_some()),
         ..Path::default()
     };
+    // What was said of a path before it went down need not be so when it is back.
+    let works = !matches!(p.state, engine::PathState::Probing | engine::PathState::Down);
+    if let (Some(seen), true) = (p.observed, works && wans.is_some()) {
+        path.set_public(own(via), seen.ip());
+    }
     path.set_reason(Reason::Engine(p.reason));
     path
 }
@@ -206,10 +211,15 @@ fn last_error(
     Some(kind.shown(*remote, *from, report.now.since(*at) / SEC))
 }
 
+/// The address that a path is sent from.
+fn own(via: Option<Via>) -> Option<IpAddr> {
+    via.and_then(|Via::Udp(Udp { local, .. })| local)
+}
+
 /// The address and port that a path is sent from: of the WAN on a router, the address that was
 /// asked on a server.
 fn local(id: PathId, via: Option<Via>, report: &Report) -> String {
-    let Some(Via::Udp(Udp { local: Some(local), .. })) = via else { return String::new() };
+    let Some(local) = own(via) else { return String::new() };
     let ports = report.ports.get(&id.0).into_iter().flatten();
     match ports.into_iter().find(|(source, _)| *source == local) {
         Some((_, port)) => SocketAddr::new(local, *port).to_string(),

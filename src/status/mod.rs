@@ -2,7 +2,7 @@
 //!
 //! [`model`] is the status contract as plain data, read by all but the core, with its names of
 //! [`state`]s, [`reason`]s, [`problem`]s and [`path_error`]s; [`history`] keeps what a page draws, [`events`] the last
-//! changes of state. [`calendar`] knows days and months.
+//! changes of state. [`calendar`] knows days and months, `public` what a public address tells.
 
 pub mod calendar;
 pub mod events;
@@ -10,6 +10,7 @@ pub mod history;
 pub mod model;
 pub mod path_error;
 pub mod problem;
+mod public;
 pub mod reason;
 pub mod refusal;
 pub mod state;

@@ -132,6 +132,13 @@ pub struct Path {
     pub local: String,
     /// Remote address and port.
     pub remote: String,
+    /// The address that the server sees it come from, see `public.rs`; none on the server, and until the
+    /// server has said so.
+    #[serde(default)]
+    pub public_address: Option<String>,
+    /// Whether that is not its own address; none while either is not known.
+    #[serde(default)]
+    pub nat: Option<bool>,
     /// `probing`, `active`, `backup`, `suspect`, `held` or `down`.
     pub state: PathState,
     /// Why it is in this state, a sentence.

@@ -28,6 +28,8 @@ fn status() -> Status {
         device: "wwan0".to_owned(),
         local: "192.0.2.7:41830".to_owned(),
         remote: "198.51.100.1:51830".to_owned(),
+        public_address: Some("203.0.113.7".to_owned()),
+        nat: Some(true),
         state: PathState::Held,
         rtt_ms: 23.5,
         rate_up_kbps: 7,
@@ -85,7 +87,8 @@ fn status() -> Status {
 fn the_status_is_as_the_contract_says() {
     let path = json!({
         "wan": "lte", "device": "wwan0", "link_type": "", "gateway": "", "local": "192.0.2.7:41830",
-        "remote": "198.51.100.1:51830", "state": "held",
+        "remote": "198.51.100.1:51830", "public_address": "203.0.113.7", "nat": true,
+        "state": "held",
         "reason": "adds 180 ms and would slow the bond",
         "reason_code": "late", "reason_value": 180,
         "rtt_ms": 23.5, "rtt_min_ms": 0.0, "jitter_ms": 0.0,
@@ -165,7 +168,15 @@ fn older_and_newer_programs_are_read() {
     let peer = value["peers"][0].as_object_mut().unwrap();
     peer.remove("last_error");
     let path = peer["paths"][0].as_object_mut().unwrap();
-    for new in ["reason_code", "reason_value", "last_error", "link_type", "gateway"] {
+    for new in [
+        "reason_code",
+        "reason_value",
+        "last_error",
+        "link_type",
+        "gateway",
+        "public_address",
+        "nat",
+    ] {
         path.remove(new);
     }
     let read: Status = serde_json::from_value(value).unwrap();
