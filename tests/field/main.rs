@@ -12,6 +12,7 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod addresses;
 mod forwarding;
 mod inbound;
 mod kernel;
