@@ -15,7 +15,7 @@ const path = (wan, device, state, why, down, up, capacityDown, capacityUp, rtt, 
 	wan, device, local: '192.0.2.7:41830', remote: '198.51.100.1:51830', state, ...WHY[why],
 	rtt_ms: rtt, rtt_min_ms: rtt * 0.8, jitter_ms: rtt * 0.07, loss_up_percent: 0, loss_down_percent: state === 'down' ? 0 : 0.12,
 	rate_up_kbps: up, rate_down_kbps: down, capacity_up_kbps: capacityUp, capacity_down_kbps: capacityDown,
-	mtu: 1492, rx_bytes: down * 610000, tx_bytes: up * 610000, quota_used_mb: 0, last_error: null, tested: null, link_type: 'ethernet', gateway: '192.168.1.1', ...more
+	mtu: 1492, rx_bytes: down * 610000, tx_bytes: up * 610000, quota_used_mb: 0, last_error: null, tested: null, link_type: 'ethernet', gateway: '192.168.1.1', public_address: null, nat: null, ...more
 });
 
 const PATHS = {

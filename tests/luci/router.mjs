@@ -109,6 +109,10 @@ export class Router {
 		return [ 0 ];
 	}
 	network_interface_dump() { return [ 0, { interface: clone(this.interfaces) } ] }
+	// A router need not have what looks them up.
+	network_rrdns_lookup({ addrs }) {
+		return this.names ? [ 0, Object.fromEntries(addrs.filter(one => this.names[one]).map(one => [ one, this.names[one] ])) ] : [ 3 ];
+	}
 	file_list({ path }) { return [ 0, { entries: path.endsWith('/include') ? [ { name: '35_onebox.js', type: 'file' } ] : [] } ] }
 	luci_onebox_check() { return [ 0, clone(this.problems) ] }
 	luci_onebox_log() { return [ 0, { lines: this.log } ] }

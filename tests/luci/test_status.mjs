@@ -373,10 +373,63 @@ export default {
 
 		assert.equal(await details.locator('dl').isVisible(), false);
 		await details.locator('summary').click();
-		assert.match(await details.textContent(), /Type.*Ethernet.*Gateway.*192\.168\.1\.1.*Largest packet.*1492 bytes/);
+		assert.match(await details.textContent(), /Type.*Ethernet.*Largest packet.*1492 bytes.*Gateway.*192\.168\.1\.1.*Own address.*:41830$/);
 		router.status.peers[0].paths[0].gateway = '192.168.1.254';
 		await says(page, '.ob-card details', /192\.168\.1\.254/);
 		assert.equal(await page.locator('.ob-card details').first().locator('dl').isVisible(), true);
+		clean(page);
+	},
+
+	async 'where the server sees a connection, and whose that address is'(browser) {
+		const status = newStatus('two');
+		const [ dsl, cable ] = status.peers[0].paths;
+		const name = 'p5b2.dip0.t-ipconnect.de';
+
+		Object.assign(dsl, { public_address: '203.0.113.7', nat: true, local: '100.64.3.4:41830' });
+		Object.assign(cable, { public_address: '203.0.113.8', nat: false, local: '203.0.113.8:41830' });
+
+		const router = new Router({ status });
+
+		router.names = { '203.0.113.7': name, '203.0.113.8': `<img src=x onerror="document.title='harm'">${'a'.repeat(200)}.example` };
+
+		const page = await browser.open('status', router);
+		const details = at => page.locator('.ob-card details').nth(at);
+		const asked = () => router.called('network.rrdns', 'lookup').map(({ addrs }) => addrs.join());
+		const shows = (at, what) => page.waitForFunction(([ n, source ]) =>
+			new RegExp(source).test(document.querySelectorAll('.ob-card details')[n].textContent), [ at, what.source ]);
+
+		assert.match(await details(0).textContent(), /Public address203\.0\.113\.7, behind the provider's NAT \(CGNAT\)$/);
+		assert.match(await details(1).textContent(), /Public address203\.0\.113\.8$/);
+		await page.waitForTimeout(3500);
+		assert.deepEqual(asked(), [], 'nobody has opened it');
+		await details(0).locator('summary').click();
+		await shows(0, /Providerp5b2\.dip0\.t-ipconnect\.de$/);
+		for (let times = 0; times < 4; times++)
+			await details(0).locator('summary').click();
+		assert.equal((await details(0).textContent()).split(name).length, 2, 'once');
+
+		// What anybody can write in the DNS is text, and not much of it.
+		await details(1).locator('summary').click();
+		await shows(1, /Providerimgsrcxonerror/);
+		assert.equal((await details(1).locator('dd').last().textContent()).length, 80);
+		assert.equal(await page.locator('.ob-card img').count(), 0);
+		assert.deepEqual(asked(), [ '203.0.113.7', '203.0.113.8' ]);
+
+		// Another address, whose name nobody knows, and back.
+		Object.assign(dsl, { local: '192.168.1.2:41830' });
+		Object.assign(cable, { public_address: '203.0.113.9', nat: null });
+		await shows(0, /203\.0\.113\.7, behind NATProviderp5b2/);
+		await shows(1, /Public address203\.0\.113\.9$/);
+		Object.assign(cable, { public_address: '203.0.113.8' });
+		await shows(1, /203\.0\.113\.8Providerimg/);
+		assert.deepEqual(asked(), [ '203.0.113.7', '203.0.113.8', '203.0.113.9' ], 'once for each address');
+
+		// A router without names, and one whose program does not say the address yet.
+		delete router.names;
+		Object.assign(cable, { public_address: '203.0.113.10' });
+		await shows(1, /203\.0\.113\.10$/);
+		delete cable.public_address;
+		await shows(1, /Own address203\.0\.113\.8:41830$/);
 		clean(page);
 	},
 

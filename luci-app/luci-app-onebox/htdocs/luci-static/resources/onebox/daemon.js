@@ -24,6 +24,10 @@ const callApply = call('uci', 'apply', [ 'timeout', 'rollback' ]);
 const callInterfaces = call('network.interface', 'dump', [], { interface: [] });
 const callTest = call('onebox', 'test', [ 'wan' ]);
 const callLog = call('luci.onebox', 'log', [], { lines: '' });
+const callNames = call('network.rrdns', 'lookup', [ 'addrs', 'timeout', 'limit' ], { '': {} });
+
+/* What reverse() has found, by address. */
+const names = {};
 
 /* Protocols of mobile networks: what they carry is often paid for by volume. */
 const MOBILE = [ '3g', 'mbim', 'modemmanager', 'ncm', 'qmi', 'wwan' ];
@@ -59,6 +63,12 @@ return baseclass.extend({
 		return callTest(wan).catch(() => {
 			throw new Error(_('no test can begin: one goes on, or the link is not in use or has no quota left'));
 		});
+	},
+	/* The name that an address has in the DNS, which mostly tells whose it is; empty without one, or where
+	 * nobody can be asked. Its owner writes what he likes: of that, what a host's name has, and not all. */
+	reverse(address) {
+		return names[address] = names[address] || L.resolveDefault(callNames([ address ], 3000, 1), {})
+			.then(found => String(found[address] || '').replace(/[^\w.-]/g, '').slice(0, 80));
 	},
 	check: call('luci.onebox', 'check'),
 	pubkey: call('luci.onebox', 'pubkey', [], { public_key: '' }),

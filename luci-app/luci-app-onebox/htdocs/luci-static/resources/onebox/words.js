@@ -217,6 +217,13 @@ return baseclass.extend({
 		return { ethernet: _('Ethernet'), wifi: _('Wi-Fi'), mobile: _('Mobile network'), ppp: _('PPP (DSL login)') }[type] || type;
 	},
 
+	/* Where the server sees a path; an own address of 100.64.0.0/10 is from a provider's NAT (RFC 6598). */
+	seen(path) {
+		return !path.nat ? path.public_address
+			: (/^100\.(6[4-9]|[789]\d|1[01]\d|12[0-7])\./.test(path.local)
+				? _('%s, behind the provider\'s NAT (CGNAT)') : _('%s, behind NAT')).format(path.public_address);
+	},
+
 	state(name) {
 		return STATES[name] || name;
 	},

@@ -373,7 +373,7 @@ return view.extend({
 		card.node.dataset.state = path.state;
 		update(card.top, JSON.stringify([ path.state, path.reason, path.device ]), () => this.renderTop(path));
 		dom.content(card.facts, this.renderFacts(path));
-		update(card.more, JSON.stringify([ path.gateway, path.local, path.mtu, path.link_type ]), () => this.renderMore(path, card.more.querySelector('details[open]')));
+		update(card.more, JSON.stringify([ path.gateway, path.local, path.mtu, path.link_type, path.public_address, path.nat ]), () => this.renderMore(path, card.more.querySelector('details[open]')));
 		update(card.actions, [ path.off, path.busy, path.state ].join(), () => this.renderPathActions(path));
 	},
 
@@ -430,13 +430,18 @@ return view.extend({
 	/* What only somebody who looks for something wants to know. */
 	renderMore(path, open) {
 		const facts = [
-			[ _('Type'), words.link(path.link_type) ], [ _('Gateway'), path.gateway ],
-			[ _('Own address'), path.local ], [ _('Largest packet'), path.mtu ? _('%d bytes').format(path.mtu) : '' ]
+			[ _('Type'), words.link(path.link_type) ], [ _('Largest packet'), path.mtu ? _('%d bytes').format(path.mtu) : '' ],
+			[ _('Gateway'), path.gateway ], [ _('Own address'), path.local ], [ _('Public address'), words.seen(path) ]
 		].filter(([ , value ]) => value);
+		const pair = ([ title, value ]) => [ E('dt', title), E('dd', [ value ]) ];
+		const list = E('dl', { class: 'ob-pair' }, facts.flatMap(pair));
+		const provider = path.public_address && (ev => ev.target.open && daemon.reverse(path.public_address).then(name => {
+			if (name && list.children.length === 2 * facts.length)
+				dom.append(list, pair([ _('Provider'), name ]));
+		}));
 
-		return facts.length ? E('details', open ? { open: '' } : {}, [
-			E('summary', { class: 'ob-sub' }, _('Details')),
-			E('dl', { class: 'ob-pair' }, facts.flatMap(([ title, value ]) => [ E('dt', title), E('dd', [ value ]) ]))
+		return facts.length ? E('details', Object.assign({ toggle: provider }, open ? { open: '' } : {}), [
+			E('summary', { class: 'ob-sub' }, _('Details')), list
 		]) : null;
 	},
 
