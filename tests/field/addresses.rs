@@ -1,11 +1,12 @@
 //! Public addresses: what the provider makes of a link's own, and that the router knows it.
 
+use crate::lab::clock;
 use crate::lab::onebox::Pair;
 use crate::lab::pinger::Pinger;
 use crate::lab::programs::poll_until;
 use crate::lab::topology::{INTERNET, Lab, Wan};
 use onebox::status::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The provider of the first link translates its address to this one from now on. Without memory, so
 /// that every packet has the new one at once.
@@ -24,7 +25,7 @@ fn translate(lab: &Lab, public: &str) {
 }
 
 fn until(pair: &Pair<'_>, what: &str, fits: impl Fn(&Path) -> bool) -> Duration {
-    let begun = Instant::now();
+    let begun = clock::now();
     // A keepalive goes out each 15 s.
     poll_until(Duration::from_secs(25), what, || pair.router.path("wan1").filter(|p| fits(p)));
     begun.elapsed()
