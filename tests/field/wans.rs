@@ -77,8 +77,10 @@ fn two_ipv6_wans_with_source_specific_routes() {
     let pair = pair(&lab, &format!("[{SERVER6}]:{PORT}"), "", true);
     pair.router.wait_up(2, START);
     for wan in 1..=2 {
-        until(&pair, &format!("wan{wan}"), "its own address", |path| {
-            is_from(path, &format!("fd00:{wan}::2"))
+        let own = format!("fd00:{wan}::2");
+        until(&pair, &format!("wan{wan}"), "its own address, which the server sees", |path| {
+            is_from(path, &own)
+                && (path.public_address.as_deref(), path.nat) == (Some(own.as_str()), Some(false))
         });
     }
     assert_reaches_internet(lab.site());
