@@ -349,3 +349,24 @@ fn a_flood_of_observed_addresses_costs_nothing_but_its_acknowledgement() {
     let read = router.handle_payload(now, &mut world.pool, PathId(9), 1, &out[..0], 0);
     assert_eq!(read, Ok(()));
 }
+
+#[test]
+fn an_observed_address_is_told_again_when_its_datagram_is_given_up() {
+    let mut world = World::new(&[(FIFTY, 10_000, 0)]);
+    let mut next = 0;
+    world.run(Time(2 * SEC), 0, 0, &mut next);
+    let address = ([192, 0, 2, 1], 7).into();
+    world.ends[1].see(PathId(0), address);
+    let mut tell = |world: &mut World| {
+        let (now, mut out) = (world.now, [0; 1400]);
+        let sent = world.ends[1].poll_transmit(now, &mut world.pool, &mut out).unwrap();
+        Frames::new(&out[..sent.len]).any(|f| f == Ok(Frame::ObservedAddress { address }))
+    };
+    assert!(tell(&mut world));
+    let now = world.now;
+    // As a path is given up that loses too much, and stays in use.
+    world.ends[1].path_mut(PathId(0)).unwrap().abandon(now, |_| {});
+    assert!(tell(&mut world));
+    world.run(now + SEC, 0, 0, &mut next);
+    assert_eq!(world.ends[1].path(PathId(0)).unwrap().observed.due(), None);
+}

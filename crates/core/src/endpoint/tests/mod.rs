@@ -228,6 +228,12 @@ impl World {
         self.nodes[node].endpoint.drops().get(reason)
     }
 
+    /// Where the server sees the client, as it has told it.
+    fn told_to_client(&self) -> Option<SocketAddr> {
+        let snapshot = self.nodes[1].endpoint.snapshot(self.now);
+        snapshot.peers[0].engine.paths[0].observed
+    }
+
     /// Where the server sends the first client's first path.
     fn seen_by_server(&self) -> Option<SocketAddr> {
         let snapshot = self.nodes[0].endpoint.snapshot(self.now);

@@ -88,6 +88,7 @@ fn copies_that_are_faster_move_nothing_for_long() {
     world.observer = None;
     world.run(3 * SEC);
     assert_eq!(world.seen_by_server(), Some(address(REAL)));
+    assert_eq!(world.told_to_client(), Some(address(REAL)));
     assert_eq!(world.traffic(20, 10 * MS), (20, 20));
 }
 
@@ -172,6 +173,7 @@ fn schedule(seed: u64) {
     world.push(1, &packet(INSIDE[1], INSIDE[0], 0));
     world.run(10 * SEC);
     assert_eq!(world.seen_by_server(), Some(home), "seed {seed}");
+    assert_eq!(world.told_to_client(), Some(home), "seed {seed}");
     assert_eq!(world.traffic(5, 10 * MS), (5, 5), "seed {seed}");
 }
 

@@ -470,9 +470,10 @@ impl Path {
 
     /// Gives up what is on its way: the path is suspect or gone.
     pub fn abandon(&mut self, now: Time, mut each: impl FnMut(&Sent)) {
-        let mtu = &mut self.mtu;
+        let Path { mtu, observed, ping_now, .. } = self;
         self.sent.abandon(|sent| {
             mtu.on_lost(now, sent.time, sent.size);
+            *ping_now |= observed.on_lost(sent.time);
             each(sent);
         });
     }
