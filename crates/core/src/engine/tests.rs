@@ -357,7 +357,7 @@ fn an_observed_address_is_told_again_when_its_datagram_is_given_up() {
     world.run(Time(2 * SEC), 0, 0, &mut next);
     let address = ([192, 0, 2, 1], 7).into();
     world.ends[1].see(PathId(0), address);
-    let mut tell = |world: &mut World| {
+    let tell = |world: &mut World| {
         let (now, mut out) = (world.now, [0; 1400]);
         let sent = world.ends[1].poll_transmit(now, &mut world.pool, &mut out).unwrap();
         Frames::new(&out[..sent.len]).any(|f| f == Ok(Frame::ObservedAddress { address }))
