@@ -540,7 +540,7 @@ impl Tunnel {
             self.desired.routes.clear();
         }
         self.desired.lookups = self.lookups();
-        let own = main.addresses.iter().map(|a| a.address);
+        let own: Vec<IpAddr> = main.addresses.iter().map(|a| a.address).collect();
         // A router that is one for itself alone need not forward.
         let has_lan = self.network.interfaces.values().any(|interface| {
             let wan = !interface.routes_v4.is_empty() || !interface.routes_v6.is_empty();
@@ -549,9 +549,10 @@ impl Tunnel {
         self.desired.forwarding = matches!(main.role, Role::Server(_)) || has_lan;
         self.desired.tables = Some(match &main.role {
             Role::Client(_) => nft::Tables {
-                masquerade_into_tunnel: own.collect(),
+                masquerade_into_tunnel: own.clone(),
                 accept_forward: true,
                 mss_clamp: main.mss_clamp,
+                guard: nft::Guard::FromWans(own),
                 ..nft::Tables::default()
             },
             Role::Server(server) => nft::Tables {
@@ -559,6 +560,7 @@ impl Tunnel {
                 forwards: forwards(&server.forwards),
                 accept_forward: true,
                 mss_clamp: main.mss_clamp,
+                guard: nft::Guard::FromAll(own),
                 ..nft::Tables::default()
             },
         });

@@ -181,3 +181,27 @@ fn two_routers_keep_apart() {
         (dropped(&server, "spoofed source") >= before + 5).then_some(())
     });
 }
+
+/// Linux answers for each of its addresses on every device: a neighbour on a WAN, or on the server's
+/// network, must not reach what listens on the tunnel's addresses as if it came through the tunnel.
+#[test]
+fn neighbours_do_not_reach_the_tunnels_addresses() {
+    let lab = small_lab();
+    let _pair = Pair::up(&lab);
+    let (site, server, inner) = (lab.site(), "10.99.0.1", "10.99.0.2");
+    for (to, by) in [(inner, site.wan_address(0)), (server, SERVER.to_owned())] {
+        lab.isp.ip(&format!("route replace {to} via {by}"));
+        assert_eq!(ping(&lab.isp, to, 3, 50, &[]).rtts_ms.len(), 0, "{to} answers past the tunnel");
+    }
+    // The router itself, its LAN and the server do, and through the tunnel.
+    for (host, to) in [
+        (&site.router, inner),
+        (&site.lan, inner),
+        (&site.lan, server),
+        (&site.router, server),
+        (&lab.server, server),
+        (&lab.server, inner),
+    ] {
+        assert_eq!(ping(host, to, 3, 50, &[]).rtts_ms.len(), 3, "{to}");
+    }
+}

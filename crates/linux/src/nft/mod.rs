@@ -20,5 +20,5 @@ mod task;
 
 pub(crate) use fingerprint::{is_of_rules, is_ours as is_about_our_table, is_removal};
 pub use program::{Error, check, list};
-pub use ruleset::{Forward, Protocol, Ruleset, TABLE, Tables, WanMark, ruleset};
+pub use ruleset::{Forward, Guard, Protocol, Ruleset, TABLE, Tables, WanMark, ruleset};
 pub use task::Nft;

@@ -45,6 +45,21 @@ pub struct Tables {
     pub mss_clamp: bool,
     /// Accept forwarded packets to and from the tunnel's device in our own chain.
     pub accept_forward: bool,
+    /// Who reaches the tunnel's own addresses from outside of it.
+    pub guard: Guard,
+}
+
+/// Addresses of the tunnel's device, and who reaches them past the tunnel: Linux answers for an address
+/// on every device, also to a neighbour who sends there what pretends to come through the tunnel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// Everybody.
+    #[default]
+    Nothing,
+    /// All but what comes in by a WAN: a router's.
+    FromWans(Vec<IpAddr>),
+    /// This host only: a server's.
+    FromAll(Vec<IpAddr>),
 }
 
 /// The mark of connections that come in by a WAN.
@@ -93,6 +108,8 @@ pub fn ruleset(device: &str, tables: &Tables, mask: u32, wans: &[WanMark]) -> Ru
             &[format!("iifname {device} accept"), format!("oifname {device} accept")],
         );
     }
+    let dropped = guarded(&device, &tables.guard, wans);
+    chain(&mut text, "guard", "filter hook prerouting priority raw; policy accept;", &dropped);
     inbound(&mut text, mask, wans);
     let forwards: Vec<String> = tables.forwards.iter().map(|f| dnat(&device, f)).collect();
     chain(
@@ -154,6 +171,28 @@ fn dnat(device: &str, forward: &Forward) -> String {
         "iifname != {device} meta nfproto {nfproto} fib daddr type local {protocol} dport {port} \
          dnat {ip} to {to}"
     )
+}
+
+/// What is dropped for the sake of the tunnel's own addresses.
+fn guarded(device: &str, guard: &Guard, wans: &[WanMark]) -> Vec<String> {
+    let (from, own, kind) = match guard {
+        Guard::Nothing => return Vec::new(),
+        Guard::FromWans(own) => {
+            let Some(wans) = set(wans.iter().map(|wan| quoted(&wan.device))) else {
+                return Vec::new();
+            };
+            (wans, own, "")
+        }
+        Guard::FromAll(own) => (format!("!= {device}"), own, " fib saddr type != local"),
+    };
+    let mut rules = Vec::new();
+    for (v4, ip) in [(true, "ip"), (false, "ip6")] {
+        let own = own.iter().filter(|address| address.is_ipv4() == v4).map(IpAddr::to_string);
+        if let Some(own) = set(own) {
+            rules.push(format!("iifname {from} {ip} daddr {own}{kind} drop"));
+        }
+    }
+    rules
 }
 
 /// Connections that come in by a WAN bear its mark, and so do the packets that answer them: a rule
@@ -289,6 +328,29 @@ table inet onebox {
             )
         );
         assert!(!text.contains("ip6 saddr"));
+    }
+
+    #[test]
+    fn the_tunnels_addresses_are_reached_through_it_only() {
+        let own = vec!["10.99.0.2".parse().unwrap(), "fd99::2".parse().unwrap()];
+        let wan = |device: &str| WanMark { device: device.to_owned(), mark: 0x1000_0000 };
+        let text = |guard, wans: &[WanMark]| {
+            let tables = Tables { guard, ..Tables::default() };
+            ruleset("onebox0", &tables, 0xf000_0000, wans).text().to_owned()
+        };
+        let router = text(Guard::FromWans(own.clone()), &[wan("wan2"), wan("wan1")]);
+        for rule in [
+            "\tchain guard {\n\t\ttype filter hook prerouting priority raw; policy accept;\n",
+            "\t\tiifname { \"wan1\", \"wan2\" } ip daddr { 10.99.0.2 } drop\n",
+            "\t\tiifname { \"wan1\", \"wan2\" } ip6 daddr { fd99::2 } drop\n",
+        ] {
+            assert!(router.contains(rule), "{router}");
+        }
+        assert!(!text(Guard::FromWans(own.clone()), &[]).contains("guard"));
+        let server = text(Guard::FromAll(own), &[]);
+        let rule =
+            "\t\tiifname != \"onebox0\" ip daddr { 10.99.0.2 } fib saddr type != local drop\n";
+        assert!(server.contains(rule), "{server}");
     }
 
     #[test]
