@@ -104,8 +104,8 @@ pub(super) struct Addresses {
     asked: VecDeque<Asked>,
     /// Challenges of the other side, and where they came from.
     answers: VecDeque<(u64, Via)>,
-    /// New addresses are looked at from this time on, less what may come in a row.
-    claims: Time,
+    /// The claims of new addresses, a second each, end here.
+    claims_until: Time,
     /// False moves lately, and the last.
     false_moves: u32,
     false_move: Time,
@@ -176,12 +176,12 @@ impl Addresses {
             unproven.challenged = now;
             return true;
         }
-        // A claim costs a second, of which some are in store.
-        let from_store = Time(now.0.saturating_sub(CLAIMS * SEC));
-        if !newest || (self.current.is_some() && self.claims.max(from_store) + SEC > now) {
+        // Each claim takes a second, of which some are in store.
+        let taken = self.claims_until.max(now);
+        if !newest || (self.current.is_some() && taken.since(now) > (CLAIMS - 1) * SEC) {
             return false;
         }
-        self.claims = self.claims.max(from_store) + SEC;
+        self.claims_until = taken + SEC;
         let (since, challenged) = (now, now);
         self.unproven = Some(Unproven { via: from, received, sent: 0, since, challenged });
         true
