@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onebox_linux::ids::Ids;
-use onebox_linux::nft::{self, Forward, Nft, Protocol, Tables};
+use onebox_linux::nft::{self, Forward, Guard, Nft, Protocol, Tables};
 use onebox_linux::system::{Desired, System};
 use onebox_linux::tun::Tun;
 
@@ -25,6 +25,7 @@ fn tables() -> Tables {
             Forward { protocol: Protocol::Tcp, port: 443, to: "192.168.1.9:8443".parse().unwrap() },
             Forward { protocol: Protocol::Udp, port: 53, to: "[fd99::9]:53".parse().unwrap() },
         ],
+        guard: Guard::FromAll(vec!["10.99.0.2".parse().unwrap(), "fd99::2".parse().unwrap()]),
         accept_forward: true,
     }
 }
