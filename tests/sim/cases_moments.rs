@@ -139,8 +139,8 @@ impl Case {
     fn slow_s(&self, o: &Outcome) -> f64 {
         let starts = self.starts();
         let after = starts.iter().enumerate().filter(|(_, at)| **at >= self.end_us());
-        let slow = after.filter(|(n, at)| o.took_ms(&format!("t{n}"), **at) > QUICK_MS);
-        slow.last().map_or(0.0, |(_, at)| (at - self.end_us() + EVERY_US) as f64 / SEC as f64)
+        let mut slow = after.filter(|(n, at)| o.took_ms(&format!("t{n}"), **at) > QUICK_MS);
+        slow.next_back().map_or(0.0, |(_, at)| (at - self.end_us() + EVERY_US) as f64 / SEC as f64)
     }
 
     /// With datagrams that fill the links, and a fifth more: a TCP flow has to recover too.
