@@ -46,7 +46,7 @@ pub const TYPE_INIT: u8 = 1;
 pub const TYPE_RESPONSE: u8 = 2;
 /// First byte of a cookie reply, see [`cookie`](super::cookie).
 pub const TYPE_COOKIE: u8 = 3;
-/// First byte of a RETRY, see [`retry`](super::retry).
+/// First byte of a RETRY, see [`retry`].
 pub const TYPE_RETRY: u8 = 5;
 /// First byte of a data packet, whose header belongs to `wire`.
 pub const TYPE_DATA: u8 = 4;
