@@ -5,8 +5,8 @@
 //!
 //! How: as WireGuard does it (whitepaper §5.4.7). When the bound is reached, an INIT that was made for our
 //! public key is answered with a cookie: a keyed hash of its source address and port under a secret that
-//! changes each [`SECRET_US`]. The cookie is sealed with XChaCha20-Poly1305 under a key that follows from
-//! our public key, with the INIT's `mac1` as additional data: only who has seen the INIT can make one up.
+//! changes each [`SECRET_US`]. The cookie is sealed under a key that follows from our public key, with the
+//! INIT's `mac1` as additional data: only who has seen the INIT can make one up.
 //! The INIT that comes again with `mac2`, a keyed hash under the cookie, is counted to its address.
 //!
 //! Limits: a cookie is good for one to two [`SECRET_US`]. Who sees the INITs of others and knows the
@@ -14,13 +14,13 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use chacha20poly1305::{AeadInOut, Key, KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::Error;
 use super::handshake::{INIT_LEN, MAC_LEN, TYPE_COOKIE, array_at};
 use super::keys::PublicKey;
+use super::once;
 use super::rng::SecretRng;
 use crate::time::{SEC, Time};
 
@@ -118,16 +118,10 @@ pub fn reply(
     out[0] = TYPE_COOKIE;
     out[4..NONCE].copy_from_slice(&init[4..8]);
     rng.fill(&mut out[NONCE..SEALED]);
-    let nonce = XNonce::from(array_at::<24>(&out, NONCE));
     let mut cookie: Cookie = array_at(&secrets.hash(&source_bytes(source)), 0);
-    let cipher = XChaCha20Poly1305::new(&Key::from(*key));
-    let sealed =
-        cipher.encrypt_inout_detached(&nonce, &init[MAC1..MAC2], cookie.as_mut_slice().into());
-    // Sixteen bytes are never too many to seal.
-    if let Ok(tag) = sealed {
-        out[SEALED..TAG].copy_from_slice(&cookie);
-        out[TAG..].copy_from_slice(&tag);
-    }
+    let tag = once::seal(key, &array_at(&out, NONCE), &init[MAC1..MAC2], &mut cookie);
+    out[SEALED..TAG].copy_from_slice(&cookie);
+    out[TAG..].copy_from_slice(&tag);
     out
 }
 
@@ -147,12 +141,10 @@ pub fn open_reply(
     datagram: &[u8],
 ) -> Result<Cookie, Error> {
     let datagram: &[u8; COOKIE_REPLY_LEN] = datagram.try_into().map_err(|_| Error::Malformed)?;
-    let nonce = XNonce::from(array_at::<24>(datagram, NONCE));
+    let (key, nonce, tag) =
+        (cookie_key(responder), array_at(datagram, NONCE), array_at(datagram, TAG));
     let mut cookie: Cookie = array_at(datagram, SEALED);
-    let tag = Tag::from(array_at::<MAC_LEN>(datagram, TAG));
-    XChaCha20Poly1305::new(&Key::from(cookie_key(responder)))
-        .decrypt_inout_detached(&nonce, &init[MAC1..MAC2], cookie.as_mut_slice().into(), &tag)
-        .map_err(|_| Error::Decrypt)?;
+    once::open(&key, &nonce, &init[MAC1..MAC2], &mut cookie, &tag)?;
     Ok(cookie)
 }
 

@@ -24,6 +24,7 @@ pub mod guard;
 pub mod handshake;
 pub mod keys;
 mod noise;
+mod once;
 pub mod packet;
 pub mod replay;
 pub mod retry;

@@ -15,11 +15,11 @@
 //!
 //! [`InitGuard`]: super::guard::InitGuard
 
-use chacha20poly1305::{AeadInOut, Key, KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
 use super::Error;
-use super::handshake::{MAC_LEN, TYPE_RETRY, array_at};
+use super::handshake::{TYPE_RETRY, array_at};
+use super::once;
 use super::rng::SecretRng;
 
 /// Bytes of a RETRY; less than a third of an INIT.
@@ -44,14 +44,9 @@ pub(super) fn write(
     out[4..NONCE].copy_from_slice(&receiver_index.to_le_bytes());
     // The same INIT may be answered with another nonce later on.
     rng.fill(&mut out[NONCE..SEALED]);
-    let nonce = XNonce::from(array_at::<24>(&out, NONCE));
-    let cipher = XChaCha20Poly1305::new(&Key::from(**key));
-    let sealed = cipher.encrypt_inout_detached(&nonce, &out[..NONCE], fresh.as_mut_slice().into());
-    // Eight bytes are never too many to seal.
-    if let Ok(tag) = sealed {
-        out[SEALED..TAG].copy_from_slice(&fresh);
-        out[TAG..].copy_from_slice(&tag);
-    }
+    let tag = once::seal(key, &array_at(&out, NONCE), &out[..NONCE], &mut fresh);
+    out[SEALED..TAG].copy_from_slice(&fresh);
+    out[TAG..].copy_from_slice(&tag);
     out
 }
 
@@ -64,11 +59,8 @@ pub fn receiver(datagram: &[u8]) -> Option<u32> {
 /// Opens it.
 pub(super) fn open(key: &Zeroizing<[u8; 32]>, datagram: &[u8]) -> Result<Fresh, Error> {
     let datagram: &[u8; RETRY_LEN] = datagram.try_into().map_err(|_| Error::Malformed)?;
-    let nonce = XNonce::from(array_at::<24>(datagram, NONCE));
+    let (nonce, tag) = (array_at(datagram, NONCE), array_at(datagram, TAG));
     let mut fresh: Fresh = array_at(datagram, SEALED);
-    let tag = Tag::from(array_at::<MAC_LEN>(datagram, TAG));
-    XChaCha20Poly1305::new(&Key::from(**key))
-        .decrypt_inout_detached(&nonce, &datagram[..NONCE], fresh.as_mut_slice().into(), &tag)
-        .map_err(|_| Error::Decrypt)?;
+    once::open(key, &nonce, &datagram[..NONCE], &mut fresh, &tag)?;
     Ok(fresh)
 }
