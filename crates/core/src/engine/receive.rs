@@ -13,7 +13,9 @@ const RTT_MAX_US: u32 = 30_000_000;
 
 impl Engine {
     /// Takes the decrypted payload of datagram `number` of a path. `wire_len` is the length of the
-    /// whole IP packet. The frames in front of a malformed one count.
+    /// whole IP packet. The frames in front of a malformed one count; of acknowledgements the first of
+    /// each path, and of parity the first: an honest peer has nothing to add to it in the same
+    /// datagram, and both cost more than their length says.
     ///
     /// # Errors
     /// The peer has sent something that is no frame.
@@ -29,17 +31,28 @@ impl Engine {
         let Some(rebuilt) = self.path(path).map(|p| p.rebuild.has(number)) else { return Ok(()) };
         let mut elicits_ack = false;
         let mut result = Ok(());
+        // Paths of which an acknowledgement has been read, and whether parity has.
+        let (mut acked, mut repaired) = (0u16, false);
         for frame in Frames::new(payload) {
             match frame {
                 Ok(frame) => {
                     elicits_ack |= frame.elicits_ack();
                     match frame {
+                        Frame::Repair(_) if repaired => {}
                         Frame::Repair(repair) => {
+                            repaired = true;
                             self.handle_repair(now, pool, path, number, &repair);
                         }
                         Frame::ObservedAddress { address } => {
                             if let Some(path) = self.path_mut(path) {
                                 path.observed.heard(number, address);
+                            }
+                        }
+                        Frame::Ack(ack) => {
+                            let bit = 1u16.checked_shl(ack.path.0.into()).unwrap_or(0);
+                            if acked & bit == 0 {
+                                acked |= bit;
+                                self.handle_ack(now, pool, &ack);
                             }
                         }
                         // Overtaken by its parity: they have been delivered.
@@ -72,7 +85,6 @@ impl Engine {
                 self.resequencer.set_limit(self.held_max());
                 self.resequencer.push(now, pool, flow, sequence, ordered, packet);
             }
-            Frame::Ack(ack) => self.handle_ack(now, pool, &ack),
             Frame::Ping { sent } => {
                 if let Some(path) = self.path_mut(id)
                     && path.pongs.len() < PONGS_MAX
@@ -103,7 +115,10 @@ impl Engine {
                 let hold = u64::from(us).clamp(MS, self.settings.hold_max_us);
                 self.resequencer.set_hold(hold);
             }
-            Frame::Skip { flow, first, count } => self.resequencer.skip(flow, first, count),
+            Frame::Skip { flow, first, count } => {
+                self.resequencer.set_limit(self.held_max());
+                self.resequencer.skip(flow, first, count);
+            }
             Frame::Close { .. } => self.handle_close(now),
             Frame::Load { id, paths, ms, kbytes } => self.handle_load(now, id, paths, ms, kbytes),
             Frame::LoadState { id, state, wait_s } => {
@@ -112,8 +127,8 @@ impl Engine {
                     self.drive_speed_test(now);
                 }
             }
-            // They need the number of their datagram.
-            Frame::Repair(_) | Frame::ObservedAddress { .. } => {}
+            // What depends on the rest of its datagram, or needs its number.
+            Frame::Ack(_) | Frame::Repair(_) | Frame::ObservedAddress { .. } => {}
         }
     }
 

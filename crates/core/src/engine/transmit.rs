@@ -24,6 +24,8 @@ const HOLD_MIN_US: u64 = 20 * MS;
 const CONTROL_MAX: usize = path::mtu::BASE as usize - 48 - OVERHEAD;
 /// Room in which another note of given-up packets fits behind what was written, bytes.
 const SKIP_ROOM: usize = 64;
+/// Such notes in a datagram at most: with reports on all paths there are fewer frames than count.
+const SKIPS_MAX: usize = 16;
 /// The hold is reported anew when it has changed by more than one part in this many.
 const HOLD_CHANGE: u64 = 4;
 
@@ -220,9 +222,11 @@ impl Engine {
     }
 
     fn write_skips(&mut self, w: &mut Writer<'_>) {
-        while w.room() > SKIP_ROOM
-            && let Some((flow, first, count)) = self.unacked.pop_skip()
-        {
+        for _ in 0..SKIPS_MAX {
+            if w.room() <= SKIP_ROOM {
+                break;
+            }
+            let Some((flow, first, count)) = self.unacked.pop_skip() else { break };
             Frame::Skip { flow, first, count }.write(w);
         }
     }

@@ -13,6 +13,7 @@ use super::path::sent::{NONE, Sent};
 use super::queue::Outgoing;
 use crate::buffer::{CAPACITY, Pool};
 use crate::time::Time;
+use crate::wire::frame::SKIP_MAX;
 use std::collections::VecDeque;
 
 /// Times that a packet is sent at most.
@@ -252,10 +253,13 @@ impl Unacked {
     /// Notes sequence numbers that the receiver should not wait for. Not repeated when lost: the
     /// receiver's patience ends by itself.
     pub fn push_skip(&mut self, flow: u16, first: u32, count: u16) {
-        if self.skips.len() == SKIPS_MAX {
-            self.skips.pop_front();
+        for done in (0..count).step_by(usize::from(SKIP_MAX)) {
+            if self.skips.len() == SKIPS_MAX {
+                self.skips.pop_front();
+            }
+            let part = (count - done).min(SKIP_MAX);
+            self.skips.push_back((flow, first.wrapping_add(u32::from(done)), part));
         }
-        self.skips.push_back((flow, first, count));
     }
 
     /// The next run of numbers that will never come: flow, first, count.

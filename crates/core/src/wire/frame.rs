@@ -44,6 +44,10 @@ pub const PACKET_HEAD: usize = 6;
 pub const SIZE_FIELD: usize = 2;
 /// Ranges in one acknowledgement at most: the newest are kept.
 pub const ACK_RANGES_MAX: usize = 32;
+/// Frames of a datagram that count, padding apart.
+pub const FRAMES_MAX: usize = 64;
+/// Sequence numbers of one [`Skip`](Frame::Skip) that count.
+pub const SKIP_MAX: u16 = 1024;
 /// Bytes of a repair frame in front of the parity, at most.
 pub const REPAIR_HEAD: usize = 1 + 2 + REPAIR_FIXED;
 /// Bytes of its fields.
@@ -109,7 +113,7 @@ pub enum Frame<'a> {
         flow: u16,
         /// The first of them.
         first: u32,
-        /// How many.
+        /// How many; [`SKIP_MAX`] at most.
         count: u16,
     },
     /// The sender goes away.
@@ -368,25 +372,33 @@ pub fn pad(w: &mut Writer<'_>, n: usize) -> bool {
     w.room() >= n && (0..n).all(|_| w.u8(PADDING))
 }
 
-/// Reads the frames of a datagram one after the other. After an error it ends.
+/// Reads the frames of a datagram one after the other. After an error it ends, and more than
+/// [`FRAMES_MAX`] frames are one: nobody has that much to say, and each costs work.
 #[derive(Debug)]
-pub struct Frames<'a>(Reader<'a>);
+pub struct Frames<'a> {
+    reader: Reader<'a>,
+    /// Frames that may still come.
+    left: usize,
+}
 
 impl<'a> Frames<'a> {
     /// Reads the frames of `payload`.
     pub fn new(payload: &'a [u8]) -> Frames<'a> {
-        Frames(Reader::new(payload))
+        Frames { reader: Reader::new(payload), left: FRAMES_MAX }
     }
 
     fn read(&mut self) -> Result<Option<Frame<'a>>, Malformed> {
-        let r = &mut self.0;
+        let r = &mut self.reader;
         loop {
             if r.is_empty() {
                 return Ok(None);
             }
             let kind = r.u8()?;
+            if kind == PADDING {
+                continue;
+            }
+            self.left = self.left.checked_sub(1).ok_or(Malformed)?;
             match kind {
-                PADDING => continue,
                 0x40..=0x43 => {
                     let (flow, sequence) = (r.u16()?, r.u24()?);
                     let packet = if kind & SIZED != 0 {
@@ -474,7 +486,7 @@ impl<'a> Iterator for Frames<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.read();
         if item.is_err() {
-            self.0.rest();
+            self.reader.rest();
         }
         item.transpose()
     }

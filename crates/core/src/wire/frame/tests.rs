@@ -73,6 +73,18 @@ fn unknown_frames_and_padding_are_skipped() {
 }
 
 #[test]
+fn no_more_frames_than_count_are_read() {
+    let most = [HOLD, 4, 1, 2, 3, 4].repeat(FRAMES_MAX);
+    let more = [&most[..], &[0, 0, 0]].concat();
+    assert!(Frames::new(&more).all(|frame| frame.is_ok()), "padding is none");
+    for unknown in [&[0x3f, 0][..], &[PONG, 4, 1, 2, 3, 4]] {
+        let bytes = [&most[..], unknown].concat();
+        let read: Vec<_> = Frames::new(&bytes).collect();
+        assert_eq!((read.len(), read[FRAMES_MAX].clone()), (FRAMES_MAX + 1, Err(Malformed)));
+    }
+}
+
+#[test]
 fn a_frame_that_does_not_fit_writes_nothing() {
     let mut out = [0; 8];
     let mut w = Writer::new(&mut out);

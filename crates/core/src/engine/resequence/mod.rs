@@ -10,104 +10,40 @@
 //! of the paths' delays plus one recovery. Packets that need no order are delivered as they come.
 //! Every packet is delivered once: a window of sequence numbers remembers what was.
 //!
-//! Limits: bounded in bytes of buffers over all flows. When it is reached, the gap that is oldest
-//! is given up first.
+//! [`order`] is one flow, [`store`] has the packets that wait, [`waiting`] says which flow has waited
+//! longest.
+//!
+//! Limits: bounded in bytes, buffers and what is known of gaps, over all flows: when the bound is
+//! reached, the gap that is oldest is given up first. [`RUNS_MAX`] gaps in a flow and [`RUNS_ALL_MAX`]
+//! in all, of which the flow that has one too many gives up its first. The work for a packet does not
+//! depend on how far ahead it is, the work for a `Skip` frame not on how much it skips.
+
+mod order;
+mod store;
+mod waiting;
 
 use super::flow_table::{FLOWS, FlowTable};
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::Time;
+use crate::wire::frame::SKIP_MAX;
+use order::{FlowOrder, REMEMBERED, RUNS_MAX, Run};
 use std::collections::VecDeque;
+use store::{List, Store};
+use waiting::Waiting;
 
-/// Sequence numbers behind the expected one that are remembered as delivered or not.
-const REMEMBERED: u64 = 1024;
 /// Farthest that a packet may be ahead of the expected one.
 const AHEAD_MAX: u64 = 1 << 15;
-
-#[derive(Debug)]
-enum Place {
-    Missing,
-    /// Delivered without waiting, or never to come.
-    Done,
-    Held(Buf, Time),
-}
-
-#[derive(Debug, Default)]
-struct FlowOrder {
-    /// The lowest number that is neither delivered nor given up.
-    next: u64,
-    /// Places from `next` on.
-    waiting: VecDeque<Place>,
-    held: usize,
-    /// Numbers below `next`: bit `n % REMEMBERED` says whether `n` was delivered.
-    seen: [u32; (REMEMBERED / 32) as usize],
-    /// Since when the present gap has been waited for.
-    gap_since: Time,
-}
-
-impl FlowOrder {
-    fn was_seen(&self, n: u64) -> bool {
-        self.seen[(n % REMEMBERED / 32) as usize] & 1 << (n % 32) != 0
-    }
-
-    fn mark(&mut self, n: u64, seen: bool) {
-        let word = &mut self.seen[(n % REMEMBERED / 32) as usize];
-        *word = *word & !(1 << (n % 32)) | u32::from(seen) << (n % 32);
-    }
-
-    /// The full number whose low 24 bits are `low`, nearest to the expected one.
-    fn expand(&self, low: u32) -> Option<u64> {
-        let distance = (low.wrapping_sub(self.next as u32) << 8) as i32 >> 8;
-        self.next.checked_add_signed(i64::from(distance))
-    }
-
-    /// Moves `next` over everything that is there, delivering it.
-    fn advance(&mut self, out: &mut VecDeque<Buf>) {
-        loop {
-            match self.waiting.front() {
-                Some(Place::Done) => {
-                    self.mark(self.next, true);
-                }
-                Some(Place::Held(..)) => {
-                    self.mark(self.next, true);
-                }
-                _ => return,
-            }
-            if let Some(Place::Held(packet, _)) = self.waiting.pop_front() {
-                out.push_back(packet);
-                self.held -= 1;
-            }
-            self.next += 1;
-        }
-    }
-
-    /// Gives up the numbers that are missing in front of the first packet that waits.
-    fn skip_gap(&mut self) -> u64 {
-        let mut given_up = 0;
-        while let Some(Place::Missing) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.mark(self.next, false);
-            self.next += 1;
-            given_up += 1;
-        }
-        given_up
-    }
-
-    /// When the packet behind the first gap arrived; what the gap's patience counts from.
-    fn first_held(&self) -> Option<Time> {
-        self.waiting.iter().find_map(|p| match p {
-            Place::Held(_, at) => Some(*at),
-            _ => None,
-        })
-    }
-}
+/// Runs of all flows at most: 200 kB.
+const RUNS_ALL_MAX: usize = 1 << 13;
 
 /// The flows' orders.
 #[derive(Debug)]
 pub struct Resequencer {
     flows: FlowTable<FlowOrder>,
-    /// Flows in which packets wait.
-    waiting: Vec<u16>,
-    held: usize,
+    store: Store,
+    waiting: Waiting,
+    /// Of all flows.
+    runs: usize,
     limit: usize,
     hold_us: u64,
     out: VecDeque<Buf>,
@@ -118,13 +54,13 @@ pub struct Resequencer {
 }
 
 impl Resequencer {
-    /// Keeps at most `limit` bytes of buffers; packets wait for `hold_us` until the sender says
-    /// otherwise.
+    /// Keeps at most `limit` bytes; packets wait for `hold_us` until the sender says otherwise.
     pub fn new(limit: usize, hold_us: u64) -> Resequencer {
         Resequencer {
             flows: FlowTable::new(),
-            waiting: Vec::new(),
-            held: 0,
+            store: Store::new(),
+            waiting: Waiting::default(),
+            runs: 0,
             limit,
             hold_us,
             out: VecDeque::new(),
@@ -138,7 +74,7 @@ impl Resequencer {
         self.hold_us
     }
 
-    /// Sets how many bytes of buffers may wait from now on.
+    /// Sets how many bytes may be kept from now on.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes;
     }
@@ -148,9 +84,9 @@ impl Resequencer {
         self.hold_us = us;
     }
 
-    /// Bytes of buffers that wait.
+    /// Bytes that are kept: buffers that wait, and what is known of gaps.
     pub fn held_bytes(&self) -> usize {
-        self.held * CAPACITY
+        self.store.count() * CAPACITY + self.runs * size_of::<Run>()
     }
 
     /// The next packet for the TUN device.
@@ -160,8 +96,9 @@ impl Resequencer {
 
     /// Gives back memory that is not needed at present.
     pub fn shrink(&mut self) {
-        self.flows.iter_mut().for_each(|flow| flow.waiting.shrink_to_fit());
-        self.waiting.shrink_to_fit();
+        self.flows.iter_mut().for_each(FlowOrder::shrink);
+        self.store.shrink();
+        self.waiting.shrink();
         self.out.shrink_to_fit();
     }
 
@@ -178,6 +115,15 @@ impl Resequencer {
         let index = usize::from(flow) % FLOWS;
         let state = self.flows.at(index);
         let Some(number) = state.expand(sequence) else { return };
+        if number == state.next {
+            state.mark(number, true);
+            state.next += 1;
+            self.out.push_back(pool.copy(packet));
+            if !state.is_in_order() {
+                self.flush(index);
+            }
+            return;
+        }
         if number < state.next {
             if state.next - number > REMEMBERED || state.was_seen(number) {
                 self.seen_before += 1;
@@ -188,114 +134,83 @@ impl Resequencer {
             }
             return;
         }
-        let ahead = number - state.next;
-        if ahead == 0 && state.waiting.is_empty() {
-            state.mark(number, true);
-            state.next += 1;
-            self.out.push_back(pool.copy(packet));
-            return;
-        }
-        if ahead >= AHEAD_MAX {
+        if number - state.next >= AHEAD_MAX {
             self.jump(index, number);
             self.out.push_back(pool.copy(packet));
             return;
         }
-        let ahead = ahead as usize;
-        while state.waiting.len() <= ahead {
-            state.waiting.push_back(Place::Missing);
-        }
-        if !matches!(state.waiting[ahead], Place::Missing) {
+        if state.is_known(number) {
             self.seen_before += 1;
             return;
         }
-        if ordered && ahead > 0 {
-            if state.held == 0 {
-                state.gap_since = now;
-                self.waiting.push(index as u16);
+        let packet = pool.copy(packet);
+        let packets = if ordered {
+            if !self.waiting.contains(index) {
+                self.waiting.set(index, Some(now));
             }
-            state.held += 1;
-            self.held += 1;
-            state.waiting[ahead] = Place::Held(pool.copy(packet), now);
+            self.store.add(packet, now)
         } else {
-            state.waiting[ahead] = Place::Done;
-            self.out.push_back(pool.copy(packet));
-        }
-        if ahead == 0 {
-            self.flush(index);
-        }
-        if self.held * CAPACITY > self.limit {
-            self.relieve();
-        }
+            self.out.push_back(packet);
+            List::EMPTY
+        };
+        self.add(index, number, number + 1, packets);
     }
 
-    /// The sender will never send `count` numbers from `first` on.
+    /// The sender will never send `count` numbers from `first` on; at most [`SKIP_MAX`] count.
     pub fn skip(&mut self, flow: u16, first: u32, count: u16) {
         let index = usize::from(flow) % FLOWS;
         let state = self.flows.at(index);
-        for n in 0..u32::from(count) {
-            let Some(number) = state.expand(first.wrapping_add(n)) else { return };
-            let Some(ahead) = number.checked_sub(state.next) else { continue };
-            if ahead >= AHEAD_MAX {
-                return;
-            }
-            let ahead = ahead as usize;
-            while state.waiting.len() <= ahead {
-                state.waiting.push_back(Place::Missing);
-            }
-            if matches!(state.waiting[ahead], Place::Missing) {
-                state.waiting[ahead] = Place::Done;
-            }
+        let Some(first) = state.expand(first) else { return };
+        let end = first + u64::from(count.min(SKIP_MAX));
+        let (start, end) = (first.max(state.next), end.min(state.next + AHEAD_MAX));
+        if start < end {
+            self.add(index, start, end, List::EMPTY);
+            self.flush(index);
         }
-        self.flush(index);
     }
 
-    /// Delivers what has become deliverable in a flow and forgets the flow when nothing waits.
+    /// Numbers of a flow are known from here on. Sees to the bounds.
+    fn add(&mut self, index: usize, start: u64, end: u64, packets: List) {
+        let state = self.flows.at(index);
+        let runs = state.runs();
+        state.add(&mut self.store, start, end, packets);
+        self.runs = self.runs + state.runs() - runs;
+        if state.runs() > RUNS_MAX || self.runs > RUNS_ALL_MAX {
+            self.release(index);
+        }
+        while self.held_bytes() > self.limit
+            && let Some((_, oldest)) = self.waiting.first()
+        {
+            self.release(oldest);
+        }
+    }
+
+    /// Delivers what has become deliverable in a flow.
     fn flush(&mut self, index: usize) {
         let state = self.flows.at(index);
-        let held = state.held;
-        state.advance(&mut self.out);
-        self.held -= held - state.held;
-        if state.held < held {
-            if let Some(at) = state.first_held() {
-                // The next gap is as old as the packet behind it.
-                state.gap_since = at;
-            } else {
-                self.waiting.retain(|&i| usize::from(i) != index);
-            }
+        let (runs, held) = (state.runs(), self.store.count());
+        state.advance(&mut self.store, &mut self.out);
+        self.runs = self.runs + state.runs() - runs;
+        if self.store.count() < held {
+            // The next gap is as old as the packet behind it.
+            let since = self.store.first_at(state.first_waiting());
+            self.waiting.set(index, since);
         }
     }
 
     /// The flow has moved on by more than can be waited for: begin anew behind `number`.
     fn jump(&mut self, index: usize, number: u64) {
+        while !self.flows.at(index).is_in_order() {
+            self.release(index);
+        }
         let state = self.flows.at(index);
-        while !state.waiting.is_empty() {
-            if state.skip_gap() > 0 {
-                self.released_late += 1;
-            }
-            let held = state.held;
-            state.advance(&mut self.out);
-            self.held -= held - state.held;
-        }
-        state.seen = [0; (REMEMBERED / 32) as usize];
-        state.next = number + 1;
+        state.begin_anew(number + 1);
         state.mark(number, true);
-        self.waiting.retain(|&i| usize::from(i) != index);
     }
 
-    /// Memory is short: gives up the oldest gap.
-    fn relieve(&mut self) {
-        let oldest = self
-            .waiting
-            .iter()
-            .copied()
-            .min_by_key(|&i| self.flows.get(usize::from(i)).map_or(Time::FAR, |f| f.gap_since));
-        if let Some(index) = oldest {
-            self.release(usize::from(index));
-        }
-    }
-
+    /// Gives up the first gap of a flow.
     fn release(&mut self, index: usize) {
-        if self.flows.at(index).skip_gap() > 0 {
+        if self.flows.at(index).skip_gap() {
             self.released_late += 1;
         }
         self.flush(index);
@@ -303,31 +218,15 @@ impl Resequencer {
 
     /// When a gap has been waited for long enough; [`Time::FAR`] when nothing waits.
     pub fn due(&self) -> Time {
-        self.waiting
-            .iter()
-            .filter_map(|&i| self.flows.get(usize::from(i)))
-            .map(|f| f.gap_since + self.hold_us)
-            .min()
-            .unwrap_or(Time::FAR)
+        self.waiting.first().map_or(Time::FAR, |(since, _)| since + self.hold_us)
     }
 
     /// Gives up the gaps that have been waited for long enough.
     pub fn handle_timeout(&mut self, now: Time) {
-        let mut i = 0;
-        while i < self.waiting.len() {
-            let index = usize::from(self.waiting[i]);
-            let due = self.flows.get(index).is_some_and(|f| f.gap_since + self.hold_us <= now);
-            if due {
-                self.release(index);
-                // A flow that still waits has a younger gap now, which may be due as well.
-                if self.waiting.get(i).is_some_and(|&w| usize::from(w) != index) {
-                    continue;
-                }
-                if self.flows.get(index).is_some_and(|f| f.gap_since + self.hold_us <= now) {
-                    continue;
-                }
-            }
-            i += 1;
+        while let Some((since, index)) = self.waiting.first()
+            && since + self.hold_us <= now
+        {
+            self.release(index);
         }
     }
 }
@@ -429,6 +328,40 @@ mod tests {
     }
 
     #[test]
+    fn gaps_are_bounded_in_a_flow_and_over_all() {
+        let mut r = Rig::new();
+        for s in 1..=2 * RUNS_MAX as u32 {
+            r.push(0, 2 * s, true);
+        }
+        assert_eq!(r.out().len(), RUNS_MAX, "the first gaps were given up");
+        assert_eq!(r.0.held_bytes(), RUNS_MAX * (CAPACITY + size_of::<Run>()));
+        for flow in 0..FLOWS as u16 {
+            (1..50).for_each(|n| r.0.skip(flow, 30 * n, 5));
+        }
+        assert!(r.0.runs <= RUNS_ALL_MAX, "{}", r.0.runs);
+        let known = r.0.flows.iter().map(|(_, flow)| flow.runs()).sum::<usize>();
+        assert_eq!(r.0.runs, known);
+    }
+
+    #[test]
+    fn skips_reach_over_what_is_there() {
+        let mut r = Rig::new();
+        for s in [5, 9, 10, 20] {
+            r.push(0, s, true);
+        }
+        r.0.skip(3, 2, 15);
+        assert!(r.out().is_empty());
+        assert_eq!(r.0.runs, 2, "2 to 16 and 20");
+        r.0.skip(3, 0, 2);
+        assert_eq!(r.out(), [5, 9, 10]);
+        r.push(0, 7, true);
+        assert!(r.out().is_empty(), "it was said never to come");
+        r.0.skip(3, 17, u16::MAX);
+        assert_eq!(r.out(), [20]);
+        assert_eq!(r.0.flows.at(3).next, 17 + u64::from(SKIP_MAX));
+    }
+
+    #[test]
     fn a_far_jump_begins_anew() {
         let mut r = Rig::new();
         r.push(0, 1, true);
@@ -456,7 +389,8 @@ mod tests {
         fn nothing_comes_twice_whatever_happens(
             steps in prop::collection::vec((0u32..300, any::<bool>(), 0u8..10), 1..300),
         ) {
-            let mut r = Rig::new();
+            // The oldest gap of ten packets is given up.
+            let mut r = Rig(Resequencer::new(10 * CAPACITY, 100_000), Pool::new(8));
             let mut seen = std::collections::BTreeSet::new();
             for (i, (s, ordered, what)) in steps.into_iter().enumerate() {
                 let now = i as u64 * 10_000;
@@ -468,9 +402,11 @@ mod tests {
                 for got in r.out() {
                     prop_assert!(seen.insert(got), "{} came twice", got);
                 }
+                prop_assert!(r.0.held_bytes() <= 10 * CAPACITY);
+                prop_assert_eq!(r.0.runs, r.0.flows.at(3).runs());
             }
             r.0.handle_timeout(Time::FAR);
-            prop_assert_eq!(r.0.held_bytes(), 0);
+            prop_assert_eq!(r.0.store.count(), 0);
             prop_assert_eq!(r.0.due(), Time::FAR);
         }
     }
