@@ -6,7 +6,7 @@ use crate::dataplane::{PathFault, Report};
 use crate::endpoint::{self, PeerSnapshot, PeerState, Udp, Via};
 use crate::engine;
 use crate::status::history::Rates;
-use crate::status::refusal::refusal;
+use crate::status::refusal::{breach, refusal};
 use crate::status::{self, Bond, LastError, Path, PathError, Peer, Reason};
 use crate::time::SEC;
 use crate::wire::PathId;
@@ -82,10 +82,18 @@ fn speed_test(test: &engine::SpeedTestSnapshot, wans: &Wans) -> status::SpeedTes
     }
 }
 
-/// Why the peer's handshakes are refused, while it is not connected.
+/// For how long it is shown that a connection was ended for false acknowledgements: the next one comes
+/// within seconds, microseconds.
+const BREACH_SHOWN_US: u64 = 600 * SEC;
+
+/// Why the peer's handshakes are refused, while it is not connected, or its connection was ended.
 fn refused(snapshot: &PeerSnapshot, report: &Report) -> Option<LastError> {
-    let (at, why) = snapshot.refused.filter(|_| snapshot.state != PeerState::Up)?;
-    Some(refusal(why, report.now.since(at) / SEC))
+    let since = |at| report.now.since(at);
+    if let Some((at, why)) = snapshot.refused.filter(|_| snapshot.state != PeerState::Up) {
+        return Some(refusal(why, since(at) / SEC));
+    }
+    let (at, whose) = snapshot.breach.filter(|&(at, _)| since(at) < BREACH_SHOWN_US)?;
+    Some(breach(whose, since(at) / SEC))
 }
 
 /// A capacity as it is shown: what is carried now is not above it.

@@ -27,7 +27,7 @@ use crate::engine::{self, SpeedTestPlan};
 use crate::findings::overlap::overlaps;
 use crate::findings::read::forwarding;
 use crate::status::history::{Rates, SERIES_MAX};
-use crate::status::refusal::refusal;
+use crate::status::refusal::{breach, refusal};
 use crate::status::{self, Change, LastError, Peer, Problem, Problems, State, Status};
 use crate::time::{SEC, Time};
 use litemap::LiteMap;
@@ -339,6 +339,11 @@ impl Tunnel {
             }
             endpoint::Event::Refused(why) => {
                 let LastError { words, remedy, .. } = refusal(why, 0);
+                log::warn!("{}: {words}; {remedy}", peer.name);
+                None
+            }
+            endpoint::Event::Broken(whose) => {
+                let LastError { words, remedy, .. } = breach(whose, 0);
                 log::warn!("{}: {words}; {remedy}", peer.name);
                 None
             }

@@ -23,6 +23,7 @@ mod allocator;
 #[allow(dead_code, reason = "shared with the other tests")]
 mod lab;
 
+mod acknowledgements;
 mod memory;
 mod served;
 mod villain;

@@ -4,7 +4,7 @@ use crate::villain::{Knock, Villain};
 use onebox::buffer::Pool;
 use onebox::crypto::keys::{PresharedKey, PrivateKey};
 use onebox::endpoint::{
-    Endpoint, PeerSettings, Settings, Snapshot, SocketId, TransmitBatch, Udp, Via,
+    Endpoint, Event, PeerSettings, Settings, Snapshot, SocketId, TransmitBatch, Udp, Via,
 };
 use onebox::engine::{self, Side};
 use onebox::time::{SEC, Time};
@@ -40,6 +40,8 @@ pub struct Server {
     batch: TransmitBatch,
     /// Inner packets that were delivered.
     pub delivered: u64,
+    /// Words for the owner.
+    pub events: Vec<Event>,
     /// Datagrams that were sent, and to whom.
     pub sent: Vec<(Via, Vec<u8>)>,
     knocks: u64,
@@ -69,7 +71,16 @@ impl Server {
             endpoint.add_peer(now, peer).unwrap();
         }
         let (pool, batch) = (Pool::new(64), TransmitBatch::new());
-        Server { now, endpoint, pool, batch, delivered: 0, sent: Vec::new(), knocks: 0 }
+        Server {
+            now,
+            endpoint,
+            pool,
+            batch,
+            delivered: 0,
+            events: Vec::new(),
+            sent: Vec::new(),
+            knocks: 0,
+        }
     }
 
     /// A peer with these keys.
@@ -84,6 +95,20 @@ impl Server {
         knock.finish(&response.1).unwrap()
     }
 
+    /// A packet of UDP for a peer comes from the server's device.
+    pub fn push(&mut self, number: u8, len: usize) {
+        let mut packet = self.pool.take();
+        packet.set_len(len);
+        let bytes = packet.bytes_mut();
+        bytes.fill(0);
+        bytes[0] = 0x45;
+        bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        (bytes[8], bytes[9]) = (64, 17);
+        bytes[12..16].copy_from_slice(&[192, 0, 2, 1]);
+        bytes[16..20].copy_from_slice(&[10, 0, 0, number]);
+        self.endpoint.push_packet(self.now, &mut self.pool, packet);
+    }
+
     /// A datagram arrives.
     pub fn take(&mut self, number: u8, mut datagram: Vec<u8>) {
         self.endpoint.handle_datagram(self.now, &mut self.pool, from(number), &mut datagram);
@@ -91,7 +116,7 @@ impl Server {
 
     /// Everything that is to be done now.
     pub fn settle(&mut self) {
-        let Server { now, endpoint, pool, batch, delivered, sent, .. } = self;
+        let Server { now, endpoint, pool, batch, delivered, events, sent, .. } = self;
         while endpoint.poll_transmit(*now, pool, batch) {
             for datagram in batch.datagrams() {
                 sent.push((datagram.via, batch.bytes()[datagram.range.clone()].to_vec()));
@@ -101,7 +126,7 @@ impl Server {
             *delivered += 1;
             pool.give(packet);
         }
-        while endpoint.poll_event().is_some() {}
+        events.extend(std::iter::from_fn(|| endpoint.poll_event()).map(|(_, event)| event));
     }
 
     /// Time passes.

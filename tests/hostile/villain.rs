@@ -3,7 +3,7 @@
 use onebox::crypto::handshake::{Established, INIT_LEN, Initiator};
 use onebox::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use onebox::crypto::packet::PacketNumbers;
-use onebox::wire::frame::{Frame, PacketHead};
+use onebox::wire::frame::PacketHead;
 use onebox::wire::header::{self, DataHeader};
 use onebox::wire::{PATHS_MAX, PathId, TAG_LEN, Writer};
 
@@ -74,12 +74,6 @@ pub fn frames(mut next: impl FnMut(&mut Writer<'_>) -> bool) -> Vec<u8> {
     let len = writer.len();
     out.truncate(len);
     out
-}
-
-/// One frame.
-pub fn frame(frame: &Frame<'_>) -> Vec<u8> {
-    let mut once = Some(frame);
-    frames(|w| once.take().is_some_and(|frame| frame.write(w)))
 }
 
 /// A packet of few bytes that goes on to nobody.

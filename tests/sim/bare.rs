@@ -94,6 +94,7 @@ impl Bare {
 
     fn read_events(&mut self, came_from: Option<u16>) {
         while let Some(event) = self.engine.poll_event() {
+            assert!(event != Event::PeerLied, "{:?} takes the other for a liar", self.side);
             if let (Event::Answered(id, _), Some(port)) = (event, came_from) {
                 self.ports[id.index()].0 = port;
             }

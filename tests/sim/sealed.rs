@@ -172,6 +172,7 @@ impl Node for Sealed {
             }
         }
         while let Some((_, event)) = self.endpoint.poll_event() {
+            assert!(!matches!(event, Event::Broken(_)), "one end takes the other for a liar");
             if let Event::Mtu(mtu) = event {
                 self.mtu = mtu;
             }

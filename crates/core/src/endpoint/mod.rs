@@ -151,6 +151,15 @@ impl PeerState {
     }
 }
 
+/// Who has acknowledged what was never sent, for which a connection was ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Breach {
+    /// The peer, as this end has seen.
+    Theirs,
+    /// This end, as the peer says.
+    Ours,
+}
+
 /// A change worth telling.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -162,6 +171,8 @@ pub enum Event {
     AddressChanged(PathId, Via),
     /// A handshake of the peer's was refused; told once a minute at most.
     Refused(Drop),
+    /// The connection was ended for false acknowledgements; told once a minute at most.
+    Broken(Breach),
     /// The tunnel's MTU toward this peer should be this.
     Mtu(u16),
 }

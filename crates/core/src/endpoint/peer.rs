@@ -22,7 +22,7 @@ use super::directory::Indices;
 use super::drops::{Drop, Drops};
 use super::session::{LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
 use super::via::Via;
-use super::{Event, PeerId, PeerState};
+use super::{Breach, Event, PeerId, PeerState};
 use crate::buffer::Pool;
 use crate::crypto::cookie::{Cookie, SECRET_US};
 use crate::crypto::guard::InitGuard;
@@ -135,6 +135,10 @@ pub(super) struct Peer {
     pub refused: Option<(Time, Drop)>,
     /// When that was told last.
     refused_told: Option<Time>,
+    /// When a connection ended last for false acknowledgements, and whose.
+    pub breach: Option<(Time, Breach)>,
+    /// When that was told last.
+    breach_told: Option<Time>,
     /// Something authentic has come in this connection. A RESPONSE alone shows only that somebody was
     /// there when it was sent.
     pub alive: bool,
@@ -182,6 +186,8 @@ impl Peer {
             handshake: None,
             refused: None,
             refused_told: None,
+            breach: None,
+            breach_told: None,
             alive: false,
             silent: false,
             told,
@@ -306,6 +312,16 @@ impl Peer {
         }
     }
 
+    /// The connection ends as one side has acknowledged what was never sent. Who loses it has to know
+    /// why, and not be told of each.
+    fn broken(&mut self, now: Time, whose: Breach, events: &mut VecDeque<(PeerId, Event)>) {
+        self.breach = Some((now, whose));
+        if self.breach_told.is_none_or(|at| now.since(at) >= REFUSED_GAP_US) {
+            self.breach_told = Some(now);
+            push(events, self.id, Event::Broken(whose));
+        }
+    }
+
     /// A datagram under the current session has been opened: the responder has it as well, so
     /// the next handshake can wait until the session grows old.
     pub fn confirm(&mut self, now: Time, dice: &mut Dice) {
@@ -350,7 +366,16 @@ impl Peer {
                     self.silent = true;
                     self.attempts.begin(now, Cause::Silent);
                 }
-                engine::Event::PeerClosed => closed = true,
+                engine::Event::PeerClosed(reason) => {
+                    closed = true;
+                    if reason == engine::CLOSE_LIE {
+                        self.broken(now, Breach::Ours, events);
+                    }
+                }
+                engine::Event::PeerLied => {
+                    closed = true;
+                    self.broken(now, Breach::Theirs, events);
+                }
                 engine::Event::Mtu(mtu) => push(events, self.id, Event::Mtu(mtu)),
             }
         }

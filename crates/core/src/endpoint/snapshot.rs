@@ -3,7 +3,7 @@
 use super::drops::{Drop, Drops};
 use super::peer::Peer;
 use super::via::Via;
-use super::{Endpoint, PeerId, PeerState};
+use super::{Breach, Endpoint, PeerId, PeerState};
 use crate::crypto::keys::PublicKey;
 use crate::engine;
 use crate::time::Time;
@@ -33,6 +33,8 @@ pub struct PeerSnapshot {
     pub heard: Option<Time>,
     /// When and why a handshake of the peer's was refused last, since there was a session.
     pub refused: Option<(Time, Drop)>,
+    /// When a connection ended last for false acknowledgements, and whose.
+    pub breach: Option<(Time, Breach)>,
     /// Bytes of inner packets from it.
     pub rx_bytes: u64,
     /// Bytes of inner packets to it.
@@ -144,6 +146,7 @@ impl Peer {
             handshake: self.handshake,
             heard: self.heard,
             refused: self.refused,
+            breach: self.breach,
             rx_bytes: self.rx_bytes,
             tx_bytes: self.tx_bytes,
             paths: paths.collect(),

@@ -69,6 +69,8 @@ const SECRETS: &str = "onebox v1 engine secrets";
 const BUSY_US: u64 = 2 * SEC;
 /// Hold that a receiver uses until the sender has said one.
 const HOLD_FIRST_US: u64 = 200 * MS;
+/// Reason of a CLOSE frame: its receiver has acknowledged what was never sent.
+pub const CLOSE_LIE: u8 = 2;
 /// Events that wait to be read when another path changes its state: older ones are dropped.
 const EVENTS_MAX: usize = 64;
 
@@ -112,8 +114,11 @@ pub enum Event {
     PathChanged(PathId, PathState),
     /// All paths are suspect or down: the peer may have restarted.
     PeerSilent,
-    /// The peer has said good-bye.
-    PeerClosed,
+    /// The peer has said good-bye, with the reason of its frame.
+    PeerClosed(u8),
+    /// The peer has acknowledged what was never sent, and has been told: nothing is to be had from
+    /// this engine any more.
+    PeerLied,
     /// The tunnel's MTU should be this.
     Mtu(u16),
 }
@@ -130,6 +135,8 @@ pub struct Engine {
     queue: Queue,
     unacked: Unacked,
     resequencer: Resequencer,
+    /// Datagrams until a number is skipped, of each path.
+    until_skip: [u16; PATHS_MAX],
     events: VecDeque<Event>,
     /// For what the peer must not guess.
     secrets: SecretRng,
@@ -149,6 +156,11 @@ pub struct Engine {
     /// When the paths were last judged.
     judged_at: Time,
     closing: Option<u8>,
+    /// The peer has acknowledged what was never sent: nothing of it counts any more.
+    lied_to: bool,
+    /// A ping that shows, when it is answered, that the acknowledgements beside it have been heard:
+    /// when it was sent, on which path, and what it says.
+    asked: Option<(Time, PathId, u32)>,
     /// When a path last fell out of use.
     path_lost_at: Option<Time>,
     /// The peer's clock.
@@ -193,6 +205,7 @@ impl Engine {
             unacked: Unacked::new(2 * quarter),
             resequencer: Resequencer::new(quarter, HOLD_FIRST_US.min(settings.hold_max_us)),
             events: VecDeque::new(),
+            until_skip: [0; PATHS_MAX],
             secrets: SecretRng::new(blake3::derive_key(SECRETS, &settings.seed.to_le_bytes())),
             last_used: None,
             shrunk_for: None,
@@ -204,6 +217,8 @@ impl Engine {
             hold_at: Time::ZERO,
             judged_at: now,
             closing: None,
+            lied_to: false,
+            asked: None,
             path_lost_at: None,
             clock: path::rtt::PeerClock::default(),
             last_reported: 0,

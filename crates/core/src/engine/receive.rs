@@ -1,12 +1,13 @@
 //! Frames from the peer.
 
 use super::path::exclusion::Exclusion;
+use super::path::sent::Sent;
 use super::path::{PONGS_MAX, PeerReport, RESPONDS_MAX};
-use super::{Engine, Event, Mode, Reason};
+use super::{CLOSE_LIE, Engine, Event, Mode, Reason};
 use crate::buffer::Pool;
 use crate::time::{MS, Time};
 use crate::wire::frame::{Ack, Frame, Frames};
-use crate::wire::{Malformed, PathId};
+use crate::wire::{Malformed, PathId, header};
 
 /// Round trips above this are not believed.
 const RTT_MAX_US: u32 = 30_000_000;
@@ -28,6 +29,9 @@ impl Engine {
         payload: &[u8],
         wire_len: usize,
     ) -> Result<(), Malformed> {
+        if self.lied_to {
+            return Ok(());
+        }
         let Some(rebuilt) = self.path(path).map(|p| p.rebuild.has(number)) else { return Ok(()) };
         let mut elicits_ack = false;
         let mut result = Ok(());
@@ -119,7 +123,7 @@ impl Engine {
                 self.resequencer.set_limit(self.held_max());
                 self.resequencer.skip(flow, first, count);
             }
-            Frame::Close { .. } => self.handle_close(now),
+            Frame::Close { reason } => self.handle_close(now, reason),
             Frame::Load { id, paths, ms, kbytes } => self.handle_load(now, id, paths, ms, kbytes),
             Frame::LoadState { id, state, wait_s } => {
                 if let Some(test) = &mut self.speed_test {
@@ -133,12 +137,19 @@ impl Engine {
     }
 
     fn handle_ack(&mut self, now: Time, pool: &mut Pool, ack: &Ack) {
-        let Engine { paths, unacked, clock, last_reported, .. } = self;
-        let arrived = clock.expand(now, ack.arrived);
-        *last_reported = (*last_reported).max(arrived + u64::from(ack.delay_us));
+        let Engine { paths, unacked, clock, last_reported, numbers, .. } = self;
         let place = paths.get_mut(ack.path.index());
         let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
-        let outcome = path.on_ack(now, ack, arrived, |sent| unacked.on_acked(sent, pool));
+        let newest = numbers[ack.path.index()].upcoming().checked_sub(1);
+        let largest = newest.map(|newest| header::expand(ack.largest_low, newest));
+        let (Some(newest), Some(largest)) = (newest, largest) else { return self.end_lie() };
+        if !path.sent.were_sent(newest, ack.ranges.descending(largest)) {
+            return self.end_lie();
+        }
+        let arrived = clock.expand(now, ack.arrived);
+        *last_reported = (*last_reported).max(arrived + u64::from(ack.delay_us));
+        let each = |sent: &Sent| unacked.on_acked(sent, pool);
+        let outcome = path.on_ack(now, ack, largest, clock, arrived, each);
         if outcome.acked == 0 {
             return;
         }
@@ -151,7 +162,18 @@ impl Engine {
         }
     }
 
+    /// The peer has acknowledged what was never sent, to be sent more than it can take or to have
+    /// others' lines filled (RFC 9000 §21.4): tells it, and ends.
+    fn end_lie(&mut self) {
+        self.lied_to = true;
+        self.closing = Some(CLOSE_LIE);
+    }
+
     fn handle_pong(&mut self, now: Time, id: PathId, echo: u32) {
+        if self.asked.is_some_and(|(_, by, stamp)| (by, stamp) == (id, echo)) {
+            self.asked = None;
+            self.paths.iter_mut().flatten().for_each(|path| path.received.heard());
+        }
         let Some(path) = self.path_mut(id) else { return };
         let sample = (now.0 as u32).wrapping_sub(echo);
         if sample <= RTT_MAX_US {
@@ -203,10 +225,10 @@ impl Engine {
         });
     }
 
-    fn handle_close(&mut self, now: Time) {
+    fn handle_close(&mut self, now: Time, reason: u8) {
         for id in self.paths().map(|p| p.id).collect::<Vec<_>>() {
             self.path_lost(now, id, Reason::PeerClosed);
         }
-        self.events.push_back(Event::PeerClosed);
+        self.events.push_back(Event::PeerClosed(reason));
     }
 }

@@ -28,7 +28,8 @@ impl Side {
 /// What an engine is given once.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Seed of the engine's own small decisions: flow hash, jitter of timers.
+    /// Seed of the flow hash and, by a function of one way, of what the peer must not foresee: secret,
+    /// and another one for each connection.
     pub seed: u64,
     /// Longest time that a packet may wait for its predecessors, microseconds, whatever the paths'
     /// delays would ask for.

@@ -2,9 +2,10 @@
 
 use super::path::sent::{CONTENT_MAX, NONE};
 use super::path::{self, CHALLENGES_MAX, Challenge};
-use super::{Engine, Mode, Target, Transmit};
+use super::{Engine, Event, Mode, Target, Transmit};
 use crate::buffer::Pool;
-use crate::time::{MS, Time};
+use crate::crypto::packet::PacketNumber;
+use crate::time::{MS, SEC, Time};
 use crate::wire::frame::{self, Frame};
 use crate::wire::{OVERHEAD, PathId, Writer};
 
@@ -26,6 +27,11 @@ const CONTROL_MAX: usize = path::mtu::BASE as usize - 48 - OVERHEAD;
 const SKIP_ROOM: usize = 64;
 /// Such notes in a datagram at most: with reports on all paths there are fewer frames than count.
 const SKIPS_MAX: usize = 16;
+/// Datagrams from one skipped packet number to the next, at least and at most.
+const LEFT_OUT_MIN: u16 = 64;
+const LEFT_OUT_MAX: u16 = 512;
+/// How long a ping may take to show what the peer has heard, microseconds.
+const ASKED_US: u64 = 2 * SEC;
 /// The hold is reported anew when it has changed by more than one part in this many.
 const HOLD_CHANGE: u64 = 4;
 
@@ -38,6 +44,9 @@ impl Engine {
         pool: &mut Pool,
         out: &mut [u8],
     ) -> Option<Transmit> {
+        if self.lied_to && self.closing.is_none() {
+            return None;
+        }
         let transmit = self
             .transmit_control(now, out)
             .or_else(|| self.transmit_repair(now, out))
@@ -51,6 +60,11 @@ impl Engine {
 
     fn transmit_control(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         if let Some(reason) = self.closing {
+            if self.lied_to {
+                // Whatever becomes of the word for it.
+                self.closing = None;
+                self.events.push_back(Event::PeerLied);
+            }
             let best = self.best_path(now)?;
             self.closing = None;
             let mut w = control(out);
@@ -170,6 +184,13 @@ impl Engine {
         if !ping && !ack && !pong {
             return None;
         }
+        let stamp = if ping { path.stamp(now) } else { 0 };
+        // Another one is not asked for before this one had time to be answered.
+        let asks = ping && self.asked.is_none_or(|(at, ..)| now.since(at) > ASKED_US);
+        if asks {
+            self.paths.iter_mut().flatten().for_each(|path| path.received.begin_asking());
+        }
+        let path = self.path_mut(id)?;
         let mut w = control(out);
         for echo in path.pongs.drain(..) {
             Frame::Pong { echo }.write(&mut w);
@@ -177,7 +198,7 @@ impl Engine {
         if ping {
             path.last_ping = now;
             path.ping_now = false;
-            Frame::Ping { sent: path.stamp(now) }.write(&mut w);
+            Frame::Ping { sent: stamp }.write(&mut w);
             if let Some(address) = path.observed.due()
                 && (Frame::ObservedAddress { address }).write(&mut w)
             {
@@ -192,6 +213,10 @@ impl Engine {
         }
         self.write_acks(now, carrier, &mut w);
         self.write_skips(&mut w);
+        if asks {
+            self.asked = Some((now, carrier, stamp));
+            self.paths.iter_mut().flatten().for_each(|path| path.received.ask());
+        }
         let len = w.len();
         self.finish(now, carrier, len, ping, NOTHING, Target::Current)
     }
@@ -202,12 +227,13 @@ impl Engine {
             self.write_ack(now, id, w);
         }
         for index in 0..self.paths.len() {
-            if let Some(other) = &self.paths[index]
+            if let Some(other) = &mut self.paths[index]
                 && index != id.index()
                 && other.received.heard_within(now, ALSO_US)
                 && let Some(ack) = other.received.ack(now, other.id)
+                && Frame::Ack(ack).write(w)
             {
-                Frame::Ack(ack).write(w);
+                other.received.tell();
             }
         }
     }
@@ -218,6 +244,7 @@ impl Engine {
             && Frame::Ack(ack).write(w)
         {
             path.received.acked();
+            path.received.tell();
         }
     }
 
@@ -306,6 +333,30 @@ impl Engine {
             .clamp(HOLD_MIN_US, self.settings.hold_max_us)
     }
 
+    /// The next packet number of a path. Now and then one is left out that nobody can foresee: whoever
+    /// acknowledges what has not arrived will acknowledge it (RFC 9000 §21.4).
+    fn next_number(&mut self, now: Time, id: PathId) -> Option<PacketNumber> {
+        let numbers = self.numbers.get_mut(id.index())?;
+        let until = &mut self.until_skip[id.index()];
+        match until.checked_sub(1) {
+            Some(left) => *until = left,
+            None => {
+                let range = u64::from(LEFT_OUT_MAX - LEFT_OUT_MIN) + 1;
+                *until = LEFT_OUT_MIN + (self.secrets.next_u64() % range) as u16 - 1;
+                // None before the first one.
+                if numbers.upcoming() > 0 {
+                    let skipped = numbers.take()?;
+                    if let Some(path) =
+                        self.paths.get_mut(id.index()).and_then(|p| p.as_deref_mut())
+                    {
+                        path.sent.skip(now, skipped.value());
+                    }
+                }
+            }
+        }
+        self.numbers.get_mut(id.index())?.take()
+    }
+
     /// Accounts for a datagram whose frames have been written.
     pub(super) fn finish(
         &mut self,
@@ -317,7 +368,7 @@ impl Engine {
         target: Target,
     ) -> Option<Transmit> {
         // After 2^60 packets there are none left: the path falls silent rather than use one twice.
-        let number = self.numbers.get_mut(id.index())?.take()?;
+        let number = self.next_number(now, id)?;
         if let Some(path) = self.path_mut(id) {
             let wire_len = (len + OVERHEAD) as u64 + u64::from(path.settings.ip_overhead);
             // Only a path in use keeps accounts: what is sent to prove a path is not data.

@@ -118,7 +118,8 @@ pub enum Frame<'a> {
     },
     /// The sender goes away.
     Close {
-        /// 0: it is stopping; 1, which we do not send: it was told to reconnect.
+        /// 0: it is stopping; 1, which we do not send: it was told to reconnect; 2: the receiver has
+        /// acknowledged what was never sent.
         reason: u8,
     },
     /// Asks the server to fill paths with padding for a while, for a speed test.

@@ -36,7 +36,7 @@ use pacing::Pacer;
 use parity::{Protect, Rebuild};
 use rate::Rate;
 use received::Received;
-use rtt::{Owd, Rtt};
+use rtt::{Owd, PeerClock, Rtt};
 use sent::{Outcome, Sent, SentLog};
 use state::Health;
 use std::collections::VecDeque;
@@ -371,17 +371,17 @@ impl Path {
         self.rx.add(now, wire_len, 0, 0);
     }
 
-    /// Applies an acknowledgement of this path, of which the newest datagram had arrived at
-    /// `arrived` on the peer's clock.
+    /// Applies an acknowledgement of this path, of which the newest datagram, `largest`, had arrived
+    /// at `arrived` on the peer's clock.
     pub fn on_ack(
         &mut self,
         now: Time,
         ack: &Ack,
-        arrived: u64,
+        largest: u64,
+        clock: &mut PeerClock,
+        mut arrived: u64,
         mut each: impl FnMut(&Sent),
     ) -> Outcome {
-        let near = self.sent.newest();
-        let largest = crate::wire::header::expand(ack.largest_low, near);
         let (count, mtu) = (&mut self.brown_out, &mut self.mtu);
         let outcome = self.sent.on_ack(ack.ranges.descending(largest), |sent| {
             count.acked(sent.time);
@@ -395,6 +395,7 @@ impl Path {
         self.probes = 0;
         let mut delay = self.owd.smoothed().unwrap_or(0);
         if let Some((sent, queue_us, unloaded)) = outcome.newest_sent {
+            arrived = clock.believe(now, sent, arrived);
             let sample = now.since(sent).saturating_sub(u64::from(ack.delay_us)).max(1);
             self.feedback.add(now, sample);
             delay = arrived as i64 - sent.0 as i64;

@@ -2,7 +2,8 @@
 //!
 //! An acknowledgement repeats the newest ranges, so that losing one loses nothing. It is due at
 //! once when a gap has become a loss (the sender should repair it now), otherwise after a short time or a
-//! number of datagrams, whichever is first (RFC 9000 §13.2).
+//! number of datagrams, whichever is first (RFC 9000 §13.2). What the peer is known to have heard is not
+//! repeated for ever (§13.2.4): it leaves gaps on purpose, and each would be told 32 times over.
 
 use crate::time::{MS, Time};
 use crate::wire::frame::{ACK_RANGES_MAX, Ack};
@@ -18,6 +19,10 @@ const ACK_EVERY: u32 = 64;
 /// Datagrams behind the one that shows a gap that make it a loss for the sender (RFC 9002 §6.1.1:
 /// three in all): then it hears at once.
 const PROOF: u64 = 2;
+
+/// Numbers below the highest that are told for as long as there is room: parity may rebuild what is
+/// missing among them.
+const NEAR: u64 = 64;
 
 /// The receiving side of a path.
 #[derive(Debug, Default)]
@@ -36,6 +41,10 @@ pub struct Received {
     proof: Option<u64>,
     /// When anything last arrived.
     last: Option<Time>,
+    /// The highest number that the newest acknowledgement told, and the one that is certain to have
+    /// been heard when a ping is answered.
+    told: Option<u64>,
+    asked: Option<u64>,
 }
 
 impl Received {
@@ -149,6 +158,33 @@ impl Received {
         })
     }
 
+    /// An acknowledgement has been written.
+    pub fn tell(&mut self) {
+        self.told = self.ranges.first().map(|&(_, high)| high);
+    }
+
+    /// A datagram is being written with a ping.
+    pub fn begin_asking(&mut self) {
+        self.told = None;
+    }
+
+    /// It is written: when it is answered, what it told has been heard.
+    pub fn ask(&mut self) {
+        self.asked = self.told;
+    }
+
+    /// It is answered: what it told need not be told again, but for a few numbers.
+    pub fn heard(&mut self) {
+        let Some(asked) = self.asked.take() else { return };
+        let newest = self.ranges.first().map_or(0, |&(_, high)| high);
+        while let [_, .., (_, high)] = self.ranges[..]
+            && high <= asked
+            && high + NEAR < newest
+        {
+            self.ranges.pop();
+        }
+    }
+
     /// The acknowledgement has been sent.
     pub fn acked(&mut self) {
         self.pending = 0;
@@ -187,6 +223,27 @@ mod tests {
             r.record(Time(n), n, true);
         }
         assert_eq!(r.due(), Time::ZERO);
+    }
+
+    #[test]
+    fn what_was_heard_is_not_told_again() {
+        let mut r = Received::default();
+        for n in (0..1000).filter(|n| n % 100 != 50) {
+            r.record(Time(n), n, true);
+        }
+        assert_eq!(r.ranges(), 11);
+        r.begin_asking();
+        r.ask();
+        r.heard();
+        assert_eq!(r.ranges(), 11, "nothing was told in that datagram");
+        r.begin_asking();
+        r.tell();
+        r.ask();
+        r.record(Time(1000), 1001, true);
+        r.heard();
+        assert_eq!(r.ranges, [(1001, 1001), (951, 999), (851, 949)]);
+        r.record(Time(1000), 50, true);
+        assert_eq!(r.ranges[3..], [(50, 50)], "news again");
     }
 
     proptest! {

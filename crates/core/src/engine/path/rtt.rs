@@ -215,23 +215,64 @@ impl Rtt {
     }
 }
 
-/// Restores the 32-bit microsecond clock of the peer to 64 bits. It wraps every 71 minutes; ours
-/// tells how far it has gone since it was seen last, so that a long silence does no harm. One for
-/// all paths: their delays are compared.
+/// How much the two clocks may drift apart: one part in so many.
+const DRIFT: u64 = 512;
+/// After so long at odds with ours the peer's clock has been set, or stood still, microseconds.
+const CLOCK_SET_US: u64 = SEC;
+
+/// The peer's clock, of which acknowledgements tell the low half, and how it stands to ours. The low
+/// half wraps every 71 minutes; ours tells how far it has gone since it was seen last, so that a long
+/// silence does no harm. One for all paths: their delays are compared.
+///
+/// What arrived did so after it was sent and before its acknowledgement came, on our clock: each
+/// acknowledgement bounds by how much the peer's clock is ahead, and what contradicts the others is
+/// not believed. So when a datagram arrived cannot be moved by more than a round trip, whatever the
+/// peer says.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PeerClock(Option<(u64, Time)>);
+pub struct PeerClock {
+    newest: Option<(u64, Time)>,
+    /// By how much it is ahead of ours, at least and at most, and when that was.
+    ahead: Option<(i64, i64, Time)>,
+    /// Since when acknowledgements have contradicted that.
+    odd_since: Option<Time>,
+}
 
 impl PeerClock {
     /// The full time of which `low` is the low half.
     pub fn expand(&mut self, now: Time, low: u32) -> u64 {
-        let full = match self.0 {
+        let full = match self.newest {
             None => u64::from(low) + (1 << 32),
             Some((seen, at)) => crate::wire::header::expand(low, seen + now.since(at)),
         };
-        if self.0.is_none_or(|(seen, _)| full > seen) {
-            self.0 = Some((full, now));
+        if self.newest.is_none_or(|(seen, _)| full > seen) {
+            self.newest = Some((full, now));
         }
         full
+    }
+
+    /// When something arrived that was `sent` then, as far as that can be true of what the peer says
+    /// now.
+    pub fn believe(&mut self, now: Time, sent: Time, arrived: u64) -> u64 {
+        let says = (arrived as i64 - now.0 as i64, arrived as i64 - sent.0 as i64);
+        let (least, most, since) = self.ahead.unwrap_or((says.0, says.1, now));
+        let drift = now.since(since) / DRIFT;
+        let (least, most) = (least - drift as i64, most + drift as i64);
+        let since = since + drift * DRIFT;
+        if says.1 >= least && says.0 <= most {
+            self.odd_since = None;
+            self.ahead = Some((least.max(says.0), most.min(says.1), since));
+            return arrived;
+        }
+        if now.since(*self.odd_since.get_or_insert(now)) >= CLOCK_SET_US {
+            *self = PeerClock {
+                newest: self.newest,
+                ahead: Some((says.0, says.1, now)),
+                odd_since: None,
+            };
+            return arrived;
+        }
+        self.ahead = Some((least, most, since));
+        (arrived as i64).clamp(sent.0 as i64 + least, now.0 as i64 + most).max(0) as u64
     }
 }
 

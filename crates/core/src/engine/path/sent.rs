@@ -14,6 +14,9 @@ const THRESHOLD_MAX: u64 = 128;
 /// Shortest time threshold (RFC 9002 §6.1.2, kGranularity).
 const GRANULARITY_US: u64 = MS;
 
+/// Skipped numbers that are remembered when the log has none any more.
+const SKIPPED_KEPT: usize = 16;
+
 /// How long a lost datagram is remembered when nothing is acknowledged.
 const KEEP_LOST_US: u64 = 3 * SEC;
 
@@ -61,6 +64,16 @@ pub struct Outcome {
     pub acked: u64,
 }
 
+/// Whether so many later datagrams have been sent that number `number` is lost when `largest` has
+/// arrived. Numbers that were skipped are none.
+fn is_behind(skipped: &VecDeque<u64>, number: u64, largest: u64, threshold: u64) -> bool {
+    if number + threshold > largest {
+        return false;
+    }
+    let later = skipped.iter().rev().take_while(|&&skip| skip > number);
+    number + threshold + later.filter(|&&skip| skip < largest).count() as u64 <= largest
+}
+
 /// The sending side's memory of a path.
 #[derive(Debug, Default)]
 pub struct SentLog {
@@ -74,6 +87,8 @@ pub struct SentLog {
     outstanding: u64,
     /// When the time threshold next expires.
     loss_time: Option<Time>,
+    /// Numbers that were never sent, of those that the log has and the last few before, ascending.
+    skipped: VecDeque<u64>,
     /// Counters since the beginning.
     pub packets_sent: u64,
     /// Datagrams given up as lost, without those acknowledged after all.
@@ -81,7 +96,8 @@ pub struct SentLog {
 }
 
 impl SentLog {
-    /// Notes datagram `number`; numbers come in order, without gaps.
+    /// Notes datagram `number`; numbers come in order, without gaps but those that [`skip`](Self::skip)
+    /// notes.
     #[allow(clippy::too_many_arguments)] // Each is a field of the entry.
     pub fn on_sent(
         &mut self,
@@ -114,6 +130,47 @@ impl SentLog {
         self.prune(now, KEEP_LOST_US);
     }
 
+    /// Number `number`, the next one, is not going to be sent: whoever acknowledges it lies. It is no
+    /// datagram, can neither arrive nor be lost, and nothing counts it.
+    pub fn skip(&mut self, now: Time, number: u64) {
+        if !self.log.is_empty() {
+            self.log.push_back(Sent {
+                time: now,
+                size: 0,
+                content: [NONE; CONTENT_MAX],
+                queue_us: 0,
+                unloaded: false,
+                elicits_ack: false,
+                state: Account::Acked,
+            });
+        }
+        let first = self.first;
+        while self.skipped.len() >= SKIPPED_KEPT && self.skipped.front().is_some_and(|&n| n < first)
+        {
+            self.skipped.pop_front();
+        }
+        self.skipped.push_back(number);
+    }
+
+    /// Whether ranges (descending, inclusive) have only numbers that were sent, of which the last was
+    /// `newest`.
+    pub fn were_sent(&self, newest: u64, ranges: impl Iterator<Item = (u64, u64)>) -> bool {
+        let skips = |low, high| {
+            let at = self.skipped.partition_point(|&number| number < low);
+            self.skipped.get(at).is_some_and(|&number| number <= high)
+        };
+        let oldest = self.skipped.front().copied().unwrap_or(u64::MAX);
+        for (low, high) in ranges {
+            if high > newest || skips(low, high) {
+                return false;
+            }
+            if low < oldest {
+                break;
+            }
+        }
+        true
+    }
+
     /// Bytes sent and neither acknowledged nor lost.
     pub fn in_flight(&self) -> u64 {
         self.in_flight
@@ -127,11 +184,6 @@ impl SentLog {
     /// Datagrams that are remembered.
     pub fn entries(&self) -> usize {
         self.log.len()
-    }
-
-    /// The number to which a 32-bit acknowledgement is nearest.
-    pub fn newest(&self) -> u64 {
-        (self.first + self.log.len() as u64).saturating_sub(1)
     }
 
     /// When the outstanding datagram was sent that `n` older ones precede.
@@ -203,7 +255,9 @@ impl SentLog {
                 continue;
             }
             let number = first + i as u64;
-            if number + threshold <= largest || now.since(entry.time) >= patience {
+            if is_behind(&self.skipped, number, largest, threshold)
+                || now.since(entry.time) >= patience
+            {
                 entry.state = Account::Lost;
                 self.in_flight -= u64::from(entry.size);
                 self.outstanding -= 1;
@@ -243,6 +297,7 @@ impl SentLog {
     /// Gives back memory that is not needed at present.
     pub fn shrink(&mut self) {
         self.log.shrink_to_fit();
+        self.skipped.shrink_to_fit();
     }
 
     /// Forgets what is accounted for; lost ones stay `keep_us`, to recognise a late
@@ -316,6 +371,41 @@ mod tests {
         assert_eq!(log.packets_lost, 0);
         log.on_ack([(6, 9)].into_iter(), |_| {});
         assert_eq!(log.detect_lost(Time(20_000), 40_000, |_| {}), 0, "4 later ones are fine now");
+    }
+
+    #[test]
+    fn a_skipped_number_is_no_datagram() {
+        let mut log = log(6);
+        log.skip(Time(6000), 6);
+        for number in 7..10 {
+            log.on_sent(Time(number * 1000), number, 100, true, [number as u32; 4], 0, true);
+        }
+        assert_eq!((log.in_flight(), log.packets_sent, log.outstanding()), (900, 9, 9));
+        log.on_ack([(7, 8), (0, 4)].into_iter(), |_| {});
+        assert_eq!(log.detect_lost(Time(9000), 40_000, |_| {}), 0, "two later ones, not three");
+        log.on_ack([(9, 9)].into_iter(), |_| {});
+        assert_eq!(log.detect_lost(Time(9000), 40_000, |_| {}), 100);
+        assert_eq!((log.packets_lost, log.in_flight()), (1, 0));
+    }
+
+    #[test]
+    fn who_acknowledges_what_was_not_sent_is_seen() {
+        let mut log = log(6);
+        log.skip(Time(6000), 6);
+        log.on_sent(Time(7000), 7, 100, true, [7; 4], 0, true);
+        let sent = |log: &SentLog, ranges: &[(u64, u64)]| log.were_sent(7, ranges.iter().copied());
+        for honest in [&[(7, 7), (0, 5)][..], &[(0, 5)], &[(7, 7), (3, 3)]] {
+            assert!(sent(&log, honest), "{honest:?}");
+        }
+        let lies = [&[(8, 8)][..], &[(6, 7)], &[(7, 7), (6, 6)], &[(0, 7)], &[(7, 9), (0, 5)]];
+        for lie in lies {
+            assert!(!sent(&log, lie), "{lie:?}");
+        }
+        // Also one by one, when all before it is done with.
+        log.on_ack([(7, 7), (0, 5)].into_iter(), |_| {});
+        log.detect_lost(Time(8000), 1000, |_| {});
+        assert_eq!(log.entries(), 1);
+        assert!(!sent(&log, &[(6, 6)]));
     }
 
     #[test]
