@@ -8,7 +8,7 @@
 
 use super::fallback::Fallback;
 use crate::config::Outage;
-use crate::endpoint::{PeerId, PeerState};
+use crate::endpoint::{PeerId, PeerState, Sparing};
 use crate::time::Time;
 use litemap::LiteMap;
 
@@ -23,6 +23,8 @@ pub struct Entry {
     pub fallback: Fallback,
     /// The MTU that its paths allow, once known.
     mtu: Option<u16>,
+    /// How often its state has been told in the log.
+    told: Sparing,
 }
 
 /// See the module.
@@ -45,6 +47,7 @@ impl Peers {
             state: PeerState::Connecting,
             fallback: Fallback::new(outage, now),
             mtu: None,
+            told: Sparing::new(now),
         };
         self.by_name.insert(name.to_owned(), id);
         self.entries.insert(id, entry);
@@ -119,6 +122,11 @@ impl Peers {
         let was = core::mem::replace(&mut entry.state, state);
         self.up -= usize::from(was == PeerState::Up);
         self.up += usize::from(state == PeerState::Up);
+    }
+
+    /// Whether a line of log may tell of a peer's state, and how many did not before it.
+    pub fn may_tell(&mut self, id: PeerId, now: Time) -> Option<u32> {
+        self.entries.get_mut(&id)?.told.tell(now)
     }
 
     /// The paths to a peer allow this MTU.

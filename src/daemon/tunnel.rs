@@ -307,7 +307,13 @@ impl Tunnel {
         let peer = self.peers.get(id)?;
         match event {
             endpoint::Event::State(state) => {
-                log::info!("{}: {}", peer.name, state.as_str());
+                let (name, word) = (peer.name.clone(), state.as_str());
+                match self.peers.may_tell(id, clock::now()) {
+                    Some(0) => log::info!("{name}: {word}"),
+                    Some(n) => log::info!("{name}: {word}; it has changed {n} times more"),
+                    None => {}
+                }
+                let peer = self.peers.get(id)?;
                 let change = Change::Peer { peer: peer.name.clone(), state: state.into() };
                 let up = state == PeerState::Up;
                 self.connected |= up;
@@ -332,6 +338,11 @@ impl Tunnel {
                 let why = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
                 log::info!("{}: {wan} is {state}{why}", peer.name);
                 Some(Change::path(peer.name.clone(), wan, device, state, reason))
+            }
+            endpoint::Event::PathRestless(path, left_out) => {
+                let wan = self.wans.names(path).0;
+                log::info!("{}: {wan} has changed {left_out} times more", peer.name);
+                None
             }
             endpoint::Event::AddressChanged(path, via) => {
                 log::debug!("{}: path {} leads to {}", peer.name, path.0, via.remote());

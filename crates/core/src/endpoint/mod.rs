@@ -43,6 +43,7 @@ mod peer;
 mod receive;
 mod session;
 mod snapshot;
+mod sparing;
 mod transmit;
 mod via;
 
@@ -56,6 +57,7 @@ pub use address::{AMPLIFICATION, CANDIDATES_MAX};
 pub use allowed_ips::{AllowedIps, PREFIXES_MAX};
 pub use drops::{Drop, Drops};
 pub use snapshot::{PathSnapshot, PeerSnapshot, Snapshot, Total};
+pub use sparing::Sparing;
 pub use transmit::{BATCH_BYTES, BATCH_DATAGRAMS, DATAGRAM_MAX, Datagram, TransmitBatch};
 pub use via::{SocketId, Udp, Via};
 
@@ -165,8 +167,11 @@ pub enum Breach {
 pub enum Event {
     /// The connection is in another state.
     State(PeerState),
-    /// A path is in another state.
+    /// A path is in another state. Of one that changes all the time not each is told, and the last one
+    /// within a second.
     PathChanged(PathId, PathState),
+    /// So many changes of a path were left out.
+    PathRestless(PathId, u32),
     /// The data of a path goes somewhere else.
     AddressChanged(PathId, Via),
     /// A handshake of the peer's was refused; told once a minute at most.
@@ -554,6 +559,9 @@ impl Endpoint {
         }
         if let (Some(engine), Some(_)) = (&mut peer.engine, peer.sessions.current()) {
             engine.handle_timeout(now, pool);
+        }
+        if peer.untold_due <= now {
+            peer.tell_untold(now, &mut self.events);
         }
         if peer.attempts.next() <= now {
             self.attempt(now, unix_us, id);

@@ -21,6 +21,7 @@ use super::budget::Budget;
 use super::directory::Indices;
 use super::drops::{Drop, Drops};
 use super::session::{LIFE_US, REKEY_AFTER_US, REKEY_JITTER_US, Sessions, Slot};
+use super::sparing::Sparing;
 use super::via::Via;
 use super::{Breach, Event, PeerId, PeerState};
 use crate::buffer::Pool;
@@ -145,6 +146,10 @@ pub(super) struct Peer {
     /// The engine hears nothing on any path.
     pub silent: bool,
     told: PeerState,
+    /// How often each path's state has been told, and the one that is yet to be.
+    telling: Vec<(Sparing, Option<PathState>)>,
+    /// When that may be.
+    pub untold_due: Time,
     pub rx_bytes: u64,
     pub tx_bytes: u64,
     pub wake: Time,
@@ -191,6 +196,8 @@ impl Peer {
             alive: false,
             silent: false,
             told,
+            telling: Vec::new(),
+            untold_due: Time::FAR,
             rx_bytes: 0,
             tx_bytes: 0,
             wake: Time::FAR,
@@ -360,7 +367,7 @@ impl Peer {
                             self.attempts.answered(now);
                         }
                     }
-                    push(events, self.id, Event::PathChanged(path, state));
+                    self.tell_path(now, path, state, events);
                 }
                 engine::Event::PeerSilent => {
                     self.silent = true;
@@ -437,6 +444,49 @@ impl Peer {
         self.cookies.iter().find(of_way).map(|(_, cookie, _)| *cookie)
     }
 
+    /// Tells the new state of a path, later if there was too much to tell of it lately.
+    fn tell_path(
+        &mut self,
+        now: Time,
+        path: PathId,
+        state: PathState,
+        events: &mut VecDeque<(PeerId, Event)>,
+    ) {
+        if path.index() >= self.telling.len() {
+            self.telling.resize(path.index() + 1, (Sparing::new(now), None));
+        }
+        let (sparing, untold) = &mut self.telling[path.index()];
+        match sparing.tell(now) {
+            Some(left_out) => {
+                // The one that is told now was counted when it was put off.
+                let left_out = left_out.saturating_sub(u32::from(*untold == Some(state)));
+                *untold = None;
+                if left_out > 0 {
+                    push(events, self.id, Event::PathRestless(path, left_out));
+                }
+                push(events, self.id, Event::PathChanged(path, state));
+            }
+            None => {
+                *untold = Some(state);
+                self.untold_due = self.untold_due.min(sparing.due());
+            }
+        }
+    }
+
+    /// Tells what may be told by now of paths that change all the time.
+    pub fn tell_untold(&mut self, now: Time, events: &mut VecDeque<(PeerId, Event)>) {
+        self.untold_due = Time::FAR;
+        for index in 0..self.telling.len() {
+            match self.telling[index] {
+                (sparing, Some(state)) if sparing.due() <= now => {
+                    self.tell_path(now, PathId(index as u8), state, events);
+                }
+                (sparing, Some(_)) => self.untold_due = self.untold_due.min(sparing.due()),
+                (_, None) => {}
+            }
+        }
+    }
+
     /// Tells a change of state, once.
     pub fn tell_state(&mut self, events: &mut VecDeque<(PeerId, Event)>) {
         let state = self.state();
@@ -493,7 +543,7 @@ impl Peer {
     /// When the peer wants to be woken.
     pub fn poll_timeout(&self) -> Time {
         let mut next = self.attempts.next().min(self.sessions.poll_timeout());
-        next = next.min(self.flights.poll_timeout());
+        next = next.min(self.flights.poll_timeout()).min(self.untold_due);
         if let (Some(engine), Some(_)) = (&self.engine, self.sessions.current()) {
             next = next.min(engine.poll_timeout());
         }
