@@ -24,6 +24,7 @@ mod allocator;
 mod lab;
 
 mod acknowledgements;
+mod live;
 mod log;
 mod memory;
 mod served;

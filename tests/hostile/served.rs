@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Bound of one peer's packets, bytes: what the program has by default.
 pub const PEER_MEMORY: usize = 16 << 20;
+/// Free buffers that are kept.
+pub const POOL: usize = 64;
 /// The wall clock at the start, microseconds.
 const UNIX_US: u64 = 1_800_000_000_000_000;
 
@@ -70,7 +72,7 @@ impl Server {
             };
             endpoint.add_peer(now, peer).unwrap();
         }
-        let (pool, batch) = (Pool::new(64), TransmitBatch::new());
+        let (pool, batch) = (Pool::new(POOL), TransmitBatch::new());
         Server {
             now,
             endpoint,

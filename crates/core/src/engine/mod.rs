@@ -41,6 +41,7 @@ mod speed_test;
 mod timer;
 mod transmit;
 mod unacked;
+mod work;
 
 pub use load::{Allowance, HOUR_BYTES_MAX, LOAD_BYTES_MAX, LOAD_US_MAX};
 pub use path::rate::Phase;
@@ -60,6 +61,7 @@ use queue::Queue;
 use resequence::Resequencer;
 use std::collections::VecDeque;
 use unacked::Unacked;
+use work::Work;
 
 /// Least MTU of the tunnel (RFC 8200 §5).
 const MTU_MIN: u16 = 1280;
@@ -156,6 +158,7 @@ pub struct Engine {
     /// When the paths were last judged.
     judged_at: Time,
     closing: Option<u8>,
+    work: Work,
     /// The peer has acknowledged what was never sent: nothing of it counts any more.
     lied_to: bool,
     /// A ping that shows, when it is answered, that the acknowledgements beside it have been heard:
@@ -217,6 +220,7 @@ impl Engine {
             hold_at: Time::ZERO,
             judged_at: now,
             closing: None,
+            work: Work::new(now),
             lied_to: false,
             asked: None,
             path_lost_at: None,

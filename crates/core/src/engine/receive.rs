@@ -37,8 +37,13 @@ impl Engine {
         let mut result = Ok(());
         // Paths of which an acknowledgement has been read, and whether parity has.
         let (mut acked, mut repaired) = (0u16, false);
+        self.work.begin();
         for frame in Frames::new(payload) {
             match frame {
+                _ if !self.work.may_read(now) => {
+                    result = Err(Malformed);
+                    break;
+                }
                 Ok(frame) => {
                     elicits_ack |= frame.elicits_ack();
                     match frame {

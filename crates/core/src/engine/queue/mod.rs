@@ -22,7 +22,7 @@
 pub mod codel;
 mod flow_queue;
 
-use super::flow_table::{FLOWS, FlowTable};
+use super::flow_table::{FLOWS, FlowTable, Rests};
 use crate::buffer::{Buf, CAPACITY, Pool};
 use crate::time::Time;
 use crate::wire::ip;
@@ -361,9 +361,21 @@ impl Queue {
 
     /// Gives back memory that is not needed at present.
     pub fn shrink(&mut self) {
+        self.flows.give_back();
         self.flows.iter_mut().for_each(|flow| flow.queue.shrink());
         self.new.shrink_to_fit();
         self.old.shrink_to_fit();
+    }
+}
+
+impl Rests for Flow {
+    fn rest(&self) -> Option<u32> {
+        let rests = self.queue.bytes() == 0 && self.list == List::None && self.skip.is_none();
+        rests.then_some(self.next_sequence)
+    }
+
+    fn wake(next: u32) -> Flow {
+        Flow { next_sequence: next, ..Flow::default() }
     }
 }
 

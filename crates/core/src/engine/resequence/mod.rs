@@ -96,6 +96,7 @@ impl Resequencer {
 
     /// Gives back memory that is not needed at present.
     pub fn shrink(&mut self) {
+        self.flows.give_back();
         self.flows.iter_mut().for_each(FlowOrder::shrink);
         self.store.shrink();
         self.waiting.shrink();

@@ -8,6 +8,7 @@
 
 use super::store::{List, Store};
 use crate::buffer::Buf;
+use crate::engine::flow_table::Rests;
 use std::collections::VecDeque;
 
 /// Sequence numbers behind the expected one that are remembered as delivered or not.
@@ -37,6 +38,17 @@ pub(super) struct FlowOrder {
     seen: [u32; (REMEMBERED / 32) as usize],
 }
 
+impl Rests for FlowOrder {
+    fn rest(&self) -> Option<u32> {
+        self.runs.is_empty().then_some(self.next as u32)
+    }
+
+    /// What was delivered is forgotten: a copy of it does not come any more.
+    fn wake(next: u32) -> FlowOrder {
+        FlowOrder { next: u64::from(next), ..FlowOrder::default() }
+    }
+}
+
 impl FlowOrder {
     pub fn was_seen(&self, n: u64) -> bool {
         self.seen[(n % REMEMBERED / 32) as usize] & 1 << (n % 32) != 0
@@ -50,8 +62,17 @@ impl FlowOrder {
 
     /// Marks the numbers up to `end` and moves `next` there.
     fn pass(&mut self, end: u64, seen: bool) {
-        let start = self.next.max(end.saturating_sub(REMEMBERED));
-        (start..end).for_each(|n| self.mark(n, seen));
+        let mut n = self.next.max(end.saturating_sub(REMEMBERED));
+        while n < end {
+            // Whole words at once: a gap may be long.
+            if n.is_multiple_of(32) && end - n >= 32 {
+                self.seen[(n % REMEMBERED / 32) as usize] = if seen { u32::MAX } else { 0 };
+                n += 32;
+            } else {
+                self.mark(n, seen);
+                n += 1;
+            }
+        }
         self.next = end;
     }
 
