@@ -104,6 +104,15 @@ pub struct Transmit {
     pub target: Target,
 }
 
+/// What shows that a datagram of ours has arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Heard {
+    /// The answer to the ping in it.
+    Pong(u32),
+    /// The acknowledgement of its number.
+    Acked(u64),
+}
+
 /// A change that the owner has to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -161,9 +170,9 @@ pub struct Engine {
     work: Work,
     /// The peer has acknowledged what was never sent: nothing of it counts any more.
     lied_to: bool,
-    /// A ping that shows, when it is answered, that the acknowledgements beside it have been heard:
-    /// when it was sent, on which path, and what it says.
-    asked: Option<(Time, PathId, u32)>,
+    /// A datagram with acknowledgements of which we shall know that it has arrived, and so that they
+    /// have been heard: when it was sent, on which path, and by what it shows.
+    asked: Option<(Time, PathId, Heard)>,
     /// When a path last fell out of use.
     path_lost_at: Option<Time>,
     /// The peer's clock.

@@ -3,7 +3,7 @@
 use super::path::exclusion::Exclusion;
 use super::path::sent::Sent;
 use super::path::{PONGS_MAX, PeerReport, RESPONDS_MAX};
-use super::{CLOSE_LIE, Engine, Event, Mode, Reason};
+use super::{CLOSE_LIE, Engine, Event, Heard, Mode, Reason};
 use crate::buffer::Pool;
 use crate::time::{MS, Time};
 use crate::wire::frame::{Ack, Frame, Frames};
@@ -142,15 +142,22 @@ impl Engine {
     }
 
     fn handle_ack(&mut self, now: Time, pool: &mut Pool, ack: &Ack) {
-        let Engine { paths, unacked, clock, last_reported, numbers, .. } = self;
-        let place = paths.get_mut(ack.path.index());
-        let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
-        let newest = numbers[ack.path.index()].upcoming().checked_sub(1);
+        let Some(path) = self.path(ack.path) else { return };
+        let newest = self.numbers[ack.path.index()].upcoming().checked_sub(1);
         let largest = newest.map(|newest| header::expand(ack.largest_low, newest));
         let (Some(newest), Some(largest)) = (newest, largest) else { return self.end_lie() };
         if !path.sent.were_sent(newest, ack.ranges.descending(largest)) {
             return self.end_lie();
         }
+        if let Some((_, by, Heard::Acked(number))) = self.asked
+            && by == ack.path
+            && ack.ranges.descending(largest).any(|(low, high)| (low..=high).contains(&number))
+        {
+            self.was_heard();
+        }
+        let Engine { paths, unacked, clock, last_reported, .. } = self;
+        let place = paths.get_mut(ack.path.index());
+        let Some(path) = place.and_then(|p| p.as_deref_mut()) else { return };
         let arrived = clock.expand(now, ack.arrived);
         *last_reported = (*last_reported).max(arrived + u64::from(ack.delay_us));
         let each = |sent: &Sent| unacked.on_acked(sent, pool);
@@ -175,9 +182,8 @@ impl Engine {
     }
 
     fn handle_pong(&mut self, now: Time, id: PathId, echo: u32) {
-        if self.asked.is_some_and(|(_, by, stamp)| (by, stamp) == (id, echo)) {
-            self.asked = None;
-            self.paths.iter_mut().flatten().for_each(|path| path.received.heard());
+        if self.asked.is_some_and(|(_, by, shows)| (by, shows) == (id, Heard::Pong(echo))) {
+            self.was_heard();
         }
         let Some(path) = self.path_mut(id) else { return };
         let sample = (now.0 as u32).wrapping_sub(echo);

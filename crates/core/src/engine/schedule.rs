@@ -22,7 +22,7 @@ use super::path::received::ACK_DELAY_US;
 use super::path::sent::{CONTENT_MAX, NONE};
 use super::queue::codel::Aqm;
 use super::queue::{Outgoing, Want};
-use super::{Engine, Target, Transmit};
+use super::{Engine, Heard, Target, Transmit};
 use crate::buffer::Pool;
 use crate::time::{MS, SEC, Time};
 use crate::wire::frame::{Frame, PACKET_HEAD, PacketHead, SIZE_FIELD};
@@ -197,13 +197,14 @@ impl Engine {
         let capacity = self.path(id)?.payload_max().min(out.len());
         let mut w = Writer::new(&mut out[..capacity]);
         let mut content = [NONE; CONTENT_MAX];
+        let mut asks = false;
         for (i, slot) in content.iter_mut().enumerate() {
             let reserved = PACKET_HEAD + if i > 0 { SIZE_FIELD } else { 0 };
             let Some(max_len) = w.room().checked_sub(reserved) else { break };
             let Some(place) = self.next_place(now, pool, take, max_len, order) else { break };
             *slot = place;
             if i == 0 {
-                self.write_pending_acks(now, id, place, &mut w);
+                asks = self.write_pending_acks(now, id, place, &mut w);
             }
             let more = !self.queue.is_empty() || self.unacked.wants_resend();
             let Some(packet) = self.unacked.get(place) else { break };
@@ -231,6 +232,9 @@ impl Engine {
             }
         }
         let transmit = self.finish(now, id, len, true, content, Target::Current)?;
+        if asks {
+            self.ask(now, id, Heard::Acked(transmit.number.value()));
+        }
         if sparse {
             self.protect(now, pool, &transmit, &out[..len]);
         }
@@ -311,13 +315,23 @@ impl Engine {
     }
 
     /// Acknowledgements ride along when they are due anyway and there is room behind the packet, and
-    /// take no more than that: there may be many, after a time of loss.
-    fn write_pending_acks(&mut self, now: Time, id: PathId, place: u32, w: &mut Writer<'_>) {
+    /// take no more than that: there may be many, after a time of loss. Whether they are to show what
+    /// the peer has heard.
+    fn write_pending_acks(
+        &mut self,
+        now: Time,
+        id: PathId,
+        place: u32,
+        w: &mut Writer<'_>,
+    ) -> bool {
         let pending = self.path(id).is_some_and(|p| p.received.is_pending());
         let packet = self.unacked.get(place).map_or(usize::MAX, |o| o.packet.len());
         let room = w.room().saturating_sub(PACKET_HEAD + SIZE_FIELD).saturating_sub(packet);
-        if pending && room >= ACKS_ROOM {
-            w.limited(room, |w| self.write_acks(now, id, w));
+        if !pending || room < ACKS_ROOM {
+            return false;
         }
+        let asks = self.may_ask(now);
+        w.limited(room, |w| self.write_acks(now, id, w));
+        asks
     }
 }

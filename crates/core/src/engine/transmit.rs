@@ -2,7 +2,7 @@
 
 use super::path::sent::{CONTENT_MAX, NONE};
 use super::path::{self, CHALLENGES_MAX, Challenge};
-use super::{Engine, Event, Mode, Target, Transmit};
+use super::{Engine, Event, Heard, Mode, Target, Transmit};
 use crate::buffer::Pool;
 use crate::crypto::packet::PacketNumber;
 use crate::time::{MS, SEC, Time};
@@ -30,8 +30,8 @@ const SKIPS_MAX: usize = 16;
 /// Datagrams from one skipped packet number to the next, at least and at most.
 const LEFT_OUT_MIN: u16 = 64;
 const LEFT_OUT_MAX: u16 = 512;
-/// How long a ping may take to show what the peer has heard, microseconds.
-const ASKED_US: u64 = 2 * SEC;
+/// How long it may take to show what the peer has heard, microseconds.
+const ASKED_US: u64 = SEC;
 /// The hold is reported anew when it has changed by more than one part in this many.
 const HOLD_CHANGE: u64 = 4;
 
@@ -186,10 +186,7 @@ impl Engine {
         }
         let stamp = if ping { path.stamp(now) } else { 0 };
         // Another one is not asked for before this one had time to be answered.
-        let asks = ping && self.asked.is_none_or(|(at, ..)| now.since(at) > ASKED_US);
-        if asks {
-            self.paths.iter_mut().flatten().for_each(|path| path.received.begin_asking());
-        }
+        let asks = ping && self.may_ask(now);
         let path = self.path_mut(id)?;
         let mut w = control(out);
         for echo in path.pongs.drain(..) {
@@ -214,8 +211,7 @@ impl Engine {
         self.write_acks(now, carrier, &mut w);
         self.write_skips(&mut w);
         if asks {
-            self.asked = Some((now, carrier, stamp));
-            self.paths.iter_mut().flatten().for_each(|path| path.received.ask());
+            self.ask(now, carrier, Heard::Pong(stamp));
         }
         let len = w.len();
         self.finish(now, carrier, len, ping, NOTHING, Target::Current)
@@ -331,6 +327,28 @@ impl Engine {
         let order = self.order(now);
         (order.spread() + 2 * self.repair(&order) + HOLD_SLACK_US)
             .clamp(HOLD_MIN_US, self.settings.hold_max_us)
+    }
+
+    /// Whether the datagram that is to be written may be one of which we shall know that what it
+    /// acknowledges has been heard. Another is out until it had time to be answered.
+    pub(super) fn may_ask(&mut self, now: Time) -> bool {
+        let may = self.asked.is_none_or(|(at, ..)| now.since(at) > ASKED_US);
+        if may {
+            self.paths.iter_mut().flatten().for_each(|path| path.received.begin_asking());
+        }
+        may
+    }
+
+    /// It is written.
+    pub(super) fn ask(&mut self, now: Time, id: PathId, shows: Heard) {
+        self.asked = Some((now, id, shows));
+        self.paths.iter_mut().flatten().for_each(|path| path.received.ask());
+    }
+
+    /// It has arrived.
+    pub(super) fn was_heard(&mut self) {
+        self.asked = None;
+        self.paths.iter_mut().flatten().for_each(|path| path.received.heard());
     }
 
     /// The next packet number of a path. Now and then one is left out that nobody can foresee: whoever
