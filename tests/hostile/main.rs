@@ -20,7 +20,6 @@
 #[allow(dead_code, reason = "shared with the benchmark")]
 mod allocator;
 #[path = "../lab/mod.rs"]
-#[allow(dead_code, reason = "shared with the other tests")]
 mod lab;
 
 mod acknowledgements;

@@ -1,6 +1,6 @@
 //! A peer that knows its keys and says what it likes.
 
-use onebox::crypto::handshake::{Established, INIT_LEN, Initiator};
+use onebox::crypto::handshake::{Established, Hello, INIT_LEN, Initiator};
 use onebox::crypto::keys::{PresharedKey, PrivateKey, PublicKey};
 use onebox::crypto::packet::PacketNumbers;
 use onebox::wire::frame::PacketHead;
@@ -23,9 +23,9 @@ impl Knock {
         let mut seed = [0x66; 32];
         seed[..8].copy_from_slice(&number.to_le_bytes());
         let timestamp_us = 1_900_000_000_000_000 + number;
+        let hello = Hello { index: number as u32, instance: number, capabilities: 0 };
         let (initiator, init) =
-            Initiator::new(private, server, psk, number as u32, timestamp_us, number, seed)
-                .unwrap();
+            Initiator::new(private, server, psk, hello, (timestamp_us, None), seed).unwrap();
         Knock { initiator, init }
     }
 

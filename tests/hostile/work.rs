@@ -168,7 +168,7 @@ fn small_packets_cost_little() {
         let mut k = n as u32 * 200;
         frames(|w| {
             k += 1;
-            packet(w, 3, if k % 2 == 0 { k } else { k + 32_000 }, k % 3 == 0)
+            packet(w, 3, if k.is_multiple_of(2) { k } else { k + 32_000 }, k.is_multiple_of(3))
         })
     });
 }

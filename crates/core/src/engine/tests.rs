@@ -333,7 +333,9 @@ fn a_flood_of_observed_addresses_costs_nothing_but_its_acknowledgement() {
         }
         let len = w.len();
         let read = router.handle_payload(now, &mut world.pool, PathId(0), number, &out[..len], len);
-        assert_eq!((read, router.poll_event()), (Ok(()), None));
+        // After a while the budget of frames is used up, and only the first are read.
+        assert!(read.is_ok() || number > 1050, "{number}");
+        assert_eq!(router.poll_event(), None);
     }
     // The first of a datagram holds: it says the others in the same breath.
     let first = last.map(|a: SocketAddr| SocketAddr::new(a.ip(), 0));
