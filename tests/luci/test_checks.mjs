@@ -150,7 +150,7 @@ export default {
 		const source = read('htdocs/luci-static/resources/onebox/words.js');
 		const known = name => [ ...new RegExp(`const ${name} = \\{.*?\\n\\};`, 's').exec(source)[0].matchAll(/^\t([a-z_]+): /gm) ].map(found => found[1]).sort();
 		const reasons = [ ...codes('crates/core/src/engine/path/state.rs', 'Reason'), ...codes('src/status/reason.rs', 'Reason') ];
-		const problems = [ ...codes('src/status/problem.rs', 'Problem'), ...codes('src/status/path_error.rs', 'PathError'), 'wrong_preshared_key', 'wrong_version' ];
+		const problems = [ ...codes('src/status/problem.rs', 'Problem'), ...codes('src/status/path_error.rs', 'PathError'), 'wrong_preshared_key', 'wrong_version', 'false_acknowledgements', 'accused_of_false_acknowledgements' ];
 
 		assert.ok(reasons.length >= 12 && problems.length >= 11);
 		// Shown in the program's own words: the pages are as large as they may be. Without a bus there

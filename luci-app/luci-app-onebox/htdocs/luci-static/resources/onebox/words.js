@@ -91,7 +91,9 @@ const PROBLEMS = {
 	server_silent: _('The server does not answer: does the program run there, is its UDP port open in its firewall and at its provider, is the code the last one?'),
 	path_silent: _('The server does not answer over this connection: does it have internet, and let UDP pass?'),
 	wrong_preshared_key: _('The router calls with another preshared key: join with a new code.'),
-	wrong_version: _('The other end has another version: install the same one on both.')
+	wrong_version: _('The other end has another version: install the same one on both.'),
+	false_acknowledgements: _('The other end lied about what it received: who has its key?'),
+	accused_of_false_acknowledgements: _('The other end says that this one lied about what it received: have both the same version?')
 };
 
 /* Why a speed test gave nothing, by the program's code. */
