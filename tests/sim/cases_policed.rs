@@ -32,7 +32,7 @@ fn beside(name: &str, bad: &Spec, way: Way, least: f64) -> Scenario {
         .lasts(60 * SEC)
         .at_least("of the clean link", least, |o| o.mbps("tcp", 10.0, 60.0) / CLEAN_MBPS)
         .at_most("pings lost", 0.0, |o| o.lost("ping", 10.0, 59.0))
-        .at_most("changes of state in 30 s", 5.0, |o| {
+        .at_most("changes of state in 30 s", 8.0, |o| {
             SIDES.iter().map(|&side| o.history.changes(side, 1, 30.0, 60.0)).sum()
         })
 }
