@@ -228,6 +228,33 @@ fn narrow_alone(name: &str, dies: impl Fn(&mut World) + 'static, well: f64) -> S
         .at_most("pings lost", 10.0, |o| missing(o, "ping", 3.0, 29.5))
 }
 
+/// One that is too narrow falls silent, for longer than it takes to be called down: what the others carry
+/// is what counts.
+#[test]
+fn a_narrow_path_that_falls_silent_does_not_narrow_the_tunnel() {
+    let scenario = |name: &'static str, then: fn(&mut World)| {
+        full_both_ways(format!("a way of 1280 bytes beside a wide one {name}"))
+            .links([link(1500), link(1280)])
+            .at(10 * SEC, name, then)
+            .at(15 * SEC, "asked", |w| {
+                for side in [Side::Client, Side::Server] {
+                    let mtu = w.nodes[side as usize].mtu();
+                    assert!(mtu >= 1280, "{side:?}: {mtu}");
+                }
+            })
+            .lasts(25 * SEC)
+            .at_most("large packets lost", 0.0, |o| {
+                missing(o, "up", 11.0, 24.5) + missing(o, "down", 11.0, 24.5)
+            })
+    };
+    let silent = scenario("falls silent", |w| w.change_link(1, |l| l.blackhole = true));
+    let moved = scenario("falls silent with a new address", |w| {
+        w.change_link(1, |l| l.blackhole = true);
+        w.renumber(1);
+    });
+    run_all(Kind::Bare, [silent, moved]);
+}
+
 #[test]
 fn a_path_that_is_too_narrow_says_so_and_steps_in_alone() {
     let carrier = narrow_alone("loses its carrier", |w| w.set_carrier(0, false), 11.0);

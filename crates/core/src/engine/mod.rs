@@ -463,7 +463,9 @@ impl Engine {
     /// The tunnel's MTU: what the narrowest path takes, or is hoped to take while that is being
     /// found out. Below 1280 only where no path takes that much.
     pub fn mtu(&self) -> u16 {
-        let least = self.widths().min();
+        // One that is too narrow may be silent rather than held.
+        let wide = self.widths().filter(|width| *width >= MTU_MIN).min();
+        let least = wide.or_else(|| self.widths().min());
         least.unwrap_or(if self.mtu_reported > 0 { self.mtu_reported } else { 1400 })
     }
 
