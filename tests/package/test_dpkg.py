@@ -144,7 +144,8 @@ class Unit(Case):
     def test_the_stop_may_do_no_more_than_the_service(self):
         def confinement(unit):
             service = unit.read_text().split("[Service]")[1].split("[Install]")[0]
-            own = ("#", "Type", "RemainAfterExit", "Exec", "Restart=", "RestartSec", "StateDirectory")
+            own = ("#", "Type", "RemainAfterExit", "Exec", "Restart=", "RestartSec", "KillMode",
+                   "StateDirectory")
             return [line for line in service.splitlines() if line and not line.startswith(own)]
 
         self.assertEqual(confinement(UNITS[0]), confinement(UNITS[1]))
