@@ -251,7 +251,8 @@ impl Addresses {
     /// Where a challenge has to go: to all known addresses, or to the one that wants to be. With what
     /// it may be filled up to, bytes of the datagram: the new way has to carry what the old one did.
     pub fn to_challenge(&self) -> impl Iterator<Item = (Via, u64)> + '_ {
-        let unproven = self.unproven.as_ref().map(|u| (u.via, u.allowance()));
+        // An answer has to have room as well.
+        let unproven = self.unproven.as_ref().map(|u| (u.via, u.allowance() / 2));
         // Where we have been before a move, it is asked whether it is there still.
         let before = self.before.filter(|_| self.unproven.is_none()).map(|(via, _)| (via, 0));
         self.known().map(|via| (via, 0)).chain(unproven).chain(before)
@@ -296,17 +297,18 @@ impl Addresses {
         if let Some(known) = self.known().find(|k| k.is(&from)) {
             return Ok(Some(known));
         }
-        match &mut self.unproven {
+        let refused = match &mut self.unproven {
             Some(unproven) if unproven.via.is(&from) => {
                 if unproven.spend(len) {
-                    Ok(Some(unproven.via))
-                } else {
-                    Err(())
+                    return Ok(Some(unproven.via));
                 }
+                Err(())
             }
-            // It is none of ours any more.
+            // It is none of ours, yet or any more.
             _ => Ok(None),
-        }
+        };
+        // Who has asked hears it as well where data goes, if both lead to it.
+        self.current.map_or(refused, |current| Ok(Some(current)))
     }
 
     /// Where a datagram of `len` bytes with data goes; `Err` when that is more than the address may get.
@@ -372,6 +374,12 @@ mod tests {
         assert_eq!(challenge(&mut a, T, 2, 50), [victim]);
         a.challenged(9, victim);
         assert_eq!(a.answer(9, 1), Err(()));
+        let real = way("192.0.2.9:9");
+        let mut proved = Addresses { current: Some(real), ..a.clone() };
+        proved.challenged(9, victim);
+        assert_eq!(proved.answer(9, 1), Ok(Some(real)), "the one that is known has room");
+        proved.challenged(8, way("192.0.2.8:8"));
+        assert_eq!(proved.answer(8, 1), Ok(Some(real)));
         assert!(!a.observe(T, victim, 50, true), "challenged a moment ago");
         assert_eq!(a.data(150), Ok(Some(victim)));
         assert!(a.observe(T + CHALLENGE_AGAIN_US, victim, 50, true));

@@ -133,6 +133,36 @@ fn a_new_port_costs_a_round_trip() {
     assert!(took <= 3 * 40 * MS + 5 * MS, "{took} us");
 }
 
+/// A NAT gives a path another port and keeps the one before: what is sent to either arrives. Whichever of
+/// them the server stays with, a path that has to be proved is.
+#[test]
+fn a_path_is_proved_while_two_addresses_work() {
+    let mut world = World::connected();
+    world.traffic(10, 10 * MS);
+    let (old, new) = (address(REAL), address("198.51.100.1:2000"));
+    world.observer = Some(Box::new(move |parcel, air| {
+        if parcel.to == old {
+            air.push(Parcel { to: new, ..parcel.clone() });
+        }
+        parcel.to != old
+    }));
+    world.nodes[1].sockets[0] = new;
+    for _ in 0..5 {
+        let now = world.now;
+        world.endpoint(1).path_lost(now, PeerId(0), PathId(0), Reason::LinkDown);
+        world.endpoint(1).revalidate(now, PeerId(0), PathId(0));
+        for n in 0..200 {
+            world.push(0, &packet(INSIDE[0], INSIDE[1], n));
+            world.push(1, &packet(INSIDE[1], INSIDE[0], n));
+            world.run(5 * MS);
+        }
+        let snapshot = world.nodes[1].endpoint.snapshot(world.now);
+        let state = snapshot.peers[0].engine.paths[0].state;
+        assert_eq!(state, engine::PathState::Active);
+        world.run(3 * SEC);
+    }
+}
+
 /// One random schedule: habits that change, and a client that moves. Returns what it was about.
 fn schedule(seed: u64) {
     let mut dice = Dice::new(seed);
