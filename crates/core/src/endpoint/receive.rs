@@ -240,12 +240,16 @@ impl Endpoint {
         let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownSession)?;
         let flight = peer.flights.get_mut(index).ok_or(Drop::UnknownSession)?;
         let fresh = flight.initiator.retry(datagram)?;
-        // An answer to a later one, or a session, has come meanwhile; or it is asked in a circle.
-        if flight.fresh || !peer.flights.is_last(index) {
+        let again = flight.fresh;
+        // A later one is under way, or was answered.
+        if !peer.flights.is_last(index) {
             return Err(Drop::StaleInitiation);
         }
         peer.fresh = Some(fresh);
-        peer.attempts.at_once(now);
+        // Asked again: what was said before has grown old. The next attempt says the new one, in its time.
+        if !again {
+            peer.attempts.at_once(now);
+        }
         self.touch(now, id);
         Ok(())
     }

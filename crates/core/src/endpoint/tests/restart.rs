@@ -64,6 +64,23 @@ fn a_client_that_lost_its_clock_is_taken_when_answers_get_lost() {
     assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
 }
 
+/// The nonce that it was given grows old in an outage: it takes the next one.
+#[test]
+fn a_client_that_lost_its_clock_is_taken_after_a_long_outage() {
+    let mut world = World::connected();
+    world.boot_in_the_past();
+    while world.sent(5, address(HOME)).is_empty() {
+        world.run(MS);
+    }
+    // It arrives; the INIT that says it does not.
+    world.observer = Some(Box::new(|parcel, _| parcel.bytes[0] == 5));
+    world.run(600 * SEC);
+    world.observer = None;
+    world.push(1, &packet(INSIDE[1], INSIDE[0], 1));
+    world.run(5 * SEC);
+    assert_eq!(world.states(), (PeerState::Up, PeerState::Up));
+}
+
 #[test]
 fn a_good_bye_is_heard() {
     let mut world = World::connected();
